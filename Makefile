@@ -1,0 +1,69 @@
+# Every chore of the project.  `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+GUESTS := $(wildcard methods datasets reports)
+CODE := bench tests $(GUESTS)
+
+# Nothing here needs the network after installation, and no library may report home.
+export YOLO_OFFLINE := true
+export YOLO_AUTOINSTALL := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+export TOKENIZERS_PARALLELISM := false
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint types format speed docs stack-mini clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP) ## Create .venv and install what the miniature world and the checks need
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "layoutmark needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[mini,dev]"
+	@# ultralytics asks for opencv-python, which needs the system's libGL; the headless files of the same version do not.
+	$(BIN)/python -m pip install --quiet -c constraints.txt --force-reinstall --no-deps opencv-python-headless
+	@touch $@
+
+demo: $(STAMP) ## Render, score and report the miniature world
+	$(BIN)/layoutmark run
+
+test test-all lint types: export HF_HUB_OFFLINE := 1
+test test-all lint types: export OMP_NUM_THREADS ?= 2
+
+test: $(STAMP) ## Run the tests (all but those marked slow or browser)
+	$(BIN)/python -m pytest -q -m "not slow and not browser"
+
+test-all: $(STAMP) ## Run every test; those marked browser need a browser
+	$(BIN)/python -m pytest -q
+
+lint: types ## Check style, formatting, types and import contracts
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/lint-imports
+
+types: $(STAMP) ## Check types strictly
+	$(BIN)/mypy
+
+format: $(STAMP) ## Rewrite the code in the house format
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+speed: $(STAMP) ## Time the stages and print one table
+	$(BIN)/python tests/speed/run.py
+
+docs: $(STAMP) ## Write docs/cli.md anew from the command itself
+	$(BIN)/python -m layoutmark.cli.docs
+
+stack-mini: $(STAMP) ## Train the miniature stack anew (hours on two cores; resumes where it stopped)
+	$(BIN)/layoutmark train stack --stack mini
+
+clean: ## Remove caches and built wheels; runs, training checkpoints and .venv stay
+	rm -rf dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

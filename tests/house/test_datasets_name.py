@@ -1,0 +1,39 @@
+"""Our folder `datasets/` must never hide Hugging Face's package of that name, which pyiqa imports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ASK = "import datasets; print(datasets.load_dataset.__name__)"
+
+
+def imported_from(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Import `datasets` in a fresh process that stands in `folder` and has it first on its path."""
+    env = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run([sys.executable, "-c", ASK], cwd=folder, env=env, capture_output=True, text=True)
+
+
+def test_no_init_in_datasets() -> None:
+    assert (ROOT / "datasets").is_dir()
+    assert not (ROOT / "datasets" / "__init__.py").exists()
+
+
+def test_root_does_not_hide_hugging_face_datasets() -> None:
+    pytest.importorskip("datasets", reason="Hugging Face datasets comes with the extra dev")
+    done = imported_from(ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "load_dataset"
+
+
+def test_an_init_would_hide_it(tmp_path: Path) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "__init__.py").touch()
+    done = imported_from(tmp_path)
+    assert done.returncode != 0
+    assert "load_dataset" in done.stderr

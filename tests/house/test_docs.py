@@ -1,0 +1,73 @@
+"""The documents cannot lie: each command is in them as it is; commands, targets and files they name exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "docs" / "cli.md"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROMISED = ("run", "generate", "measure", "report", "compare", "methods", "suites", "stacks")
+CALL = "import sys; from layoutmark.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+
+def layoutmark(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a fresh process."""
+    return subprocess.run([sys.executable, "-c", CALL, *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def commands() -> list[str]:
+    """Every command that stands in the reference, sub-commands too (`suites build`)."""
+    return re.findall(r"^#+ `?layoutmark ([a-z -]+?)`?$", REFERENCE.read_text("utf-8"), re.MULTILINE)
+
+
+def test_the_reference_is_in_step() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "layoutmark.cli.docs", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"run: make docs\n{done.stdout}{done.stderr}"
+
+
+def test_every_promised_command_is_in_the_reference() -> None:
+    assert [c for c in PROMISED if c not in {x.split()[0] for x in commands()}] == []
+
+
+def test_every_command_has_help() -> None:
+    main = layoutmark("--help")
+    assert main.returncode == 0, main.stderr
+    listed = commands()
+    assert listed
+    for command in listed:
+        assert command.split()[0] in main.stdout
+        helped = layoutmark(*command.split(), "--help")
+        assert helped.returncode == 0, helped.stderr
+        # A usage line alone is no help: there is a sentence, and each option is explained.
+        assert re.search(r"^[A-Z].{20,}\.$", helped.stdout, re.MULTILINE), command
+
+
+def test_documents_name_commands_that_exist() -> None:
+    known = {c.split()[0] for c in commands()} | {"train"}
+    for document in DOCUMENTS:
+        for name in re.findall(r"^(?:layoutmark|.*`layoutmark) ([a-z]+)", document.read_text("utf-8"), re.MULTILINE):
+            assert name in known, f"{document.name}: layoutmark {name}"
+
+
+def test_documents_name_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for document in DOCUMENTS:
+        for name in re.findall(
+            r"(?:^|`)make (?:[A-Z]+=\S+ )?([a-z][a-z-]*)", document.read_text("utf-8"), re.MULTILINE
+        ):
+            assert name in targets, f"{document.name}: make {name}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text("utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), f"{document.name}: {target}"

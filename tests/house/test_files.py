@@ -1,0 +1,129 @@
+"""What lies in the repository: no machine's paths, no registry's addresses, no pickles, nothing big."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MEGABYTE = 1_000_000
+MAX_FILE = 5 * MEGABYTE
+MAX_WEIGHTS = 32 * MEGABYTE
+# Used only where git does not say which files belong to the project.
+NOT_OURS = {"runs", "build", "dist", "__pycache__", "node_modules"}
+
+MACHINE_PATH = re.compile(r"(?<![\w./$}-])/(?:work|root|home|Users|tmp|opt|mnt|scratch)/[\w.]|\b[A-Z]:\\Users\\")
+REGISTRY = re.compile(
+    r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org|conda\.anaconda\.org|download\.pytorch\.org|"
+    r"https?://[\w.-]+/[^\s\"')]*\.whl|huggingface\.co/[^\s\"')]*/resolve/"
+)
+PICKLED = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".bin", ".th"}
+
+
+def project_files() -> list[Path]:
+    """Files that are committed or would be; outside git, all but hidden folders and build outputs."""
+    listed = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True)
+    if listed.returncode == 0:
+        paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    else:
+        paths = [
+            p
+            for p in ROOT.rglob("*")
+            if not NOT_OURS & set(p.relative_to(ROOT).parts)
+            and not any(part.startswith(".") and part != ".ci" for part in p.relative_to(ROOT).parts[:-1])
+        ]
+    return sorted(p for p in paths if p.is_file())
+
+
+def foreign_text(text: str) -> list[str]:
+    """Machine paths and registry addresses in a text."""
+    return [m.group(0) for pattern in (MACHINE_PATH, REGISTRY) for m in pattern.finditer(text)]
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether reading the file as weights or arrays would run code: by name, by first bytes, or inside a zip."""
+    if path.suffix in PICKLED:
+        return True
+    with path.open("rb") as file:
+        head = file.read(2)
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return True
+    if path.suffix in (".npy", ".npz"):
+        try:
+            loaded = np.load(path, allow_pickle=False)
+            if path.suffix == ".npz":
+                [loaded[key] for key in loaded.files]
+        except ValueError:
+            return True
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".pkl") for name in archive.namelist())
+    return False
+
+
+@pytest.fixture(scope="module")
+def files() -> list[Path]:
+    found = project_files()
+    assert ROOT / "pyproject.toml" in found
+    return found
+
+
+def test_no_machine_paths_and_no_registries(files: list[Path]) -> None:
+    found = {}
+    for path in files:
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if bad := foreign_text(text):
+            found[str(path.relative_to(ROOT))] = sorted(set(bad))
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["see " + "/".join(("", "home", "ann", "x")), '"' + "/".join(("", "tmp", "out")) + '"', "C:" + r"\Users\ann",
+     "https://" + "pypi" + ".org/simple", "https://example.com/a/" + "b.whl"],
+)  # fmt: skip
+def test_foreign_text_is_seen(text: str) -> None:
+    assert foreign_text(text)
+
+
+def test_ordinary_text_passes() -> None:
+    assert foreign_text("runs/home/x ../tmp/y #!/usr/bin/env bash https://www.apache.org/licenses/ a/work/b") == []
+
+
+def test_no_pickles(files: list[Path]) -> None:
+    assert [str(p.relative_to(ROOT)) for p in files if is_pickle(p)] == []
+
+
+def test_pickles_are_seen(tmp_path: Path) -> None:
+    import pickle
+
+    (tmp_path / "a.safetensors").write_bytes(pickle.dumps({"w": 1}))
+    np.save(tmp_path / "b.npy", np.array([{}], dtype=object))
+    with zipfile.ZipFile(tmp_path / "c.weights", "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+    (tmp_path / "d.pt").touch()
+    np.savez(tmp_path / "plain.npz", a=np.zeros(3))
+    assert [p.name for p in sorted(tmp_path.iterdir()) if is_pickle(p)] == [
+        "a.safetensors",
+        "b.npy",
+        "c.weights",
+        "d.pt",
+    ]
+
+
+def test_nothing_is_big(files: list[Path]) -> None:
+    big = {str(p.relative_to(ROOT)): p.stat().st_size for p in files if p.stat().st_size > MAX_FILE}
+    assert {name for name in big if not name.endswith(".safetensors")} == set()
+
+
+def test_weights_fit(files: list[Path]) -> None:
+    weights = [p for p in files if p.suffix == ".safetensors"]
+    assert sum(p.stat().st_size for p in weights) <= MAX_WEIGHTS
