@@ -1,0 +1,139 @@
+"""The protocols through which guests speak: methods, suites, metrics, reports.
+
+Guests in `methods/`, `datasets/` and `reports/` import this module (and `diffusion`) and nothing else of the harness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from layoutmark.errors import LayoutmarkError, MissingPackage, unknown_name
+from layoutmark.evidence import CropEvidence, Detections, Evidence, InstanceOutcome, SampleOutcome
+from layoutmark.layout import (
+    Box,
+    Canvas,
+    Instance,
+    Layout,
+    Mask,
+    Reference,
+    Sample,
+    box_iou,
+    sample_from_json,
+    sample_to_json,
+)
+from layoutmark.score import Direction, MetricInfo, Score, Status, Unscored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "Box", "BuiltSuite", "Canvas", "CropEvidence", "Detections", "Direction", "Evidence", "Instance", "InstanceOutcome",
+    "Layout", "LayoutmarkError", "Mask", "Method", "Metric", "MetricInfo", "MissingPackage", "Pixels", "Reference",
+    "Report", "Sample", "SampleOutcome", "Score", "Settings", "Status", "Suite", "SuiteBuilder", "Unscored",
+    "box_iou", "sample_from_json", "sample_to_json", "unknown_name",
+]  # fmt: skip
+
+Pixels = npt.NDArray[np.uint8]
+"""RGB, shape (height, width, 3), 0..255."""
+Settings = Mapping[str, Any]
+"""Resolved settings of a method: plain values out of its card."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A text-to-image method.  `methods/NAME/adapter.py` offers `build(stack, settings) -> Method`.
+
+    `__init__` only stores its arguments.  Image i depends on (layout i, prompt i, refs i, seed i) alone, never on its
+    batch, shard, worker or order.
+    """
+
+    notes: Sequence[Mapping[str, str]]
+    """Of the last call, per image: what a reader of the result should know (a shared token, a phrase not found)."""
+
+    def applicable(self, layout: Layout, prompt: str, refs: Mapping[str, Reference]) -> str | None:
+        """None if the input can be honoured in full, else the reason why not."""
+        ...
+
+    def generate(
+        self,
+        layouts: Sequence[Layout],
+        prompts: Sequence[str],
+        refs: Sequence[Mapping[str, Reference]],
+        *,
+        seeds: Sequence[int],
+    ) -> Tensor:
+        """A batch of images, uint8, shape (B, 3, H, W), 0..255, still on the device.
+
+        All four sequences have length B.  `refs[i]` maps reference keys of layout i's instances to references.
+        """
+        ...
+
+
+class Suite(Protocol):
+    """A named, versioned, checksummed list of samples."""
+
+    name: str
+    version: str
+    categories: Sequence[str]
+    samples: Sequence[Sample]
+    digest: str
+    """sha256 over the content of all samples."""
+    notes: Sequence[str]
+    """What a reader must be told, for example how many samples of the source were left out, and why."""
+
+    def true_image(self, sample_id: str) -> Pixels | None:
+        """The true picture of a sample, if the suite has one."""
+        ...
+
+    def references(self, sample_id: str) -> Mapping[str, Reference]:
+        """References of a sample's instances by key; empty if the suite has none."""
+        ...
+
+
+class SuiteBuilder(Protocol):
+    """A `datasets/NAME/build.py`: shipped suites are opened, others built from files the user has."""
+
+    def open_suite(self, name: str) -> Suite:
+        """Open a suite that the folder ships (only called for suites whose card says `source = "shipped"`)."""
+        ...
+
+    def build_suite(self, name: str, source: Path) -> BuiltSuite:
+        """Read the user's files at `source` into samples, saying what became of every record."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltSuite:
+    """Samples read from a source, and how many records were kept, repaired or skipped, by reason."""
+
+    samples: tuple[Sample, ...]
+    categories: tuple[str, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Metric(Protocol):
+    """A pure function of evidence.  A metric that is a mean gives per-image outcomes; AP gives a set's value."""
+
+    @property
+    def info(self) -> MetricInfo:
+        """What a reader must know of the metric."""
+        ...
+
+    def outcomes(self, evidence: Sequence[Evidence]) -> Sequence[SampleOutcome]:
+        """One outcome per image, in order."""
+        ...
+
+
+class Report(Protocol):
+    """A `reports/KIND/render.py`: turns results into a file or a folder."""
+
+    def render(self, results: Mapping[str, Any], run: Path, out: Path) -> Path:
+        """Write the report of `results` (the content of results.json) below `out`; returns the file to open."""
+        ...

@@ -1,0 +1,79 @@
+"""What is known of one image when metrics look at it: its sample, its status and the stored features.
+
+Metrics are pure functions of `Evidence`.  Nothing here knows a model; arrays are plain numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from layoutmark.layout import Sample
+from layoutmark.score import Outcome, Status
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """What a detector saw, best first: boxes (n, 4) normalised xyxy, scores (n,) in [0, 1], category names (n)."""
+
+    boxes: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CropEvidence:
+    """Features of one instance, each under a full name; absent ones carry their reason.
+
+    Keys of `vectors` (unit length, float32): ``clip/target-crop``, ``clip/detected-crop``, ``clip/phrase``,
+    ``clip/reference``, ``dino/target-crop``, ``dino/detected-crop``, ``dino/reference``.
+    `absent` maps the same keys to a reason such as ``not detected``.
+    """
+
+    instance: str
+    vectors: Mapping[str, Vector]
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """One image of one method: sample, seed index, status with its reason, and features.
+
+    `vectors` holds whole-image features (``clip/image``, ``clip/prompt``), `crops` one entry per instance in the
+    layout's order, `quality` named scalars (``clip-iqa``).  Without pixels (status not in SCORED) all are empty.
+    """
+
+    sample: Sample
+    seed: int
+    status: Status
+    reason: str = ""
+    detections: Detections | None = None
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
+    crops: tuple[CropEvidence, ...] = ()
+    quality: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceOutcome:
+    """A metric's outcome for one instance of one image."""
+
+    instance: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOutcome:
+    """A metric's outcome for one image, and per instance where the metric has one."""
+
+    sample: str
+    seed: int
+    outcome: Outcome
+    instances: tuple[InstanceOutcome, ...] = ()

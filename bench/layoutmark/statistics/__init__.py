@@ -1,0 +1,30 @@
+"""Intervals, paired differences, multiplicity, ranks, seeds and power: pure functions of numbers.
+
+Nothing here reads files, draws images or knows a metric.  Callers pass scored values only, each with the key of
+its cluster; a value that is not scored stays with the caller, who counts it.  A number that is not finite is
+refused, because a NaN that slips into a mean or a quantile is hard to see afterwards.
+"""
+
+from layoutmark.statistics.interval import Interval, mean_interval
+from layoutmark.statistics.multiplicity import holm, tie_groups
+from layoutmark.statistics.paired import PairedDifference, paired_mean_difference, paired_statistic_difference
+from layoutmark.statistics.power import needed_clusters
+from layoutmark.statistics.rank import spearman
+from layoutmark.statistics.resampling import bootstrap_interval, cluster_weights, jackknife_interval
+from layoutmark.statistics.seeds import derive_seed
+
+__all__ = [
+    "Interval",
+    "PairedDifference",
+    "bootstrap_interval",
+    "cluster_weights",
+    "derive_seed",
+    "holm",
+    "jackknife_interval",
+    "mean_interval",
+    "needed_clusters",
+    "paired_mean_difference",
+    "paired_statistic_difference",
+    "spearman",
+    "tie_groups",
+]

@@ -1,0 +1,167 @@
+"""Cluster weights against a brute-force bootstrap; interval formulas on statistics with known answers."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layoutmark.errors import LayoutmarkError
+from layoutmark.statistics import bootstrap_interval, cluster_weights, jackknife_interval, mean_interval
+
+KEYS = st.lists(st.sampled_from(["a", "b", "c", "d", "é", "a\0"]), min_size=1, max_size=20)
+
+
+@given(KEYS, st.integers(1, 30), st.integers(0, 2**63 - 1))
+def test_whole_clusters_are_drawn_as_often_as_there_are_clusters(keys: list[str], draws: int, seed: int) -> None:
+    weights = cluster_weights(keys, draws, seed)
+    assert weights.shape == (draws, len(keys))
+    assert weights.dtype == np.int32
+    first = {key: keys.index(key) for key in keys}
+    for i, key in enumerate(keys):
+        assert (weights[:, i] == weights[:, first[key]]).all()
+    assert (weights[:, sorted(first.values())].sum(axis=1) == len(first)).all()
+
+
+@given(KEYS, st.randoms(use_true_random=False))
+def test_columns_follow_their_items(keys: list[str], random: object) -> None:
+    order = list(range(len(keys)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert (cluster_weights([keys[i] for i in order], 8, 3) == cluster_weights(keys, 8, 3)[:, order]).all()
+
+
+def test_names_that_sort_alike_give_equal_weights() -> None:
+    assert (cluster_weights(["a", "b", "a", "c"], 50, 1) == cluster_weights(["k", "l", "k", "m"], 50, 1)).all()
+
+
+def test_the_same_seed_gives_the_same_bytes_everywhere() -> None:
+    weights = cluster_weights(["a", "a", "b", "c", "d"], 100, 11)
+    assert weights.tobytes() == cluster_weights(["a", "a", "b", "c", "d"], 100, 11).tobytes()
+    assert (weights != cluster_weights(["a", "a", "b", "c", "d"], 100, 12)).any()
+    # Written down once: a new numpy or another platform must not change published intervals.
+    digest = hashlib.sha256(weights.astype("<i4").tobytes()).hexdigest()
+    assert digest[:16] == "4479bba14ad888b3"
+
+
+def test_more_draws_keep_the_first_ones() -> None:
+    assert (cluster_weights(["a", "b", "c"], 10, 5) == cluster_weights(["a", "b", "c"], 25, 5)[:10]).all()
+
+
+def test_no_items_give_an_empty_table_and_one_cluster_gives_ones() -> None:
+    assert cluster_weights([], 3, 0).shape == (3, 0)
+    assert (cluster_weights(["a", "a"], 3, 0) == 1).all()
+
+
+def test_against_every_possible_resample() -> None:
+    # Three clusters have 27 equally likely resamples; the drawn means must follow that exact distribution.
+    keys, values = ["a", "a", "b", "c"], np.array([1.0, 2.0, 5.0, 11.0])
+    members = {"a": [1.0, 2.0], "b": [5.0], "c": [11.0]}
+    exact: dict[float, float] = {}
+    for drawn in itertools.product(members, repeat=3):
+        items = [value for key in drawn for value in members[key]]
+        mean = round(sum(items) / len(items), 9)
+        exact[mean] = exact.get(mean, 0) + 1 / 27
+    weights = cluster_weights(keys, 20_000, 2)
+    means = np.round(weights @ values / weights.sum(axis=1), 9)
+    assert set(means) == set(exact)
+    for mean, share in exact.items():
+        assert float((means == mean).mean()) == pytest.approx(share, abs=0.012)
+
+
+def test_bootstrap_error_of_a_mean_matches_the_clustered_one() -> None:
+    rng = np.random.default_rng(3)
+    values, keys = np.repeat(rng.normal(size=50), 4) + rng.normal(size=200), [f"k{i // 4}" for i in range(200)]
+    weights = cluster_weights(keys, 4000, 9)
+    boot = bootstrap_interval(float(values.mean()), weights @ values / 200)
+    clustered = mean_interval(values, keys)
+    assert clustered is not None
+    assert (boot.low, boot.high) == pytest.approx((clustered.low, clustered.high), abs=0.04)
+    assert boot.high - boot.low == pytest.approx(clustered.high - clustered.low, rel=0.1)
+
+
+def test_shift_is_taken_back_by_hand() -> None:
+    # Draws 0.00 .. 1.00 have mean 0.5; around an estimate of 0.3 they lie 0.2 too high.
+    got = bootstrap_interval(0.3, np.linspace(0, 1, 101), 0.9)
+    assert (got.low, got.high) == pytest.approx((0.05 - 0.2, 0.95 - 0.2))
+    assert (got.level, got.method) == (0.9, "bootstrap-shifted")
+
+
+@given(st.lists(st.integers(-1000, 1000), min_size=40, max_size=60), st.integers(-500, 500))
+def test_a_common_shift_of_all_draws_changes_nothing(draws: list[int], shift: int) -> None:
+    plain, moved = bootstrap_interval(3.0, draws), bootstrap_interval(3.0, np.array(draws) + shift)
+    assert (moved.low, moved.high) == pytest.approx((plain.low, plain.high), abs=1e-9)
+
+
+def test_equal_draws_have_no_width() -> None:
+    got = bootstrap_interval(0.1, [0.1] * 100)
+    assert (got.low, got.high) == (0.1, 0.1)
+
+
+def average_precision(
+    score: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_], weight: npt.NDArray[np.int32]
+) -> float:
+    """Weighted area under the monotone precision curve; every object is detected at some confidence."""
+    order = np.argsort(-score)
+    w, h = weight[order], hit[order]
+    true, seen = np.cumsum(w * h), np.cumsum(w)
+    precision = np.maximum.accumulate((true / np.maximum(seen, 1))[::-1])[::-1]
+    return float((precision * w * h).sum() / max(true[-1], 1))
+
+
+def test_draws_of_average_precision_are_off_centre_and_corrected() -> None:
+    rng = np.random.default_rng(0)
+    shifts = []
+    for _ in range(12):
+        hit = rng.random(40) < 0.5
+        score = rng.normal(hit * 1.0)
+        estimate = average_precision(score, hit, np.ones(40, dtype=np.int32))
+        weights = cluster_weights([str(i) for i in range(40)], 200, int(rng.integers(1 << 30)))
+        draws = np.array([average_precision(score, hit, row) for row in weights])
+        shifts.append(draws.mean() - estimate)
+        got, plain = bootstrap_interval(estimate, draws), np.quantile(draws, [0.025, 0.975])
+        assert got.low < estimate < got.high
+        assert (got.low, got.high) == pytest.approx(tuple(plain - shifts[-1]))
+    assert np.mean(shifts) > 0.005
+
+
+def test_jackknife_of_a_mean_is_the_t_interval() -> None:
+    values = np.array([0.2, 0.9, 0.4, 0.7, 0.1])
+    left = [float(np.delete(values, i).mean()) for i in range(5)]
+    got, twin = jackknife_interval(float(values.mean()), left), mean_interval(values, list("abcde"))
+    assert got is not None
+    assert twin is not None
+    assert (got.low, got.high) == pytest.approx((twin.low, twin.high))
+    assert got.method == "jackknife"
+
+
+def test_jackknife_needs_two_clusters_and_has_no_width_without_variation() -> None:
+    assert jackknife_interval(0.5, []) is None
+    assert jackknife_interval(0.5, [0.5]) is None
+    flat = jackknife_interval(0.1, [0.1] * 3)
+    assert flat is not None
+    assert flat.low == flat.high == 0.1
+
+
+def test_too_few_draws_are_refused() -> None:
+    with pytest.raises(LayoutmarkError) as caught:
+        bootstrap_interval(0.5, [0.5] * 39)
+    assert str(caught.value) == "bootstrap draws: found 39; expected at least 40 at level 0.95. Draw more."
+    bootstrap_interval(0.5, [0.5] * 40)
+
+
+@pytest.mark.parametrize(("estimate", "draws"), [(math.nan, [0.5] * 40), (0.5, [0.5] * 39 + [math.inf])])
+def test_numbers_that_are_not_finite_are_refused(estimate: float, draws: list[float]) -> None:
+    with pytest.raises(LayoutmarkError, match=r"expected finite numbers"):
+        bootstrap_interval(estimate, draws)
+
+
+@pytest.mark.parametrize(("draws", "seed", "text"), [(0, 0, "bootstrap draws: found 0"), (1, -1, "seed: found -1")])
+def test_bad_resampling_settings_are_refused(draws: int, seed: int, text: str) -> None:
+    with pytest.raises(LayoutmarkError, match=text):
+        cluster_weights(["a", "b"], draws, seed)
