@@ -1,0 +1,114 @@
+"""What lies on the shelf: a card, its folder, and how to import the guest when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from layoutmark.errors import LayoutmarkError, MissingPackage
+from layoutmark.shelf.kinds import MethodCard, ReportCard, Source, StackCard, SuiteCard, SuiteItem
+from layoutmark.shelf.roots import guest_package
+
+EXTRAS = {
+    "torch": "torch", "torchvision": "torch", "diffusers": "torch", "transformers": "torch", "accelerate": "torch",
+    "safetensors": "torch", "tokenizers": "torch", "ultralytics": "detector", "open_clip": "clip", "pyiqa": "iqa",
+}  # fmt: skip
+"""Which extra brings an import a guest may need."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodEntry:
+    """A method's card and folder."""
+
+    card: MethodCard
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.card.name
+
+    def load(self) -> ModuleType:
+        """Import `adapter.py`, which offers ``build(stack, settings) -> Method``."""
+        return _load(f"method {self.name!r}", "methods", self.folder, "adapter", "build")
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteEntry:
+    """One suite, the card of the folder it lives in, and that folder."""
+
+    suite: SuiteItem
+    card: SuiteCard
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The suite's name."""
+        return self.suite.name
+
+    def load(self) -> ModuleType:
+        """Import `build.py`: ``open_suite(name)`` for a shipped suite, ``build_suite(name, source)`` for others."""
+        function = "open_suite" if self.suite.source is Source.SHIPPED else "build_suite"
+        return _load(f"suite {self.name!r}", "datasets", self.folder, "build", function)
+
+
+@dataclass(frozen=True, slots=True)
+class StackEntry:
+    """A stack's card and folder.  Its models are loaded by those who use them."""
+
+    card: StackCard
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The stack's name."""
+        return self.card.name
+
+
+@dataclass(frozen=True, slots=True)
+class ReportEntry:
+    """A report's card and folder."""
+
+    card: ReportCard
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The report's name."""
+        return self.card.name
+
+    def load(self) -> ModuleType:
+        """Import `render.py`, which offers ``render(results, run, out) -> Path``."""
+        return _load(f"report {self.name!r}", "reports", self.folder, "render", "render")
+
+
+def _load(what: str, kind: str, folder: Path, file: str, function: str) -> ModuleType:
+    """Import `folder`/`file`.py under its real name.  Raises LayoutmarkError or MissingPackage, never a bare error."""
+    path = folder / f"{file}.py"
+    if not path.is_file():
+        raise LayoutmarkError(what, found=f"no {path}", expected=f"a module with {function}()", do="Add the file.")
+    name = f"{guest_package(kind, folder)}.{file}"
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(name)
+    except LayoutmarkError:
+        raise
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
+            raise MissingPackage.of(what, package, EXTRAS[package]) from error
+        raise _unusable(what, path, error) from error
+    except Exception as error:
+        raise _unusable(what, path, error) from error
+    if not callable(getattr(module, function, None)):
+        raise LayoutmarkError(
+            what, found=f"no function {function}() in {path}", expected=f"{function}()", do="See layoutmark.door."
+        )
+    return module
+
+
+def _unusable(what: str, path: Path, error: Exception) -> LayoutmarkError:
+    found = f"{type(error).__name__}: {error}"
+    return LayoutmarkError(what, found=found, expected=f"{path} to import", do="Repair it; --debug shows where.")
