@@ -1,0 +1,197 @@
+"""Reads the validation files of NSR-1K (Feng et al. 2023, LayoutGPT): counting and spatial prompts with COCO boxes.
+
+The user's files have the form of the LayoutGPT repository's dataset/NSR-1K: `counting.val.json` and `spatial.val.json`,
+each a list of records.  Every record ends kept, repaired or skipped, and every repair and skip has a counted reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from layoutmark.door import BuiltSuite
+from layoutmark.errors import LayoutmarkError, unknown_name
+from layoutmark.layout import ROUNDING, Box, Canvas, Instance, Layout, Sample, box_iou
+
+FILES = {
+    "counting.val.json": "ff71561608d685f06601be11fac96dfd4c6905a52b5a3db8cb4ed63ab59d6601",
+    "spatial.val.json": "46ed0a9abb8a84e7e3e79dd8835c24c3c775c7d0cf780ca046f92ef0592ad62f",
+}
+"""The files this was written for, with their sha256 (LayoutGPT commit fc31954)."""
+CANVAS = Canvas(512, 512)
+LICENCE = "MIT (LayoutGPT); boxes and captions derived from COCO, CC-BY-4.0"
+SMALL, MEDIUM = (32 / 640) ** 2, (96 / 640) ** 2
+"""COCO's limits of small and medium, 32 and 96 pixels squared, as shares of a 640-pixel square frame."""
+IRREGULAR = {"knife": "knives", "mouse": "mice", "sheep": "sheep", "person": "people"}
+
+
+class Unusable(Exception):
+    """A record cannot become a sample; the text is the counted reason."""
+
+
+def build_suite(name: str, source: Path) -> BuiltSuite:
+    """Read the files at `source`: one file, or a folder with one or both (also in its `counting/` and `spatial/`).
+
+    `counts` has `records` = `kept` + `repaired` + `skipped`, and a line per reason.  Raises LayoutmarkError if there
+    is no such file, or a file is not a JSON list.
+    """
+    if name != "nsr1k":
+        raise unknown_name("suite", name, ("nsr1k",))
+    paths = _find(source)
+    samples: dict[str, Sample] = {}
+    counts: Counter[str] = Counter()
+    notes: list[str] = []
+    for path in paths:
+        raw = path.read_bytes()
+        if FILES.get(path.name) != hashlib.sha256(raw).hexdigest():
+            notes.append(f"{path.name} is not the file that the card describes")
+        for record in _records(path, raw):
+            counts["records"] += 1
+            try:
+                sample, repairs = _sample(record, path.name)
+                if sample.id in samples:
+                    raise Unusable("id used before")
+            except Unusable as reason:
+                counts.update(("skipped", f"skipped: {reason}"))
+                continue
+            samples[sample.id] = sample
+            counts.update(("repaired" if repairs else "kept", *(f"repaired: {r}" for r in repairs)))
+    notes += [f"{f} not given: its records are missing" for f in FILES if len(paths) == 1 and f != paths[0].name]
+    _tell(samples.values(), counts, notes)
+    categories = sorted({i.category for s in samples.values() for i in s.layout.instances})
+    return BuiltSuite(tuple(samples.values()), tuple(categories), dict(counts), tuple(notes))
+
+
+def _find(source: Path) -> list[Path]:
+    if source.is_file():
+        return [source]
+    places = [(source / f, source / f.split(".")[0] / f) for f in FILES]
+    found = [next(p for p in pair if p.is_file()) for pair in places if any(p.is_file() for p in pair)]
+    if not found:
+        raise LayoutmarkError(
+            "suite nsr1k, source",
+            found=f"neither file in {source.name or source}",
+            expected=" or ".join(FILES),
+            do="Give the folder dataset/NSR-1K of a LayoutGPT checkout.",
+        )
+    return found
+
+
+def _records(path: Path, raw: bytes) -> list[Any]:
+    try:
+        records = json.loads(raw)
+    except ValueError as error:
+        records = f"no JSON ({error})"
+    if not isinstance(records, list):
+        found = records if isinstance(records, str) else f"a {type(records).__name__}"
+        raise LayoutmarkError(
+            f"suite nsr1k, {path.name}", found=found, expected="a JSON list of records", do="Fetch the file again."
+        )
+    return records
+
+
+def _sample(record: Any, file: str) -> tuple[Sample, list[str]]:
+    """The sample of a record and what was repaired in it.  Raises Unusable."""
+    if not isinstance(record, Mapping):
+        raise Unusable("not a record")
+    kind = "counting" if "object_list" in record else "spatial"
+    try:
+        number, text = int(record["id"]), str(record["prompt"])
+        image, origin = int(record["image_id"]), str(record["type"])
+        listed = record["object_list"] if kind == "counting" else [record["obj1"], record["obj2"]]
+        objects = [(str(noun), [float(v) for v in box]) for noun, box in listed]
+        promised = {str(noun): int(n) for noun, n in record["num_object"]} if kind == "counting" else None
+        relation = None if kind == "counting" else str(record["relation"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unusable("a field is missing or of another type") from error
+    prompt = " ".join(text.split())
+    if not prompt:
+        raise Unusable("no prompt")
+    if not objects:
+        raise Unusable("no object")
+    repairs = ["stray blanks in the prompt"] if prompt != text else []
+    boxes = [_box(values, repairs) for _, values in objects]
+    nouns = [noun for noun, _ in objects]
+    phrases = {noun: found_in(prompt, noun, nouns) for noun in nouns}
+    instances = tuple(
+        Instance(str(i), phrases[noun] or noun, noun, box, attributes={} if phrases[noun] else {"in_prompt": "no"})
+        for i, (noun, box) in enumerate(zip(nouns, boxes, strict=True))
+    )
+    layout = Layout(CANVAS, instances)
+    strata = {"kind": kind, "type": origin, "count": str(len(nouns)), **_shape(layout)}
+    strata["repeated"] = "yes" if len(set(nouns)) < len(nouns) else "no"
+    if relation is not None:
+        strata["relation"] = relation
+    if promised is not None:
+        strata["counts"] = "agree" if promised == dict(Counter(nouns)) else "disagree"
+    provenance = {"source": f"NSR-1K {file}, record {number}", "image": f"COCO {image}", "licence": LICENCE}
+    return Sample(f"nsr1k-{kind}-{number}", prompt, layout, strata, provenance), list(dict.fromkeys(repairs))
+
+
+def _box(values: Sequence[float], repairs: list[str]) -> Box:
+    """A box of x, y, width, height in fractions.  What rounding alone puts past the edge is clipped and counted."""
+    if len(values) != 4 or not all(abs(v) < 1e6 for v in values):
+        raise Unusable("a box is not four finite numbers")
+    x, y, width, height = values
+    if width <= 0 or height <= 0:
+        raise Unusable("a box has no area")
+    corners = (x, y, x + width, y + height)
+    if min(corners) < -ROUNDING or max(corners) > 1 + ROUNDING:
+        raise Unusable("a box leaves the canvas")
+    if min(corners) < 0 or max(corners) > 1:
+        repairs.append("a box passed the edge by rounding")
+    return Box.from_fractions_xywh(x, y, width, height)
+
+
+def found_in(prompt: str, noun: str, nouns: Iterable[str]) -> str | None:
+    """The noun as it stands in the prompt (first occurrence; singular or plural, any case), or None.
+
+    A noun inside a longer one of the same layout does not count: the dog of "hot dog" is no dog.
+    """
+    for longer in nouns:
+        if longer != noun and noun in longer.split():
+            prompt = _pattern(longer).sub(" ", prompt)
+    match = _pattern(noun).search(prompt)
+    return match.group() if match else None
+
+
+def _pattern(noun: str) -> re.Pattern[str]:
+    head, _, last = noun.rpartition(" ")
+    plurals = {last + "s", last + "es", IRREGULAR.get(last, last + "s")}
+    if last.endswith("y"):
+        plurals.add(last[:-1] + "ies")
+    forms = "|".join(re.escape(f) for f in sorted({last, *plurals}, key=len, reverse=True))
+    lead = re.escape(head) + r"\s+" if head else ""
+    return re.compile(rf"\b{lead}(?:{forms})\b", re.IGNORECASE)
+
+
+def _shape(layout: Layout) -> dict[str, str]:
+    """Size by the smallest box's share of the canvas; overlap by the largest IoU of two boxes (above 0, above 0.3)."""
+    least = min(i.box.area for i in layout.instances)
+    iou = box_iou(layout.boxes(), layout.boxes())
+    worst = max((float(iou[a, b]) for a, b in combinations(range(len(iou)), 2)), default=0.0)
+    return {
+        "size": "small" if least < SMALL else "medium" if least < MEDIUM else "large",
+        "overlap": "none" if worst == 0 else "some" if worst <= 0.3 else "heavy",
+    }
+
+
+def _tell(samples: Iterable[Sample], counts: Counter[str], notes: list[str]) -> None:
+    """Count what stays but should be known, and put counts into sentences."""
+    samples = list(samples)
+    texts = Counter(s.prompt for s in samples)
+    counts["flagged: counts in the record do not match its boxes"] = sum(
+        s.strata.get("counts") == "disagree" for s in samples
+    )
+    counts["flagged: a noun is not in the prompt"] = sum(
+        any("in_prompt" in i.attributes for i in s.layout.instances) for s in samples
+    )
+    counts["flagged: prompt text shared with another record"] = sum(texts[s.prompt] > 1 for s in samples)
+    notes.append(f"{len(samples):,} of {counts['records']:,} records kept, {counts['repaired']:,} of them repaired")
+    notes += [f"{key} ({n:,} records)" for key, n in sorted(counts.items()) if n and ": " in key]
