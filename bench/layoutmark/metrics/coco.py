@@ -1,0 +1,102 @@
+"""pycocotools on layouts and detections: the one implementation of matching and of average precision.
+
+Boxes go in as pixels of the layout's canvas.  Annotation ids start at 1, because pycocotools reads id 0 as "not
+matched"; its -1 for "nothing to average" becomes None.  Categories are numbered in the order of their sorted names;
+those without a target in the set are not averaged.  Images are numbered by (sample id, seed), so the order in which
+they are handed in does not matter even where scores are tied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from layoutmark.evidence import Evidence
+from layoutmark.metrics.mean import without_pixels
+
+CONFIDENCE = 0.001
+MAX_DETECTIONS = 100
+RECALLS = np.linspace(0.0, 1.0, 101)
+EVERY_AREA = [0.0, 1e10]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matched:
+    """A `COCOeval` after matching; its images are evidence positions in `order`, its categories have these names."""
+
+    coco: Any
+    order: list[int]
+    categories: list[str]
+
+
+def coco_ap(evidence: Sequence[Evidence], thresholds: Sequence[float]) -> float | None:
+    """AP by pycocotools over the images with pixels, averaged over categories and thresholds; None without targets."""
+    matched = match(evidence, thresholds)
+    if matched is None:
+        return None
+    with contextlib.redirect_stdout(io.StringIO()):
+        matched.coco.accumulate()
+    precision = matched.coco.eval["precision"]
+    valid = precision[precision > -1]
+    return float(valid.mean()) if valid.size else None
+
+
+def match(evidence: Sequence[Evidence], thresholds: Sequence[float]) -> Matched | None:
+    """Match by pycocotools; None when no image with pixels and detections has a target."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    seen = [i for i, e in enumerate(evidence) if without_pixels(e) is None and e.detections is not None]
+    order = sorted(seen, key=lambda i: (evidence[i].sample.id, evidence[i].seed))
+    categories = sorted({t.category for i in order for t in evidence[i].sample.layout.instances})
+    if not categories:
+        return None
+    ids = {name: k for k, name in enumerate(categories, start=1)}
+    truth, found = COCO(), COCO()
+    truth.dataset, found.dataset = _datasets([evidence[i] for i in order], ids)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        found.createIndex()
+        coco = COCOeval(truth, found, "bbox")
+        coco.params.imgIds = list(range(1, len(order) + 1))
+        coco.params.catIds = list(ids.values())
+        coco.params.iouThrs = np.array(thresholds)
+        coco.params.recThrs = RECALLS
+        coco.params.maxDets = [MAX_DETECTIONS]
+        coco.params.areaRng, coco.params.areaRngLbl = [EVERY_AREA], ["all"]
+        coco.evaluate()
+    return Matched(coco, order, categories)
+
+
+def _datasets(evidence: Sequence[Evidence], ids: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Targets and detections in COCO's form, detections of categories without a target left out: they cannot count."""
+    truth: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for image, e in enumerate(evidence, start=1):
+        canvas, detections = e.sample.layout.canvas, e.detections
+        size = np.array([canvas.width, canvas.height] * 2)
+        for target in e.sample.layout.instances:
+            truth.append(_annotation(len(truth) + 1, image, ids[target.category], target.box.pixels(canvas)))
+        if detections is None:
+            continue
+        for label, score, box in zip(detections.labels, detections.scores, detections.boxes, strict=True):
+            if label in ids and score >= CONFIDENCE:
+                found.append({**_annotation(len(found) + 1, image, ids[label], box * size), "score": float(score)})
+    shared = {
+        "images": [{"id": i} for i in range(1, len(evidence) + 1)],
+        "categories": [{"id": k, "name": name} for name, k in ids.items()],
+    }
+    return {**shared, "annotations": truth}, {**shared, "annotations": found}
+
+
+def _annotation(number: int, image: int, category: int, corners: Iterable[float]) -> dict[str, Any]:
+    x0, y0, x1, y1 = (float(c) for c in corners)
+    box = [x0, y0, x1 - x0, y1 - y0]
+    # A box with its corners swapped has a negative area, and pycocotools would leave it out; it is a wrong box.
+    area = abs(box[2] * box[3])
+    return {"id": number, "image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": 0}

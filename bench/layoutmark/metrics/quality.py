@@ -1,0 +1,51 @@
+"""How good the picture looks by itself: CLIP-IQA, the probability of a praising prompt against a blaming one.
+
+After Wang, Chan and Loy, Exploring CLIP for Assessing the Look and Feel of Images, AAAI 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from layoutmark.door import Metric
+from layoutmark.errors import LayoutmarkError
+from layoutmark.evidence import Evidence, SampleOutcome
+from layoutmark.metrics.mean import without_pixels
+from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
+
+KEY = "clip-iqa"
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """A stored quality scalar of the whole image, in [0, 1]."""
+
+    info: MetricInfo
+
+    def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
+        """One outcome per image, in order.  Raises LayoutmarkError for a stored value outside [0, 1]."""
+        return [SampleOutcome(e.sample.id, e.seed, without_pixels(e) or _quality(e)) for e in evidence]
+
+
+def _quality(evidence: Evidence) -> Outcome:
+    if KEY not in evidence.quality:
+        return Unscored(f"no {KEY} stored")
+    value = evidence.quality[KEY]
+    if not 0.0 <= value <= 1.0:
+        raise LayoutmarkError(
+            f"{KEY} of sample {evidence.sample.id!r}",
+            found=str(value),
+            expected="a probability in [0, 1]",
+            do="Measure the image again.",
+        )
+    return Score(float(value))
+
+
+def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
+    """`clip_iqa`, where there is a quality scorer."""
+    if "quality" not in scorers:
+        return ()
+    variant = f"clip_iqa[whole image, {scorers['quality']}]"
+    info = MetricInfo("clip_iqa", variant, "CLIP-IQA", "probability", Direction.HIGHER, 0.0, 1.0, "1")
+    return (ImageQuality(info),)

@@ -1,0 +1,146 @@
+"""A tiny real CLIP and ViT: unit vectors that depend on the picture alone, and quality on top of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from layoutmark.errors import LayoutmarkError
+from layoutmark.features.clip import OpenClip
+from layoutmark.features.dino import DinoViT
+from layoutmark.features.images import squashed
+from layoutmark.features.quality import ClipIqa
+
+TEXTS = ["a photo of a cat", "a red dog on grass", "a blue bus"]
+
+
+@pytest.fixture(scope="module")
+def clip(clip_folder: Path) -> OpenClip:
+    return OpenClip(clip_folder)
+
+
+@pytest.fixture(scope="module")
+def dino(dino_folder: Path) -> DinoViT:
+    return DinoViT(dino_folder)
+
+
+@pytest.mark.parametrize("name", ["clip", "dino"])
+def test_images_are_unit_vectors_of_their_own(
+    name: str, pictures: list[np.ndarray], request: pytest.FixtureRequest
+) -> None:
+    model: OpenClip | DinoViT = request.getfixturevalue(name)
+    found = model.images(pictures)
+    assert found.shape == (5, 16 if name == "clip" else 32)
+    assert found.dtype == np.float32
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
+    alone = np.concatenate([model.images([p]) for p in pictures])
+    assert np.abs(found - alone).max() < 1e-5
+    assert np.abs(model.images(pictures[::-1])[::-1] - found).max() < 1e-5
+    assert np.abs(model.images(pictures * 4)[-1] - found[-1]).max() < 1e-5
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+    assert np.abs(model.images([pictures[0][..., ::-1]])[0] - found[0]).max() > 1e-4
+    assert model.images([]).shape == (0, found.shape[1])
+    with pytest.raises(LayoutmarkError, match="image for a scorer: found float64"):
+        model.images([pictures[0] / 255])
+
+
+def test_clip_equals_open_clip_by_hand(clip: OpenClip, clip_folder: Path, pictures: list[np.ndarray]) -> None:
+    import open_clip
+
+    model = open_clip.create_model(f"local-dir:{clip_folder}").eval()
+    tokens = open_clip.get_tokenizer(f"local-dir:{clip_folder}")(TEXTS)
+    pixels = torch.from_numpy(squashed(pictures, 32, [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]))
+    with torch.inference_mode():
+        image, text = model.encode_image(pixels, normalize=True), model.encode_text(tokens, normalize=True)
+    assert clip.images(pictures) == pytest.approx(image.numpy(), abs=1e-5)
+    assert clip.texts(TEXTS).vectors == pytest.approx(text.numpy(), abs=1e-5)
+
+
+def test_dino_is_the_class_token_after_the_last_layer(
+    dino: DinoViT, dino_folder: Path, pictures: list[np.ndarray]
+) -> None:
+    from transformers import ViTModel
+
+    model = ViTModel.from_pretrained(dino_folder, dtype=torch.float32, add_pooling_layer=False).eval()
+    with torch.inference_mode():
+        pixels = torch.from_numpy(squashed(pictures, 32, [0.5] * 3, [0.25] * 3))
+        token = model(pixels, output_hidden_states=True).hidden_states[-1]
+        token = model.layernorm(token)[:, 0].numpy()
+    token /= np.linalg.norm(token, axis=1, keepdims=True)
+    assert dino.images(pictures) == pytest.approx(token, abs=1e-5)
+
+
+def test_texts_are_unit_vectors_and_truncation_is_counted(clip: OpenClip) -> None:
+    """The tiny context holds 8 tokens, start and end among them."""
+    found = clip.texts([*TEXTS, "a b c d e f", "a b c d e f g"])
+    assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
+    assert found.truncated.tolist() == [False, False, False, False, True]
+    assert found.count_truncated == 1
+    assert clip.texts(TEXTS[:1]).vectors[0] == pytest.approx(found.vectors[0], abs=1e-6)
+    empty = clip.texts([])
+    assert empty.vectors.shape == (0, 16)
+    assert empty.count_truncated == 0
+
+
+def test_quality_is_the_softmax_of_two_prompts(clip: OpenClip, pictures: list[np.ndarray]) -> None:
+    quality = ClipIqa(clip)
+    found = quality.scores(pictures)
+    prompts = clip.texts(["a good photo", "a bad photo"]).vectors
+    logits = clip.logit_scale * clip.images(pictures) @ prompts.T
+    expected = torch.softmax(torch.from_numpy(logits), dim=1)[:, 0].numpy()
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert found.std() > 1e-4
+    assert ClipIqa(clip, "a bad photo", "a good photo").scores(pictures) == pytest.approx(1 - found, abs=1e-9)
+    assert quality.scores_of(clip.images(pictures)) == pytest.approx(found, abs=1e-12)
+    assert quality.scores([]).shape == (0,)
+
+
+def test_quality_neither_overflows_nor_leaves_its_range(clip: OpenClip) -> None:
+    quality = ClipIqa(clip)
+    axis = quality._prompts[0] - quality._prompts[1]
+    vectors = np.stack([axis * 1e6, -axis * 1e6, axis * 0]).astype(np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        assert quality.scores_of(vectors).tolist() == [1.0, 0.0, 0.5]
+
+
+@pytest.mark.parametrize(("name", "file"), [("clip", "open_clip_model.safetensors"), ("dino", "model.safetensors")])
+def test_absent_weights_are_refused_and_never_random(
+    name: str, file: str, clip_folder: Path, dino_folder: Path, tmp_path: Path
+) -> None:
+    source, model = (clip_folder, OpenClip) if name == "clip" else (dino_folder, DinoViT)
+    folder = Path(shutil.copytree(source, tmp_path / name))
+    state = load_file(folder / file)
+    dropped = sorted(k for k in state if k.endswith("weight"))[0]
+    save_file({k: v for k, v in state.items() if k != dropped}, folder / file)
+    with pytest.raises(LayoutmarkError, match=r"weights of (CLIP: found .*Missing key|DINO: found no )"):
+        model(folder)
+    (folder / file).unlink()
+    with pytest.raises(LayoutmarkError, match=f"scorer folder '{name}': found no {file}; expected its configuration"):
+        model(folder)
+
+
+def test_half_precision_files_are_computed_in_single(clip: OpenClip, dino: DinoViT) -> None:
+    assert {p.dtype for p in clip._model.parameters()} == {torch.float32}
+    assert {p.dtype for p in dino._model.parameters()} == {torch.float32}
+
+
+def test_loading_leaves_the_global_random_state_alone(clip_folder: Path, dino_folder: Path) -> None:
+    before = torch.get_rng_state()
+    OpenClip(clip_folder)
+    DinoViT(dino_folder)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_broken_configuration_is_named(dino_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(dino_folder, tmp_path / "dino"))
+    (folder / "preprocessor_config.json").write_text("{", "utf-8")
+    with pytest.raises(LayoutmarkError, match=r"dino/preprocessor_config\.json: found .*; expected a JSON file"):
+        DinoViT(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0] * 3, "image_std": [1] * 3}))
+    assert DinoViT(folder).image_size == 32
