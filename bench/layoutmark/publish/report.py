@@ -1,0 +1,42 @@
+"""Render a report of a run with a guest of `reports/`, found by name on the shelf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from layoutmark.errors import LayoutmarkError
+from layoutmark.shelf import Shelf
+
+FOLDER = "report"
+
+
+def write_report(results: Mapping[str, Any], run: Path, kind: str = "html", shelf: Shelf | None = None) -> Path:
+    """Write report `kind` of `results` (the content of results.json) below `run`/report; returns the file to open.
+
+    Raises LayoutmarkError for an unknown kind (with the closest names), for results the report cannot read, and when
+    the report leaves no file.
+    """
+    entry = (shelf or Shelf()).get_report(kind)
+    module = entry.load()
+    out = run / FOLDER
+    try:
+        path = Path(module.render(results, run, out))
+    except LayoutmarkError:
+        raise
+    except Exception as error:
+        raise LayoutmarkError(
+            f"report {kind!r}",
+            found=f"{type(error).__name__}: {error}",
+            expected="a rendered report",
+            do="Score the run again; if that does not help, report this with the output of --debug.",
+        ) from error
+    if not path.is_file():
+        raise LayoutmarkError(
+            f"report {kind!r}",
+            found=f"no file {path}",
+            expected=f"{entry.card.output} below {out}",
+            do="Repair its render.py.",
+        )
+    return path

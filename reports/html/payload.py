@@ -1,0 +1,176 @@
+"""The data behind the grid: samples and images as short lists, pictures by number, reasons by number.
+
+Names of keys are kept short only where they repeat per image; page.js is the one reader.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .results import CEILING, Results
+from .text import clean, finite
+from .thumbnails import Thumbnails
+
+SIZES = ("none", "no", "tiny", "small", "few", "some", "medium", "large", "many", "huge", "yes", "all")
+
+
+def payload(results: Results, thumbnails: Thumbnails) -> dict[str, Any]:
+    """Plain data for the grid: `columns`, `metrics`, `strata`, `samples`, `images`, `reasons`, `pictures`, `sizes`."""
+    reasons = _Numbers()
+    methods = {n: i for i, n in enumerate(results.names)}
+    samples = {str(s["id"]): i for i, s in enumerate(results.samples)}
+    metrics = _per_image(results)
+    images = [
+        _image(image, methods[str(image["method"])], samples[str(image["sample"])], metrics, reasons, thumbnails)
+        for image in results.images
+        if str(image["method"]) in methods and str(image["sample"]) in samples
+    ]
+    return {
+        "columns": _columns(results),
+        "metrics": [
+            [m, clean(results.metrics[m].title), results.metrics[m].higher]
+            if m in results.metrics
+            else [m, clean(m), True]
+            for m in metrics
+        ],
+        "headline": sum(m in {h.name for h in results.headline} for m in metrics),
+        "strata": _strata(results.samples),
+        "seeds": sorted({int(i["seed"]) for i in results.images}),
+        "samples": [_sample(s, thumbnails) for s in results.samples],
+        "images": images,
+        "reasons": reasons.texts,
+        "pictures": thumbnails.entries,
+        "sizes": thumbnails.sizes,
+    }
+
+
+def script_json(data: object) -> str:
+    """JSON that may stand inside a script element: pure ASCII, and without ``<``, ``>`` and ``&``."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+class _Numbers:
+    """Texts that repeat, each kept once."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def add(self, text: object) -> int:
+        key = clean(text)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.texts)
+            self.texts.append(key)
+        return self._numbers[key]
+
+
+def _columns(results: Results) -> list[dict[str, Any]]:
+    """True images first, then methods, then floors (off at first)."""
+    columns = [
+        {"name": clean(name), "method": i, "kind": "truth" if name == CEILING else "reference"}
+        for i, name in enumerate(results.names)
+        if i >= len(results.methods)
+    ]
+    truth: list[dict[str, Any]] = [c for c in columns if c["kind"] == "truth"]
+    if not truth and any(s.get("true_image") for s in results.samples):
+        truth = [{"name": "true image", "method": None, "kind": "truth"}]
+    methods = [{"name": clean(m["name"]), "method": i, "kind": "method"} for i, m in enumerate(results.methods)]
+    return [*truth, *methods, *(c for c in columns if c["kind"] == "reference")]
+
+
+def _per_image(results: Results) -> list[str]:
+    """Names of metrics that single images have, headline metrics first."""
+    found: set[str] = set()
+    for image in results.images:
+        found.update(image.get("scores") or {})
+    known = [m.name for m in (*results.headline, *results.others) if m.name in found]
+    return known + sorted(found - set(known))
+
+
+def _strata(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Every stratum with its bins: numbers in order, names in order of appearance."""
+    bins: dict[str, dict[str, None]] = {}
+    for sample in samples:
+        for stratum, value in (sample.get("strata") or {}).items():
+            bins.setdefault(clean(stratum), {})[clean(value)] = None
+    return {s: ordered(list(values)) for s, values in bins.items()}
+
+
+def ordered(values: list[str]) -> list[str]:
+    """Bins in a natural order: by number if all start with one, by size if all are words for one, else as they came."""
+    if set(values) <= set(SIZES):
+        return sorted(values, key=SIZES.index)
+    leading = [v.lstrip("<>=\u2264\u2265 ").split("-")[0].split("\u2013")[0].rstrip("+") for v in values]
+    try:
+        return [v for _, v in sorted(zip(map(float, leading), values, strict=True))]
+    except ValueError:
+        return values
+
+
+def _sample(sample: Mapping[str, Any], thumbnails: Thumbnails) -> dict[str, Any]:
+    references = sample.get("references") or {}
+    width, height = (sample.get("canvas") or [1, 1])[:2]
+    return {
+        "id": clean(sample["id"]),
+        "prompt": clean(sample["prompt"]),
+        "canvas": [max(1, int(width)), max(1, int(height))],
+        "strata": {clean(k): clean(v) for k, v in (sample.get("strata") or {}).items()},
+        "truth": thumbnails.add(sample.get("true_image")),
+        "instances": [
+            {
+                "id": clean(i["id"]),
+                "phrase": clean(i["phrase"]),
+                "category": clean(i["category"]),
+                "box": [_fraction(v) for v in i["box"]],
+                "reference": thumbnails.add(references.get(i.get("reference"))),
+            }
+            for i in sample["instances"]
+        ],
+    }
+
+
+def _image(
+    image: Mapping[str, Any],
+    method: int,
+    sample: int,
+    metrics: Sequence[str],
+    reasons: _Numbers,
+    thumbnails: Thumbnails,
+) -> dict[str, Any]:
+    data: dict[str, Any] = {"m": method, "s": sample, "e": int(image["seed"]), "p": thumbnails.add(image.get("image"))}
+    if image.get("status") != "ok":
+        data["t"] = clean(image.get("status"))
+        data["r"] = reasons.add(image.get("reason") or "no reason given")
+    if image.get("image") and data["p"] is None:
+        data["gone"] = 1
+    link = thumbnails.link(image.get("image"))
+    if link is not None:
+        data["f"] = link
+    if image.get("notes"):
+        data["n"] = [f"{clean(k)}: {clean(v)}" for k, v in image["notes"].items()]
+    data["d"] = [
+        [*(_fraction(v) for v in d[:4]), round(finite(d[4]) or 0.0, 3), clean(d[5])]
+        for d in image.get("detections") or ()
+    ]
+    data["c"] = [_outcome((image.get("scores") or {}).get(m), reasons) for m in metrics]
+    data["i"] = {
+        clean(k): [_outcome(v.get(m), reasons) for m in metrics] for k, v in (image.get("instances") or {}).items()
+    }
+    return data
+
+
+def _outcome(value: object, reasons: _Numbers) -> float | list[int] | None:
+    """A number; or [number of its reason]; or None when the metric says nothing of this image."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return [reasons.add(value.get("unscored") or "no reason given")]
+    found = finite(value)
+    return [reasons.add("not a finite number")] if found is None else round(found, 4)
+
+
+def _fraction(value: object) -> float:
+    return round(min(1.0, max(0.0, finite(value) or 0.0)), 4)

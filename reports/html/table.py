@@ -1,0 +1,77 @@
+"""The table: one row a method, one column a metric, reference rows set apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .results import Cell, Metric, Results
+from .text import count, esc, interval, name, number, reasons
+
+
+def table(results: Results, metrics: Sequence[Metric], caption: str) -> str:
+    """An HTML table of `metrics`.  A cell without a number says "not scored" and why."""
+    heads = "".join(_head(m) for m in metrics)
+    rows = [_row(results, m, metrics, "") for m in results.methods]
+    if results.references:
+        rows.append(
+            f'<tr class="divider"><th scope="rowgroup" colspan="{len(metrics) + 1}">'
+            "<span>Reference rows</span></th></tr>"
+        )
+        rows += [_row(results, m, metrics, ' class="reference"') for m in results.references]
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(caption)}"><table class="scores">'
+        f'<caption class="hidden">{esc(caption)}</caption>'
+        f'<thead><tr><th scope="col">Method</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    )
+
+
+def variants(metrics: Sequence[Metric]) -> str:
+    """A list of the full names behind the column heads."""
+    return '<dl class="pairs">' + "".join(
+        f"<dt>{name(m.title)}</dt><dd><code>{esc(m.variant)}</code><br>"
+        f'<span class="quiet">{esc(m.unit)}, {"higher" if m.higher else "lower"} is better</span></dd>'
+        for m in metrics
+    ) + "</dl>"  # fmt: skip
+
+
+def gaps(results: Results, metrics: Sequence[Metric]) -> str:
+    """A list of why numbers rest on fewer images than were asked for; empty when none does."""
+    items = ""
+    for method in results.names:
+        for metric in metrics:
+            cell = results.cell(method, metric.name)
+            if cell is not None and cell.n != cell.of:
+                why = reasons(cell.unscored) or "no reason given"
+                scored = f"{count(cell.n)} of {count(cell.of)} scored"
+                items += f"<li>{name(method)}, {name(metric.title)}: {scored}. {why}.</li>"
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def _head(metric: Metric) -> str:
+    arrow, words = ("\u2191", "higher is better") if metric.higher else ("\u2193", "lower is better")
+    return (
+        f'<th scope="col" title="{esc(metric.variant)}">{name(metric.title)}'
+        f'<span class="arrow" aria-hidden="true">{arrow}</span><span class="hidden">, {words}</span>'
+        f'<small>{esc(metric.unit)}</small></th>'
+    )  # fmt: skip
+
+
+def _row(results: Results, method: Mapping[str, Any], metrics: Sequence[Metric], attributes: str) -> str:
+    who = str(method["name"])
+    title = str(method.get("title") or "")
+    gloss = f"<small>{name(title)}</small>" if title and title != who else ""
+    cells = "".join(_cell(results.cell(who, m.name), who in results.best(m.name)) for m in metrics)
+    return f'<tr{attributes}><th scope="row">{name(who)}{gloss}</th>{cells}</tr>'
+
+
+def _cell(cell: Cell | None, best: bool) -> str:
+    if cell is None:
+        return '<td class="unscored">not scored<small>not measured in this run</small></td>'
+    if cell.value is None:
+        return f'<td class="unscored">not scored<small>{reasons(cell.unscored) or "no reason given"}</small></td>'
+    mark = '<span class="best" title="in the best group"><span class="hidden">best group </span></span>' if best else ""
+    span = interval(cell.low, cell.high) or "no interval"
+    few = "" if cell.n == cell.of else f'<small class="few">{count(cell.n)} of {count(cell.of)}</small>'
+    klass = ' class="top"' if best else ""
+    return f'<td{klass}><span class="value">{mark}{number(cell.value)}</span><small>{span}</small>{few}</td>'

@@ -1,0 +1,173 @@
+"""Parts of the HTML report: pictures, grid data, verdicts, numbers, figures."""
+
+import base64
+import html
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Part = Callable[[str], ModuleType]
+
+
+def picture(path: Path, size: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (size, size // 2, 3), dtype=np.uint8)).save(path)
+
+
+def test_small_pictures_are_embedded_as_they_are(part: Part, tmp_path: Path) -> None:
+    picture(tmp_path / "images/aa/x.png", 64)
+    found = part("thumbnails").Thumbnails(tmp_path, tmp_path / "report")
+    assert found.add("images/aa/x.png") == found.add("images/aa/x.png") == 0
+    head, _, body = found.entries[0].partition(",")
+    assert head == "data:image/png;base64"
+    assert base64.b64decode(body) == (tmp_path / "images/aa/x.png").read_bytes()
+    assert found.sizes == [[32, 64]]
+    assert found.link("images/aa/x.png") == "../images/aa/x.png"
+
+
+def test_large_pictures_are_reduced(part: Part, tmp_path: Path) -> None:
+    picture(tmp_path / "x.png", 600)
+    found = part("thumbnails").Thumbnails(tmp_path, tmp_path / "report")
+    found.add("x.png")
+    with Image.open(io.BytesIO(base64.b64decode(found.entries[0].partition(",")[2]))) as image:
+        assert image.size == (128, 256)
+
+
+def test_beyond_the_budget_pictures_lie_beside_the_page(part: Part, tmp_path: Path) -> None:
+    for name in ("a b.png", "c.png"):
+        picture(tmp_path / name, 32)
+    budget = (tmp_path / "a b.png").stat().st_size
+    found = part("thumbnails").Thumbnails(tmp_path, tmp_path / "report", budget=budget - 1)
+    found.add("a b.png")
+    assert found.entries == ["../a%20b.png"]
+    assert found.beside == 1
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret.png", "/etc/passwd", "images/../../secret.png", "a\0b", "text.png", "gone"]
+)
+def test_what_is_no_picture_of_the_run_counts_as_absent(part: Part, tmp_path: Path, path: str) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    picture(tmp_path / "secret.png", 8)
+    (run / "text.png").write_text("no picture")
+    found = part("thumbnails").Thumbnails(run, run / "report")
+    assert found.add(path) is None
+    assert found.entries == []
+    assert found.absent == {path}
+
+
+def test_grid_data_keeps_reasons_and_never_makes_them_numbers(part: Part, example: ModuleType, tmp_path: Path) -> None:
+    results = example.make_results(None, hostile=False)
+    results["images"][0]["scores"]["miou"] = float("nan")
+    results["images"][1]["scores"]["miou"] = {"unscored": "no targets"}
+    view = part("results").Results(results)
+    data = part("payload").payload(view, part("thumbnails").Thumbnails(tmp_path, tmp_path / "report"))
+    place = [m[0] for m in data["metrics"]].index("miou")
+    said = [data["reasons"][image["c"][place][0]] for image in data["images"][:2]]
+    assert said == ["not a finite number", "no targets"]
+    text = part("payload").script_json(data)
+    assert "NaN" not in text
+    assert json.loads(text) == json.loads(json.dumps(data))
+
+
+def test_true_images_come_first_and_floors_last(part: Part, example: ModuleType, tmp_path: Path) -> None:
+    view = part("results").Results(example.make_results(None, hostile=False))
+    data = part("payload").payload(view, part("thumbnails").Thumbnails(tmp_path, tmp_path / "report"))
+    assert [c["kind"] for c in data["columns"]] == ["truth", *["method"] * 4, "reference", "reference"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["10", "2", "1"], ["1", "2", "10"]),
+        (["5+", "1-2", "3-4"], ["1-2", "3-4", "5+"]),
+        (["large", "small"], ["small", "large"]),
+        (["yes", "no"], ["no", "yes"]),
+        (["wood", "air"], ["wood", "air"]),
+    ],
+)
+def test_bins_stand_in_their_natural_order(part: Part, values: list[str], expected: list[str]) -> None:
+    assert part("payload").ordered(values) == expected
+
+
+def verdicts(part: Part, example: ModuleType, pairs: list[dict[str, Any]]) -> list[str]:
+    results = {**example.make_results(None, samples=1, hostile=False), "pairs": pairs}
+    return [html.unescape(re.sub("<[^>]+>", "", v)) for v in part("verdict").verdicts(part("results").Results(results))]
+
+
+def pair(metric: str, difference: float | None, half: float = 0.04, p: float | None = 0.001) -> dict[str, Any]:
+    low, high = (None, None) if difference is None else (difference - half, difference + half)
+    return {"a": "base", "b": "ilgd", "metric": metric, "difference": difference, "low": low, "high": high, "p": p,
+            "p_holm": p, "n": 128}  # fmt: skip
+
+
+def test_the_winner_is_the_subject_of_the_verdict(part: Part, example: ModuleType) -> None:
+    assert verdicts(part, example, [pair("ap50", -0.12), pair("clip_iqa", 0.01, p=0.6)]) == [
+        "ilgd places better than base: AP50 +0.120 [+0.080, +0.160], p 0.001. The two cannot be told apart on CLIP-IQA."
+    ]
+
+
+def test_gains_and_losses_are_both_told(part: Part, example: ModuleType) -> None:
+    found = verdicts(part, example, [pair("ap50", -0.12), pair("miou", -0.1), pair("clip_t", 0.06, p=0.0001)])
+    assert found == [
+        "ilgd places better than base: AP50 +0.120 [+0.080, +0.160], p 0.001, mIoU +0.100 [+0.060, +0.140], p 0.001; "
+        "it follows the text worse: CLIP-T \u22120.060 [\u22120.100, \u22120.020], p < 0.001."
+    ]
+
+
+def test_an_interval_off_zero_is_not_enough_when_holm_disagrees(part: Part, example: ModuleType) -> None:
+    assert verdicts(part, example, [pair("ap50", 0.12, p=0.08)]) == ["base and ilgd cannot be told apart on AP50."]
+
+
+def test_what_was_not_compared_is_said(part: Part, example: ModuleType) -> None:
+    assert verdicts(part, example, [pair("dino", None, p=None)]) == [
+        "base and ilgd are not compared. Not compared: DINO."
+    ]
+
+
+def test_lower_is_better_turns_the_judgement(part: Part, example: ModuleType) -> None:
+    results = {**example.make_results(None, samples=1, hostile=False), "pairs": [pair("extra_rate", 0.5)]}
+    results["metrics"] = [m for m in results["metrics"] if m["name"] == "extra_rate"]
+    found = part("verdict").verdicts(part("results").Results(results))
+    assert found[0].startswith("<strong><bdi>ilgd</bdi></strong> does better than <strong><bdi>base</bdi></strong>")
+    assert "\u22120.500" in found[0]
+
+
+def test_values_above_the_true_images_are_pointed_out(part: Part, example: ModuleType) -> None:
+    results = example.make_results(None, hostile=False)
+    row = next(r for r in results["rows"] if (r["method"], r["metric"]) == ("ilgd", "clip_t"))
+    row["value"] = 0.9
+    said = part("verdict").cautions(part("results").Results(results))
+    assert "Above the true images on <bdi>CLIP-T</bdi>: <bdi>ilgd</bdi>." in said
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.12345, "0.123"), (-0.0001, "0.000"), (-0.5, "\u22120.500"), (123.456, "123.5")],
+)
+def test_numbers_have_three_decimals_and_a_minus_sign(part: Part, value: float, text: str) -> None:
+    assert part("text").number(value) == text
+
+
+def test_figures_follow_the_theme_and_carry_their_texts(part: Part, example: ModuleType) -> None:
+    results = part("results").Results(example.make_results(None))
+    found = part("plots").figures(results)
+    groups = [group for group, _, _ in found]
+    assert [groups.count(g) for g in ("dots", "scatter", "strata")] == [6, 1, 4]
+    for _, _, svg in found:
+        assert " style=" not in svg
+        assert "currentColor" in svg
+        assert "#010203" not in svg
+    dots = next(svg for group, caption, svg in found if group == "dots" and "DINO" in caption)
+    assert "not scored" in dots
+    strata = next(svg for group, caption, svg in found if group == "strata" and "repeated" in caption)
+    assert "n 1" in strata
