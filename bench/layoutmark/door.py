@@ -78,14 +78,35 @@ class Method(Protocol):
 class Suite(Protocol):
     """A named, versioned, checksummed list of samples."""
 
-    name: str
-    version: str
-    categories: Sequence[str]
-    samples: Sequence[Sample]
-    digest: str
-    """sha256 over the content of all samples."""
-    notes: Sequence[str]
-    """What a reader must be told, for example how many samples of the source were left out, and why."""
+    @property
+    def name(self) -> str:
+        """The suite's name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Its version; what is published is never edited."""
+        ...
+
+    @property
+    def categories(self) -> Sequence[str]:
+        """Names of the categories its instances may have."""
+        ...
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """All samples, in the suite's fixed order."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the content of all samples."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader must be told, for example how many samples of the source were left out, and why."""
+        ...
 
     def true_image(self, sample_id: str) -> Pixels | None:
         """The true picture of a sample, if the suite has one."""

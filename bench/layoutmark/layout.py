@@ -97,8 +97,9 @@ class Box:
         return (self.x0 * w, self.y0 * h, self.x1 * w, self.y1 * h)
 
     def cells(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Half-open cell range (x0, y0, x1, y1) on a grid: floor of the first corner, ceil of the second, never empty."""
-        x0, y0 = min(int(self.x0 * width), width - 1), min(int(self.y0 * height), height - 1)
+        """Half-open cells (x0, y0, x1, y1) of a grid: floor of the first corner, ceil of the second, never empty."""
+        x0 = min(int(self.x0 * width + ROUNDING), width - 1)
+        y0 = min(int(self.y0 * height + ROUNDING), height - 1)
         return (
             x0,
             y0,
@@ -204,7 +205,8 @@ def box_iou(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArr
     area_a = (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
     area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
     union = area_a[:, None] + area_b[None, :] - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    iou: npt.NDArray[np.float64] = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    return iou
 
 
 def sample_to_json(sample: Sample) -> dict[str, Any]:

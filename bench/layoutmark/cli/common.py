@@ -1,0 +1,94 @@
+"""What commands share: options, progress, plain tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from layoutmark.shelf import Shelf
+
+Call = Callable[[argparse.Namespace], int]
+
+
+def command(commands: Any, name: str, text: str, call: Call, *, as_json: bool = False) -> argparse.ArgumentParser:
+    """Add a command with the options every command has.  `text` is one sentence."""
+    found: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    found.set_defaults(call=call)
+    found.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    found.add_argument("--offline", action="store_true", help="guarantee that nothing is fetched from the network")
+    found.add_argument(
+        "--methods-path",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FOLDER",
+        help="look for guests here too; repeatable",
+    )
+    if as_json:
+        found.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return found
+
+
+def shelf(options: argparse.Namespace) -> Shelf:
+    """The shelf with the user's own folders."""
+    return Shelf(options.methods_path)
+
+
+def print_json(data: Any) -> None:
+    """Print plain data as JSON with sorted keys."""
+    print(json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False))
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """Print a table; columns that are too wide are folded, never cut."""
+    console = Console(soft_wrap=False)
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=title or None)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, markup=False) if not title else console.print(table)
+
+
+class Bars:
+    """Progress bars on a terminal; in a log one plain line a row, and again every ten seconds."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, float] = {}
+
+    def __enter__(self) -> Bars:
+        if sys.stderr.isatty():
+            self._bars = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                console=Console(stderr=True), transient=True,
+            )  # fmt: skip
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Say that `done` of `total` parts of `name` are there."""
+        if self._bars is not None:
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(f"{self.verb} {name}", total=total)
+            self._bars.update(self._tasks[name], completed=done, total=total)
+            return
+        now = time.monotonic()
+        if name not in self._said or done == total or now - self._said[name] > 10:
+            if self._said.get(name) == float("inf"):
+                return
+            print(f"{self.verb} {name}: {done} of {total}", file=sys.stderr, flush=True)
+            self._said[name] = float("inf") if done == total else now

@@ -1,0 +1,27 @@
+"""`layoutmark doctor`: the silent errors that can be found in seconds, before hours are spent."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from layoutmark.cli.common import command, print_json, print_rows, shelf
+from layoutmark.doctor import examine
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    part = command(
+        commands, "doctor", "Check suites, stacks and scorers for silent errors before a run.", _doctor, as_json=True
+    )
+    part.add_argument("--suite", default="mini", help="name of a suite (default: mini)")
+    part.add_argument("--stack", default="mini", help="name of a stack (default: mini)")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    found = examine(shelf(options), options.suite, options.stack)
+    if options.json:
+        print_json([c.to_json() for c in found])
+    else:
+        print_rows(("check", "result", "detail"), [(c.name, "ok" if c.ok else "WRONG", c.detail) for c in found])
+    return 0 if all(c.ok for c in found) else 1

@@ -1,0 +1,114 @@
+"""`layoutmark methods|suites|stacks|reports`: what there is, and what one of them says of itself."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from layoutmark.cli.common import command, print_json, print_rows, shelf
+from layoutmark.errors import LayoutmarkError
+from layoutmark.plan import built_folder
+from layoutmark.provenance import canonical
+from layoutmark.shelf import Shelf
+from layoutmark.shelf.kinds import Source
+from layoutmark.suites import load_built_suite, save_built_suite
+
+KINDS: dict[str, tuple[Callable[[Shelf], Any], Callable[[Shelf], Any]]] = {
+    "methods": (Shelf.methods, Shelf.broken_methods),
+    "suites": (Shelf.suites, Shelf.broken_suites),
+    "stacks": (Shelf.stacks, Shelf.broken_stacks),
+    "reports": (Shelf.reports, Shelf.broken_reports),
+}
+
+
+def add(commands: Any) -> None:
+    """Add the four commands, each with `list` and `show`; suites have `build` too."""
+    for kind in KINDS:
+        part = command(commands, kind, f"List the {kind} that can be used, or show one.", _list, as_json=True)
+        part.set_defaults(kind=kind)
+        verbs = part.add_subparsers(dest="verb", metavar="VERB")
+        listed = command(verbs, "list", f"List the {kind} that can be used.", _list, as_json=True)
+        listed.set_defaults(kind=kind)
+        shown = command(verbs, "show", f"Show all that one of the {kind} says of itself.", _show, as_json=True)
+        shown.set_defaults(kind=kind)
+        shown.add_argument("name", help="its name")
+        if kind == "suites":
+            built = command(
+                verbs,
+                "build",
+                "Build a suite from files you have; every record is kept, repaired or skipped, and counted.",
+                _build,
+            )
+            built.add_argument("name", help="name of the suite, for example nsr1k")
+            built.add_argument("--source", type=Path, required=True, help="folder or file to read")
+            built.add_argument(
+                "--out", type=Path, default=None, help="where to write it (default: where `run` looks for it)"
+            )
+
+
+def _list(options: argparse.Namespace) -> int:
+    entries, broken = KINDS[options.kind]
+    guests = shelf(options)
+    rows = [_line(options.kind, entry) for entry in entries(guests).values()]
+    faults = [{"name": b.folder.name, "error": str(b.error)} for b in broken(guests)]
+    if options.json:
+        print_json({options.kind: rows, "broken": faults})
+        return 0
+    if rows:
+        print_rows(tuple(rows[0]), [tuple(str(v) for v in row.values()) for row in rows])
+    for fault in faults:
+        print(f"{fault['name']}: cannot be used: {fault['error']}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    getter = {
+        "methods": Shelf.get_method, "suites": Shelf.get_suite, "stacks": Shelf.get_stack, "reports": Shelf.get_report,
+    }[options.kind]  # fmt: skip
+    entry: Any = getter(shelf(options), options.name)
+    data = asdict(entry.card)
+    if options.json:
+        print_json(data)
+        return 0
+    for key, value in data.items():
+        if value not in ("", None, (), {}, []):
+            print(f"{key}: {value if isinstance(value, str) else canonical(value)}")
+    return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    entry = shelf(options).get_suite(options.name)
+    if entry.suite.source is Source.SHIPPED:
+        raise LayoutmarkError(
+            f"suite {options.name!r}",
+            found="a suite that ships with layoutmark",
+            expected="one built from files",
+            do="Just run it.",
+        )
+    if not options.source.exists():
+        raise LayoutmarkError(
+            "--source", found=f"nothing at {options.source}", expected="a folder or file", do="Check the path."
+        )
+    built = entry.load().build_suite(options.name, options.source)
+    out = save_built_suite(built, entry.suite, options.out or built_folder(options.name))
+    suite = load_built_suite(out)
+    for reason, count in built.counts.items():
+        print(f"{reason}: {count:,}")
+    print(f"{len(suite.samples):,} samples, sha256 {suite.digest[:16]}, in {out}")
+    return 0
+
+
+def _line(kind: str, entry: Any) -> dict[str, Any]:
+    card = entry.suite if kind == "suites" else entry.card
+    line: dict[str, Any] = {"name": entry.name, "title": card.title, "version": card.version}
+    if kind == "methods":
+        line |= {"inputs": ", ".join(card.inputs), "stacks": ", ".join(card.stacks)}
+    elif kind == "suites":
+        there = card.source is Source.SHIPPED or (built_folder(entry.name) / "suite.json").is_file()
+        line |= {"samples": "?" if card.samples is None else card.samples, "state": "ready" if there else "to be built"}
+    elif kind == "stacks":
+        line |= {"scorers": ", ".join(card.scorers), "resolution": card.resolution}
+    return line

@@ -1,0 +1,73 @@
+"""The command line: parsing, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from layoutmark import __version__
+from layoutmark.cli import compare, doctor, guests, run, score, train
+from layoutmark.errors import LayoutmarkError
+
+UNUSABLE = 3
+"""Exit code for input that cannot be used."""
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that speaks in the project's form: one line, exit code 3, "did you mean"."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing usage and exiting with 2."""
+        hint = f"See: {self.prog} --help"
+        if "invalid choice: " in message:
+            given = message.split("invalid choice: ", 1)[1].split("'")[1]
+            known = [c for a in self._actions if isinstance(a.choices, dict) for c in a.choices]
+            close = difflib.get_close_matches(given, known, n=1)
+            raise LayoutmarkError(
+                f"{self.prog}: unknown command",
+                found=repr(given),
+                expected="one of " + ", ".join(known),
+                do=f"Did you mean {close[0]!r}?" if close else hint,
+            )
+        raise LayoutmarkError(self.prog, found=message, expected="arguments as its help says", do=hint)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command as an argparse parser (the reference in docs/cli.md is made from it)."""
+    top = Parser(
+        prog="layoutmark",
+        description="Compare text-to-image methods that are told where things go and what they look like.",
+    )
+    top.add_argument("--version", action="version", version=f"layoutmark {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    for part in (run, compare, score, guests, train, doctor):
+        part.add(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0, or 3 for unusable input.  `--debug` lets errors through."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = parser().parse_args(given)
+        if options.offline:
+            os.environ["HF_HUB_OFFLINE"] = "1"
+        code: int = options.call(options)
+        return code
+    except LayoutmarkError as error:
+        if "--debug" in given:
+            raise
+        print(f"layoutmark: {error}", file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        print("layoutmark: stopped; the same command goes on where it was.", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""`layoutmark run`, and its stages alone: `generate`, `measure`, `report`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from layoutmark.cli.common import Bars, command, print_json, shelf
+from layoutmark.errors import LayoutmarkError
+from layoutmark.generate import generate
+from layoutmark.measure import measure
+from layoutmark.plan import PLAN, Plan, make_plan, open_suite, read_plan
+from layoutmark.publish import print_table, write_report
+from layoutmark.shelf import parse_overrides
+from layoutmark.store import RunFolder, Store, home, runs_folder
+from layoutmark.store.atomic import write_text
+
+
+def add(commands: Any) -> None:
+    """Add the four commands."""
+    for name, text, call in (
+        (
+            "run",
+            "Generate, measure and report a suite; without arguments suite mini, stack mini and all methods that fit.",
+            _run,
+        ),
+        ("generate", "Make the images of a run and stop there.", _generate),
+    ):
+        part = command(commands, name, text, call, as_json=name == "run")
+        part.add_argument("suite", nargs="?", default="mini", help="name of a suite (default: mini)")
+        part.add_argument("--stack", default="mini", help="name of a stack (default: mini)")
+        part.add_argument(
+            "--methods",
+            default="",
+            metavar="A,B@PRESET",
+            help="methods, each with a preset if wanted (default: all that fit)",
+        )
+        part.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the named methods; repeatable"
+        )
+        part.add_argument("--seeds", type=int, default=1, help="images per sample (default: 1)")
+        part.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N samples")
+        part.add_argument("--name", default=None, help="name of the run's folder (default: SUITE-STACK)")
+        part.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
+        part.add_argument("--report", default="html", help="kind of report (default: html)")
+    for name, text, call in (
+        ("measure", "Score the images of a run; features that are stored are not computed again.", _measure),
+        ("report", "Write the report of a measured run again.", _report),
+    ):
+        part = command(commands, name, text, call, as_json=name == "measure")
+        part.add_argument("run", help="name or folder of a run")
+        part.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
+        part.add_argument("--report", default="html", help="kind of report (default: html)")
+
+
+def _run(options: argparse.Namespace) -> int:
+    plan, run = _planned(options)
+    _fill(options, plan, run)
+    results = _score(options, plan, run)
+    _publish(options, results, run)
+    return 0
+
+
+def _generate(options: argparse.Namespace) -> int:
+    plan, run = _planned(options)
+    _fill(options, plan, run)
+    print(f"images of {len(plan.rows)} rows are there; go on with: layoutmark measure {plan.name}")
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> int:
+    run = _folder(options.run)
+    results = _score(options, read_plan(run), run)
+    if options.json:
+        print_json(results["rows"])
+    else:
+        print_table(results, Console(), run)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    run = _folder(options.run)
+    print(write_report(RunFolder(run).read_results(), run, options.report, shelf(options)))
+    return 0
+
+
+def _planned(options: argparse.Namespace) -> tuple[Plan, Path]:
+    names = [m.strip() for m in options.methods.split(",") if m.strip()]
+    if options.set and not names:
+        raise LayoutmarkError(
+            "--set", found="no --methods", expected="the methods it is meant for", do="Name them with --methods."
+        )
+    plan = make_plan(
+        shelf(options),
+        suite=options.suite,
+        stack=options.stack,
+        methods=names,
+        seeds=options.seeds,
+        limit=options.limit,
+        name=options.name,
+        overrides=parse_overrides(options.set),
+    )
+    run = runs_folder() / plan.name
+    write_text(run / PLAN, json.dumps(plan.to_json(), indent=1, sort_keys=True) + "\n")
+    return plan, run
+
+
+def _fill(options: argparse.Namespace, plan: Plan, run: Path) -> None:
+    guests = shelf(options)
+    suite = open_suite(guests, plan.suite, guests.get_stack(plan.stack), plan.limit)
+    with Bars("generate") as bars:
+        spent = generate(plan, suite, guests, Store(home()), options.device, bars)
+    if any(spent.values()):
+        write_text(run / "generate_seconds.json", json.dumps(spent, sort_keys=True) + "\n")
+
+
+def _score(options: argparse.Namespace, plan: Plan, run: Path) -> dict[str, Any]:
+    guests = shelf(options)
+    entry = guests.get_suite(plan.suite)
+    suite = open_suite(guests, plan.suite, guests.get_stack(plan.stack), plan.limit)
+    if suite.digest != plan.suite_digest:
+        raise LayoutmarkError(
+            f"run {plan.name!r}",
+            found=f"suite {plan.suite!r} with content {suite.digest[:12]}",
+            expected=f"{plan.suite_digest[:12]}, as it was planned with",
+            do=f"Run: layoutmark run {plan.suite} --name {plan.name}",
+        )
+    seconds = run / "generate_seconds.json"
+    spent = json.loads(seconds.read_text("utf-8")) if seconds.exists() else {}
+    with Bars("measure") as bars:
+        return measure(
+            plan, suite, entry.suite, entry.card.licence, guests, Store(home()), run, options.device, bars, spent
+        )
+
+
+def _publish(options: argparse.Namespace, results: dict[str, Any], run: Path) -> None:
+    write_report(results, run, options.report, shelf(options))
+    if options.json:
+        print_json(results["rows"])
+    else:
+        print_table(results, Console(), run)
+
+
+def _folder(name: str) -> Path:
+    """A run that was begun: a folder, or a name below runs/."""
+    for path in (runs_folder() / name, Path(name)):
+        if (path / PLAN).is_file() or (path / "results.json").is_file():
+            return path
+    known = sorted(p.parent.name for p in runs_folder().glob(f"*/{PLAN}"))
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    raise LayoutmarkError(
+        "unknown run",
+        found=repr(name),
+        expected="one of " + (", ".join(known) or "(none)"),
+        do=f"Did you mean {close[0]!r}?" if close else "Run: layoutmark run",
+    )

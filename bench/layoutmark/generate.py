@@ -1,0 +1,174 @@
+"""Generate: make every image of a plan that the store does not hold yet.  A kill loses at most the batch in flight."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from layoutmark.door import Method, Pixels, Suite
+from layoutmark.errors import LayoutmarkError, MissingPackage
+from layoutmark.plan import (
+    BASE,
+    BLANK,
+    CEILING,
+    OUTSIDE,
+    SHUFFLED,
+    Job,
+    Plan,
+    Row,
+    constant,
+    find_row,
+    image_seed,
+    jobs,
+    shuffled,
+)
+from layoutmark.score import Status
+from layoutmark.shelf import Shelf, StackEntry
+from layoutmark.store import Store
+
+if TYPE_CHECKING:
+    from layoutmark.diffusion import Stack
+
+BATCH = 16
+"""Images a call.  Batches are cut at fixed places of the suite, so a resumed run repeats an unbroken one exactly."""
+GREY = 128
+
+Progress = Callable[[str, int, int], None]
+"""Called with a row's name, images done and images wanted."""
+
+
+def generate(
+    plan: Plan, suite: Suite, shelf: Shelf, store: Store, device: str | None, progress: Progress
+) -> dict[str, float]:
+    """Fill the store.  Returns seconds spent per row now (0 where everything was there).
+
+    An input that a method cannot honour, or an error it raises, is recorded with its reason and the others go on.
+    """
+    stack: Stack | None = None
+    spent: dict[str, float] = {}
+    ordered = sorted(plan.rows, key=lambda r: r.name == SHUFFLED)  # shuffled reads what base has made
+    for row in ordered:
+        wanted = jobs(plan, suite, row)
+        held = store.records([j.key for j in wanted])
+        progress(row.name, len(held), len(wanted))
+        begun = time.monotonic()
+        if len(held) == len(wanted) or row.kind == OUTSIDE:
+            spent[row.name] = 0.0
+            continue
+        if row.kind == "reference":
+            _reference_row(plan, suite, row, wanted, store)
+        else:
+            stack = stack or load(shelf.get_stack(plan.stack), device)
+            method = shelf.get_method(row.name.partition("@")[0]).load().build(stack, row.settings)
+            done = len(held)
+            for batch in _batches(wanted):
+                if all(j.key in held for j in batch):
+                    continue
+                fresh = sum(j.key not in held for j in batch)
+                _run_batch(method, suite, plan.suite, batch, store)
+                done += fresh
+                progress(row.name, done, len(wanted))
+        spent[row.name] = time.monotonic() - begun
+        progress(row.name, len(wanted), len(wanted))
+    return spent
+
+
+def load(entry: StackEntry, device: str | None) -> Stack:
+    """Load a stack's generator.  Raises MissingPackage without the extra `torch`."""
+    try:
+        from layoutmark.diffusion import load_stack
+    except ModuleNotFoundError as error:
+        raise MissingPackage.of("image generation", str(error.name), "torch") from error
+    generator = entry.card.generator
+    if not generator.folder:
+        raise LayoutmarkError(
+            f"stack {entry.name!r}",
+            found=f"weights published as {generator.repository!r}, not on this machine",
+            expected="a folder in the diffusers layout",
+            do="Place them in a folder of your own and name it in a stack card (see docs/design.md).",
+        )
+    import torch
+
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return load_stack(entry.folder / generator.folder, chosen)
+
+
+def _batches(wanted: Sequence[Job]) -> Iterator[Sequence[Job]]:
+    for at in range(0, len(wanted), BATCH):
+        yield wanted[at : at + BATCH]
+
+
+def _run_batch(method: Method, suite: Suite, suite_name: str, batch: Sequence[Job], store: Store) -> None:
+    """One call for all applicable inputs; if it fails, each input alone, so that one bad input costs only itself."""
+    ready: list[Job] = []
+    for job in batch:
+        reason = method.applicable(job.sample.layout, job.sample.prompt, suite.references(job.sample.id))
+        if reason is None:
+            ready.append(job)
+        else:
+            store.put_record(job.key, {"status": Status.NOT_APPLICABLE, "reason": reason, "notes": {}, "seconds": 0.0})
+    if not ready:
+        return
+    try:
+        _call(method, suite, suite_name, ready, store)
+    except Exception:
+        for job in ready:
+            try:
+                _call(method, suite, suite_name, [job], store)
+            except Exception as error:
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+                store.put_record(job.key, {"status": Status.FAILED, "reason": reason, "notes": {}, "seconds": 0.0})
+
+
+def _call(method: Method, suite: Suite, suite_name: str, ready: Sequence[Job], store: Store) -> None:
+    begun = time.monotonic()
+    images = method.generate(
+        [j.sample.layout for j in ready],
+        [j.sample.prompt for j in ready],
+        [suite.references(j.sample.id) for j in ready],
+        seeds=[image_seed(suite_name, j.sample.id, j.seed) for j in ready],
+    )
+    array = images.permute(0, 2, 3, 1).cpu().numpy()
+    seconds = (time.monotonic() - begun) / len(ready)
+    if array.dtype != np.uint8 or array.shape[0] != len(ready) or array.shape[3] != 3:
+        raise LayoutmarkError(
+            "images of a method",
+            found=f"{array.dtype} {tuple(images.shape)}",
+            expected=f"uint8 ({len(ready)}, 3, H, W)",
+            do="Return what layoutmark.door.Method asks for.",
+        )
+    for job, pixels, notes in zip(ready, array, method.notes, strict=True):
+        _put(store, job.key, pixels, dict(notes), seconds)
+
+
+def _put(store: Store, key: str, pixels: Pixels, notes: dict[str, str], seconds: float) -> None:
+    reason = notes.get("degenerate", "constant image" if constant(pixels) else "")
+    status = Status.DEGENERATE if reason else Status.OK
+    store.put_image(key, pixels, {"status": status, "reason": reason, "notes": notes, "seconds": seconds})
+
+
+def _reference_row(plan: Plan, suite: Suite, row: Row, wanted: Sequence[Job], store: Store) -> None:
+    partner = shuffled(suite.samples)
+    base = {}
+    if row.name == SHUFFLED:
+        base = {(j.sample.id, j.seed): j.key for j in jobs(plan, suite, find_row(plan, BASE))}
+    for job in wanted:
+        size = (job.sample.layout.canvas.height, job.sample.layout.canvas.width, 3)
+        pixels: Pixels | None = None
+        if row.name == CEILING:
+            pixels = suite.true_image(job.sample.id)
+        elif row.name == BLANK:
+            pixels = np.full(size, GREY, dtype=np.uint8)
+        else:
+            pixels = store.image(base[partner[job.sample.id], job.seed])
+        if pixels is None:
+            store.put_record(
+                job.key, {"status": Status.FAILED, "reason": "its source image is missing", "notes": {}, "seconds": 0.0}
+            )
+        else:
+            _put(store, job.key, pixels, {}, 0.0)

@@ -1,0 +1,282 @@
+"""What a run does: one suite, one stack, rows and seeds, every choice resolved and digested before work starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from layoutmark.door import Pixels, Suite
+from layoutmark.errors import LayoutmarkError, unknown_name
+from layoutmark.layout import Sample
+from layoutmark.provenance import digest, digest_code, digest_files, digest_pixels, versions
+from layoutmark.shelf import MethodEntry, Shelf, StackEntry, resolve_settings
+from layoutmark.shelf.kinds import Source
+from layoutmark.statistics import derive_seed
+from layoutmark.store import home, image_key
+from layoutmark.suites import load_built_suite, restricted
+
+PLAN = "plan.json"
+CEILING, SHUFFLED, BLANK = "ceiling", "floor-shuffled", "floor-blank"
+REFERENCE_ROWS = {
+    CEILING: "True images: what the scorers say when nothing is wrong",
+    SHUFFLED: "Images of the method `base` judged by other samples' layouts and prompts",
+    BLANK: "One grey picture for every sample",
+}
+BASE = "base"
+OUTSIDE = "outside"
+"""Kind of a row whose images were made elsewhere; it takes part in comparisons like a method."""
+CONSTANT = 1.5
+"""An image whose grey values deviate less than this (of 255) is called degenerate."""
+WITH_REFERENCES = "references"
+DRAWS_WITH = ("torch", "diffusers", "transformers")
+"""Packages whose version can change a generated pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: a method with its settings, or a reference row."""
+
+    name: str
+    kind: str
+    title: str
+    version: str
+    preset: str
+    settings: Mapping[str, Any]
+    code: str
+    weights: str | None
+    inputs: tuple[str, ...]
+    deviations: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, as plain data (kept as plan.json in the run's folder)."""
+
+    name: str
+    suite: str
+    suite_digest: str
+    limit: int | None
+    stack: str
+    stack_digest: str
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    left_out: Mapping[str, str]
+    """Methods that do not fit this suite and stack, with the reason."""
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `plan_from_json` reads it back."""
+        return asdict(self)
+
+
+def plan_from_json(data: Mapping[str, Any]) -> Plan:
+    """Read what `Plan.to_json` wrote."""
+    rows = tuple(Row(**{**r, "inputs": tuple(r["inputs"]), "deviations": tuple(r["deviations"])}) for r in data["rows"])
+    return Plan(**{**data, "seeds": tuple(data["seeds"]), "rows": rows, "notes": tuple(data["notes"])})
+
+
+def read_plan(run: Path) -> Plan:
+    """The plan of a run folder.  Raises LayoutmarkError if there is none."""
+    path = run / PLAN
+    try:
+        return plan_from_json(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise LayoutmarkError(
+            f"run {run.name!r}", found=f"no readable {PLAN}", expected="a run that was begun", do="Run: layoutmark run"
+        ) from error
+
+
+def make_plan(
+    shelf: Shelf,
+    *,
+    suite: str,
+    stack: str,
+    methods: Sequence[str] | None = (),
+    seeds: int = 1,
+    limit: int | None = None,
+    name: str | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Plan:
+    """Resolve names and settings.  `methods` may be `NAME` or `NAME@PRESET`; empty means all that fit, None means none.
+
+    Raises LayoutmarkError for unknown names, a method asked for by name that does not fit, or fewer than one seed.
+    """
+    if seeds < 1:
+        raise LayoutmarkError("seeds", found=str(seeds), expected="at least 1", do="Give a positive number of seeds.")
+    stack_entry = shelf.get_stack(stack)
+    opened = open_suite(shelf, suite, stack_entry, limit)
+    named = shelf.methods() if methods is not None and not methods else methods or ()
+    asked = [m.partition("@") for m in named]
+    rows: list[Row] = []
+    left_out: dict[str, str] = {}
+    for method, _, preset in asked:
+        entry = shelf.get_method(method)
+        reason = misfit(entry, stack, opened)
+        if reason and methods:
+            raise LayoutmarkError(
+                f"method {method!r}", found=reason, expected="a method that fits suite and stack", do="Leave it out."
+            )
+        if reason:
+            left_out[method] = reason
+            continue
+        rows.append(_method_row(entry, stack, preset or None, overrides if methods else None))
+    names = [r.name for r in rows]
+    if len(set(names)) != len(names):
+        raise LayoutmarkError("methods", found="a row twice", expected="each once", do="Give each preset once.")
+    rows += reference_rows(opened, names)
+    return Plan(
+        name=name or f"{suite}-{stack}",
+        suite=suite,
+        suite_digest=opened.digest,
+        limit=limit,
+        stack=stack,
+        stack_digest=generator_digest(stack_entry),
+        seeds=tuple(range(seeds)),
+        rows=tuple(rows),
+        left_out=left_out,
+        notes=tuple(opened.notes),
+    )
+
+
+def open_suite(shelf: Shelf, name: str, stack: StackEntry, limit: int | None) -> Suite:
+    """A shipped or a built suite, narrowed to the stack's vocabulary (what is left out stands in its notes)."""
+    entry = shelf.get_suite(name)
+    if entry.suite.source is Source.SHIPPED:
+        suite: Suite = entry.load().open_suite(name)
+    else:
+        suite = load_built_suite(built_folder(name))
+    return restricted(suite, stack.card.categories or None, limit)
+
+
+def built_folder(name: str) -> Path:
+    """Where `layoutmark suites build` keeps a suite."""
+    return home() / "suites" / name
+
+
+def misfit(entry: MethodEntry, stack: str, suite: Suite) -> str | None:
+    """Why a method cannot run on this stack and suite, or None."""
+    if stack not in entry.card.stacks:
+        return f"not made for stack {stack!r} (has {', '.join(entry.card.stacks)})"
+    if WITH_REFERENCES in entry.card.inputs and not suite.references(suite.samples[0].id):
+        return f"needs reference images, and suite {suite.name!r} has none"
+    return None
+
+
+def reference_rows(suite: Suite, methods: Sequence[str]) -> list[Row]:
+    """The rows that bound the table: true images if the suite has them, base images shuffled, blank."""
+    wanted = [BLANK]
+    if BASE in methods and len(suite.samples) > 1:
+        wanted.insert(0, SHUFFLED)
+    if suite.true_image(suite.samples[0].id) is not None:
+        wanted.insert(0, CEILING)
+    return [Row(n, "reference", REFERENCE_ROWS[n], "1", "", {}, digest([n, "1"]), None, ()) for n in wanted]
+
+
+def shuffled(samples: Sequence[Sample]) -> dict[str, str]:
+    """For each sample id the id whose picture it is judged with: one fixed cycle through all samples."""
+    order = sorted((s.id for s in samples), key=lambda i: digest(["shuffle", i]))
+    return dict(zip(order, order[1:] + order[:1], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One image wanted: its sample, its seed index and its key."""
+
+    sample: Sample
+    seed: int
+    key: str
+
+
+def jobs(plan: Plan, suite: Suite, row: Row) -> list[Job]:
+    """Every image of a row, samples in suite order, seeds innermost."""
+    references = {s.id: references_digest(suite, s.id) for s in suite.samples}
+    settings: Mapping[str, Any] = row.settings
+    if row.name == SHUFFLED:
+        base = find_row(plan, BASE)
+        settings = {"base": [base.code, dict(base.settings)], "partner": shuffled(suite.samples)}
+    return [
+        Job(
+            sample,
+            seed,
+            image_key(
+                method=row.name,
+                code=row.code,
+                weights=row.weights,
+                settings=settings,
+                sample=sample,
+                references=references[sample.id],
+                seed=image_seed(plan.suite, sample.id, seed),
+                stack=plan.stack_digest if row.name != CEILING else plan.suite_digest,
+            ),
+        )
+        for sample in suite.samples
+        for seed in plan.seeds
+    ]
+
+
+def image_seed(suite: str, sample: str, index: int) -> int:
+    """The seed of one image: same for every method, from suite, sample and seed index alone."""
+    return derive_seed(suite, sample, index)
+
+
+def generator_digest(stack: StackEntry) -> str:
+    """sha256 over the generator's files, and the versions of the packages that draw with them."""
+    found = versions()
+    drawn_with = {name: found.get(name, "") for name in DRAWS_WITH}
+    generator = stack.card.generator
+    if not generator.folder:
+        source = {"repository": generator.repository, "revision": generator.revision, "sha256": dict(generator.sha256)}
+        return digest({"source": source, "packages": drawn_with})
+    folder = stack.folder / generator.folder
+    if not folder.is_dir():
+        raise LayoutmarkError(
+            f"stack {stack.name!r}",
+            found=f"no folder {generator.folder!r}",
+            expected="its generator",
+            do="Train it: make stack-mini",
+        )
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    return digest({"files": digest_files(folder, files), "packages": drawn_with})
+
+
+def constant(pixels: Pixels) -> bool:
+    """Whether a picture shows nothing: almost one colour all over."""
+    return float(pixels.astype(np.float64).std(axis=(0, 1)).max()) < CONSTANT
+
+
+def references_digest(suite: Suite, sample: str) -> str:
+    """sha256 over the pixels of a sample's references."""
+    return digest({key: digest_pixels(r.image) for key, r in sorted(suite.references(sample).items())})
+
+
+def find_row(plan: Plan, name: str) -> Row:
+    """The row of that name."""
+    for row in plan.rows:
+        if row.name == name:
+            return row
+    raise unknown_name("method of this run", name, [r.name for r in plan.rows])
+
+
+def _method_row(entry: MethodEntry, stack: str, preset: str | None, overrides: Mapping[str, object] | None) -> Row:
+    card = entry.card
+    settings = resolve_settings(card, stack, preset, overrides)
+    package = Path(__file__).parent
+    code = digest([digest_code(entry.folder), digest_code(package / "diffusion")])
+    weights = sorted(entry.folder.rglob("*.safetensors"))
+    return Row(
+        name=card.name if not preset else f"{card.name}@{preset}",
+        kind="method",
+        title=card.title,
+        version=card.version,
+        preset=preset or card.preset,
+        settings=settings,
+        code=code,
+        weights=digest_files(entry.folder, weights) if weights else None,
+        inputs=tuple(str(i) for i in card.inputs),
+        deviations=tuple({"id": d.id, "what": d.what, "why": d.why} for d in card.deviations),
+    )

@@ -1,0 +1,161 @@
+"""The CLIP of the miniature stack: an open_clip model from scratch on renders, crops and their words.
+
+Half of the pictures are degraded (blur, noise, JPEG, posterisation) and their captions say how good they look
+(`a good photo of ...` to `a bad photo of ...`), so that the same model serves CLIP-IQA.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageFilter
+
+from layoutmark.training.data import Renders
+from layoutmark.training.loop import train
+from layoutmark.training.tokenizer import train_tokenizer
+
+SIZE = 64
+QUALITIES = ("good", "fair", "poor", "bad")
+CONFIG: dict[str, Any] = {
+    "embed_dim": 128,
+    "quick_gelu": False,
+    "vision_cfg": {"image_size": SIZE, "layers": 6, "width": 160, "head_width": 40, "patch_size": 8},
+    "text_cfg": {
+        "context_length": 48, "vocab_size": 0, "width": 128, "heads": 4, "layers": 3, "hf_tokenizer_name": "",
+        "tokenizer_kwargs": {"clean": "lower"},
+    },
+}  # fmt: skip
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+def degrade(pixels: npt.NDArray[np.uint8], kind: str, severity: float) -> npt.NDArray[np.uint8]:
+    """One picture made worse: `blur`, `noise`, `jpeg` or `posterise`, severity in [0, 1] (0 changes nothing)."""
+    image = Image.fromarray(pixels)
+    if severity <= 0:
+        return pixels
+    if kind == "blur":
+        image = image.filter(ImageFilter.GaussianBlur(3.0 * severity))
+    elif kind == "noise":
+        seed = int.from_bytes(pixels.tobytes()[:8], "little")
+        grain = np.random.Generator(np.random.PCG64(seed)).normal(0, 70 * severity, pixels.shape)
+        return np.clip(pixels + grain, 0, 255).astype(np.uint8)
+    elif kind == "jpeg":
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=max(2, round(70 * (1 - severity) ** 2 + 2)))
+        image = Image.open(buffer)
+    elif kind == "posterise":
+        levels = 2 + round(14 * (1 - severity) ** 2)
+        step = 255 / (levels - 1)
+        return (np.round(pixels / step) * step).clip(0, 255).astype(np.uint8)
+    else:
+        raise ValueError(f"unknown degradation {kind!r}")
+    return np.asarray(image.convert("RGB"))
+
+
+def new_tokenizer(data: Renders, words: Sequence[str], folder: Path) -> Any:
+    """Train the CLIP's own tokenizer (it shares none with the generator), save it, and wrap it as open_clip does."""
+    from open_clip.tokenizer import HFTokenizer
+
+    captions = [c for fact in data.facts[:8000] for c in fact["captions"]]
+    quality = [f"a {q} photo of a" for q in QUALITIES] * 200
+    train_tokenizer([*captions, *(list(words) * 50), *quality], 1400).save_pretrained(folder)
+    return HFTokenizer(str(folder), context_length=CONFIG["text_cfg"]["context_length"], clean="lower")
+
+
+def new_clip(vocabulary: int) -> Any:
+    """An untrained open_clip model of the miniature shape."""
+    import open_clip
+
+    text = {k: v for k, v in CONFIG["text_cfg"].items() if k not in ("hf_tokenizer_name", "tokenizer_kwargs")}
+    return open_clip.CLIP(
+        embed_dim=CONFIG["embed_dim"], vision_cfg=CONFIG["vision_cfg"], text_cfg={**text, "vocab_size": vocabulary}
+    )  # fmt: skip
+
+
+def train_clip(data: Renders, tokenizer: Any, folder: Path, *, steps: int, batch: int, seed: int) -> tuple[Any, float]:
+    """Train and return the model and the seconds spent.  `tokenizer` gives 48 ids per text (open_clip's interface)."""
+    torch.manual_seed(seed)
+    model = new_clip(len(tokenizer.tokenizer))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
+
+    def step_loss(step: int, _: torch.Generator) -> torch.Tensor:
+        draws = np.random.Generator(np.random.PCG64(seed * 1_000_003 + step))
+        images, texts = zip(*(_example(data, draws) for _ in range(batch)), strict=True)
+        pixels = (torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+        a = model.encode_image(pixels, normalize=True)
+        b = model.encode_text(tokenizer(list(texts)), normalize=True)
+        logits = model.logit_scale.exp().clamp(max=100) * a @ b.T
+        # Equal texts are not each other's negatives: their share of the target is split between them.
+        same = torch.tensor([[float(s == t) for t in texts] for s in texts])
+        target = same / same.sum(1, keepdim=True)
+        loss: torch.Tensor = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        return loss
+
+    seconds = train(
+        "clip", steps, {"model": model}, optimiser, step_loss, folder=folder, seed=seed, rate=1e-3, checkpoint_every=250
+    )
+    return model.eval(), seconds
+
+
+def resized(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """To the model's square, bicubic with antialias (PIL), as the feature extractor does."""
+    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
+def _example(data: Renders, draws: np.random.Generator) -> tuple[npt.NDArray[np.uint8], str]:
+    """A whole picture with a caption, or the crop of one thing with its phrase; sometimes degraded, and told so."""
+    index = int(draws.integers(len(data.facts)))
+    fact, pixels = data.facts[index], np.array(data.pixels[index])
+    if draws.random() < 0.55:
+        thing = fact["things"][int(draws.integers(len(fact["things"])))]
+        pixels = np.asarray(_jittered_crop(Image.fromarray(pixels), thing["box"], draws))
+        words = [w for w, keep in ((thing["style"], 0.3), (thing["tint"], 0.8)) if draws.random() < keep]
+        name = " ".join([*words, thing["category"]])
+        text = ("an " if name[0] in "aeiou" else "a ") + name
+    else:
+        text = str(fact["captions"][int(draws.integers(len(fact["captions"])))])
+    if draws.random() < 0.5:
+        kind = ("blur", "noise", "jpeg", "posterise")[int(draws.integers(4))]
+        severity = float(draws.random())
+        if draws.random() < 0.3:
+            severity = 0.0
+        pixels = degrade(pixels, kind, severity)
+        quality = QUALITIES[min(3, int(severity * 4))] if severity > 0 else "good"
+        text = f"a {quality} photo" if draws.random() < 0.5 else f"a {quality} photo of {text}"
+    return resized(Image.fromarray(pixels)), text
+
+
+def _jittered_crop(image: Image.Image, box: Sequence[float], draws: np.random.Generator) -> Image.Image:
+    side = np.array([image.width, image.height] * 2)
+    x0, y0, x1, y1 = np.array(box) * side
+    jitter = draws.uniform(-0.12, 0.12, 4) * np.array([x1 - x0, y1 - y0] * 2)
+    x0, y0, x1, y1 = np.clip(np.array([x0, y0, x1, y1]) + jitter, 0, side)
+    return image.crop((int(x0), int(y0), max(int(x0) + 2, int(np.ceil(x1))), max(int(y0) + 2, int(np.ceil(y1)))))
+
+
+def save_clip(model: Any, tokenizer_folder: Path, folder: Path) -> None:
+    """Write open_clip's local-dir form: config, half-precision safetensors, tokenizer files."""
+    import shutil
+
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in tokenizer_folder.iterdir():
+        shutil.copy(file, folder / file.name)
+    vocabulary = int(model.token_embedding.weight.shape[0])
+    text = {**CONFIG["text_cfg"], "vocab_size": vocabulary, "hf_tokenizer_name": "local"}
+    card = {
+        "model_cfg": {**CONFIG, "text_cfg": text},
+        "preprocess_cfg": {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"},
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+    state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")

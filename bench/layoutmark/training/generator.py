@@ -1,0 +1,172 @@
+"""The generator of the miniature stack: tokenizer, text encoder and U-Net, saved in the `diffusers` pipeline layout.
+
+The text encoder learns together with the U-Net, from the denoising loss alone.  Loss weights follow Min-SNR
+(Hang et al., arXiv 2303.09556; gamma 25, because most latent channels vary little and their detail
+is decided at low noise); one caption in ten is dropped for classifier-free guidance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from layoutmark.diffusion.patch_codec import PatchCodec
+from layoutmark.training.codec import CHANNELS, PatchCode, encode_all
+from layoutmark.training.data import Renders
+from layoutmark.training.loop import average, train
+from layoutmark.training.tokenizer import END, LENGTH, START, train_tokenizer
+
+DROP_CAPTION = 0.1
+MIN_SNR = 25.0
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """An untrained text encoder of the miniature shape."""
+    end = tokenizer.convert_tokens_to_ids(END)
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=LENGTH,
+            hidden_act="quick_gelu",
+            bos_token_id=tokenizer.convert_tokens_to_ids(START),
+            eos_token_id=end,
+            pad_token_id=end,
+            projection_dim=128,
+        )
+    )
+
+
+def new_unet() -> UNet2DConditionModel:
+    """An untrained U-Net of the miniature shape: three levels (16, 8, 4), cross-attention on each."""
+    return UNet2DConditionModel(
+        sample_size=16, in_channels=CHANNELS, out_channels=CHANNELS,
+        down_block_types=("CrossAttnDownBlock2D",) * 3, up_block_types=("CrossAttnUpBlock2D",) * 3,
+        block_out_channels=(64, 96, 144), layers_per_block=1, cross_attention_dim=128, attention_head_dim=4,
+        norm_num_groups=16,
+    )  # fmt: skip
+
+
+def new_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's noise schedule."""
+    return DDIMScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
+        set_alpha_to_one=False, steps_offset=1,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GeneratorParts:
+    """What the generator's training makes; the codec is made apart."""
+
+    tokenizer: CLIPTokenizer
+    text_encoder: CLIPTextModel
+    unet: UNet2DConditionModel
+
+
+def train_generator(
+    data: Renders,
+    code: PatchCode,
+    folder: Path,
+    *,
+    steps: int,
+    batch: int,
+    seed: int,
+    words: Sequence[str],
+    rate: float = 5e-4,
+) -> tuple[GeneratorParts, float]:
+    """Train text encoder and U-Net; returns the averaged weights and the seconds spent."""
+    torch.manual_seed(seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    captions = [fact["captions"] for fact in data.facts]
+    tokenizer = train_tokenizer([*(c for group in captions[:8000] for c in group), *(list(words) * 50)], 1400)
+    tokens = torch.stack([_ids(tokenizer, group) for group in captions])  # (n, 4, 77)
+    empty = _ids(tokenizer, [""])[0]
+    used = tokens.unique()  # words of the world keep their meaning; every token it never uses may be noise
+    strange = torch.tensor(sorted(set(range(len(tokenizer) - 2)) - set(used.tolist())))
+    latent_file = folder / f"latents-{len(data.facts)}.pt"
+    if not latent_file.exists():
+        torch.save(encode_all(code, data), latent_file)
+    latents = torch.load(latent_file, weights_only=True)
+    text_encoder, unet = new_text_encoder(tokenizer).to(device), new_unet().to(device)
+    if device.type == "cpu":
+        unet.set_attn_processor(AttnProcessor())  # faster than any fused attention on heads this small
+    kept_text, kept_unet = new_text_encoder(tokenizer).to(device), new_unet().to(device)
+    kept_text.load_state_dict(text_encoder.state_dict())
+    kept_unet.load_state_dict(unet.state_dict())
+    scheduler = new_scheduler()
+    signal = scheduler.alphas_cumprod.to(device)
+    weight = torch.clamp(signal / (1 - signal), max=MIN_SNR) * (1 - signal) / signal
+    optimiser = torch.optim.AdamW([*unet.parameters(), *text_encoder.parameters()], lr=rate, weight_decay=1e-2)
+
+    def step_loss(_: int, generator: torch.Generator) -> torch.Tensor:
+        index = torch.randint(0, len(latents), (batch,), generator=generator)
+        which = torch.randint(0, tokens.shape[1], (batch,), generator=generator)
+        ids = tokens[index, which].long()
+        ids = _with_strange_words(ids, strange, generator)
+        ids[torch.rand(batch, generator=generator) < DROP_CAPTION] = empty.long()
+        clean = latents[index].float().to(device)
+        noise = torch.randn(clean.shape, generator=generator).to(device)
+        time = torch.randint(0, 1000, (batch,), generator=generator).to(device)
+        a = signal[time].view(-1, 1, 1, 1)
+        noisy = a.sqrt() * clean + (1 - a).sqrt() * noise
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=True):
+            context = text_encoder(ids.to(device)).last_hidden_state
+            predicted = unet(noisy, time, context).sample
+        loss: torch.Tensor = ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[time]).mean()
+        return loss
+
+    def after(step: int) -> None:
+        decay = min(0.9995, (step + 1) / (step + 10))
+        average(kept_unet, unet, decay)
+        average(kept_text, text_encoder, decay)
+
+    modules = {"unet": unet, "text": text_encoder, "kept_unet": kept_unet, "kept_text": kept_text}
+    seconds = train(
+        "generator", steps, modules, optimiser, step_loss, folder=folder, seed=seed, rate=rate, after=after, warmup=300,
+        checkpoint_every=250,
+    )  # fmt: skip
+    return GeneratorParts(tokenizer, kept_text.cpu().eval(), kept_unet.cpu().eval()), seconds
+
+
+def pipeline_of(codec: PatchCodec, parts: GeneratorParts) -> StableDiffusionPipeline:
+    """The parts as a stock pipeline (no safety checker: its images are drawings of twelve things)."""
+    return StableDiffusionPipeline(
+        vae=codec,
+        text_encoder=parts.text_encoder,
+        tokenizer=parts.tokenizer,
+        unet=parts.unet,
+        scheduler=new_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _with_strange_words(ids: torch.Tensor, strange: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Insert up to six tokens without meaning here into a quarter of the captions, so real prompts do not derail it."""
+    ids = ids.clone()
+    for row in range(len(ids)):
+        if torch.rand((), generator=generator) < 0.25:
+            for _ in range(int(torch.randint(1, 7, (), generator=generator))):
+                length = int((ids[row] != ids[row, -1]).sum())  # start and words, before the padding with the end token
+                at = int(torch.randint(1, length + 1, (), generator=generator))
+                if length < LENGTH - 2:
+                    word = strange[torch.randint(0, len(strange), (), generator=generator)]
+                    ids[row] = torch.cat([ids[row, :at], word[None], ids[row, at:-1]])
+    return ids
+
+
+def _ids(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+    out = tokenizer(texts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
+    ids: torch.Tensor = out.input_ids.short()
+    return ids

@@ -1,0 +1,80 @@
+"""The whole recipe of the miniature stack: renders, detector, identity encoder, CLIP, generator, in this order.
+
+Every part resumes from its checkpoint in the work folder.  A GPU is used by the generator when there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from layoutmark.features.detector import save_detector
+from layoutmark.features.quiet import ultralytics
+from layoutmark.training import clip, codec, detector, dino, generator
+from layoutmark.training.data import TRAIN_SEED, Renders, World, renders
+
+RENDERS = 30_000
+SIDE = 64
+FACTS = "training.json"
+STEPS = {"detector": 1600, "dino": 800, "clip": 1100, "generator": 7000}
+"""Optimiser steps of the shipped weights."""
+
+
+def train_stack(world: World, work: Path, out: Path, *, scale: float = 1.0) -> None:
+    """Train what is not trained yet and write the stack's folders below `out`; `scale` shortens all step counts."""
+    data = renders(world, work, TRAIN_SEED, RENDERS if scale >= 1 else max(512, int(RENDERS * scale)), SIDE)
+    steps = {name: max(20, int(count * scale)) for name, count in STEPS.items()}
+    facts = {
+        "detector": train_detector(world, data, work, out, steps["detector"]),
+        "dino": train_dino(data, work, out, steps["dino"]),
+        "clip": train_clip(world, data, work, out, steps["clip"]),
+        "generator": train_generator(world, data, work, out, steps["generator"]),
+    }
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "gpu": torch.cuda.is_available()}
+    text = json.dumps({"machine": machine, "parts": facts}, indent=1, sort_keys=True)
+    (out / FACTS).write_text(text + "\n", "utf-8")
+
+
+def train_detector(world: World, data: Renders, work: Path, out: Path, steps: int) -> dict[str, Any]:
+    """Train and save the detector; returns steps, batch and seconds."""
+    ultralytics("ultralytics")
+    model, seconds = detector.train_detector(data, world.categories, work, steps=steps, batch=16, seed=3)
+    weights = model.state_dict()
+    save_detector(out / "detector", detector.architecture(), detector.IMAGE_SIZE, world.categories, weights)
+    return {"steps": steps, "batch": 16, "seconds": round(seconds)}
+
+
+def train_dino(data: Renders, work: Path, out: Path, steps: int) -> dict[str, Any]:
+    """Train and save the identity encoder; returns steps, batch and seconds."""
+    model, seconds = dino.train_dino(data, work, steps=steps, batch=32, seed=4)
+    dino.save_dino(model, out / "dino")
+    return {"steps": steps, "batch": 32, "seconds": round(seconds)}
+
+
+def train_clip(world: World, data: Renders, work: Path, out: Path, steps: int) -> dict[str, Any]:
+    """Train and save the CLIP; returns steps, batch and seconds."""
+    tokenizer = clip.new_tokenizer(data, world.fillers, work / "clip-tokenizer")
+    model, seconds = clip.train_clip(data, tokenizer, work, steps=steps, batch=48, seed=2)
+    clip.save_clip(model, work / "clip-tokenizer", out / "clip")
+    return {"steps": steps, "batch": 48, "seconds": round(seconds)}
+
+
+def train_generator(world: World, data: Renders, work: Path, out: Path, steps: int) -> dict[str, Any]:
+    """Train and save codec, text encoder and U-Net as a pipeline folder; returns steps, batch and seconds."""
+    code = codec.fit_code(data)
+    large = torch.cuda.is_available()
+    batch = 128 if large else 16
+    parts, seconds = generator.train_generator(data, code, work, steps=steps, batch=batch, seed=1, words=world.fillers)
+    save_generator(generator.pipeline_of(codec.codec_of(code), parts), out / "generator")
+    return {"steps": steps, "batch": batch, "seconds": round(seconds)}
+
+
+def save_generator(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+    """Write the pipeline folder, weights in half precision."""
+    pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)

@@ -1,0 +1,74 @@
+"""Prompt only: classifier-free guidance and a deterministic sampler.  The floor under every table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from layoutmark.diffusion import (
+    Denoiser,
+    Stack,
+    decode,
+    denoise,
+    encode_for_guidance,
+    finite,
+    initial_noise,
+    new_scheduler,
+    read_settings,
+    tokens_cut,
+)
+from layoutmark.door import Layout, Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The keys of `[settings.default]` in method.toml."""
+
+    sampler: Literal["lms", "ddim", "euler"]
+    steps: int
+    guidance_scale: float
+    negative_prompt: str
+
+
+class Base:
+    """Ignores layouts and references."""
+
+    def __init__(self, stack: Stack, settings: Settings) -> None:
+        self.stack = stack
+        self.settings = settings
+        self.notes: list[Mapping[str, str]] = []
+
+    def applicable(self, layout: Layout, prompt: str, refs: Mapping[str, Reference]) -> str | None:  # noqa: ARG002
+        """Every prompt can be drawn; one that is cut is noted."""
+        return None
+
+    def generate(
+        self,
+        layouts: Sequence[Layout],  # noqa: ARG002
+        prompts: Sequence[str],
+        refs: Sequence[Mapping[str, Reference]],  # noqa: ARG002
+        *,
+        seeds: Sequence[int],
+    ) -> torch.Tensor:
+        """Images uint8 (B, 3, H, W) at the stack's own size."""
+        stack, settings = self.stack, self.settings
+        text = encode_for_guidance(stack.tokenizer, stack.text_encoder, prompts, settings.negative_prompt)
+        latents = denoise(
+            Denoiser(stack.unet, text, settings.guidance_scale),
+            initial_noise(stack, seeds),
+            new_scheduler(stack, settings.sampler, settings.steps),
+        )
+        self.notes = [self._note(prompt, ok) for prompt, ok in zip(prompts, finite(latents), strict=True)]
+        return decode(stack, latents)
+
+    def _note(self, prompt: str, ok: bool) -> dict[str, str]:
+        cut = tokens_cut(self.stack.tokenizer, prompt)
+        return ({"tokens_cut": str(cut)} if cut else {}) | ({} if ok else {"degenerate": "latents are not finite"})
+
+
+def build(stack: Stack, settings: Mapping[str, object]) -> Base:
+    """Prompt-only generation on a stack.  Raises LayoutmarkError for unknown, missing or mistyped settings."""
+    return Base(stack, read_settings(Settings, settings, "base"))

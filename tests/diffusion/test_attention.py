@@ -1,0 +1,132 @@
+"""Control of cross-attention: idle it changes no bit, acting it shows and edits the conditional rows only."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from layoutmark.diffusion import CrossAttention, Layer, recomputing
+
+
+@pytest.fixture
+def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return (
+        torch.randn(2, 4, 16, 16, generator=generator),
+        torch.tensor(500),
+        torch.randn(2, 77, 24, generator=generator),
+    )
+
+
+def run(unet: UNet2DConditionModel, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    with torch.no_grad():
+        return unet(inputs[0], inputs[1], inputs[2]).sample
+
+
+def same(logits: torch.Tensor, _: Layer) -> torch.Tensor:
+    return logits
+
+
+def test_idle_control_is_bit_equal(unet, inputs) -> None:
+    plain = run(unet, inputs)
+    with CrossAttention(unet):
+        assert torch.equal(run(unet, inputs), plain)
+
+
+def test_explicit_softmax_agrees_with_the_fused_one(unet, inputs) -> None:
+    plain = run(unet, inputs)
+    with CrossAttention(unet) as attention, attention.acting(edit=same):
+        torch.testing.assert_close(run(unet, inputs), plain, atol=1e-5, rtol=1e-5)
+
+
+def test_layers_know_their_grid_also_when_it_is_not_square(unet) -> None:
+    seen: list[Layer] = []
+    with CrossAttention(unet) as attention, attention.acting(read=lambda _, layer: seen.append(layer)), torch.no_grad():
+        unet(torch.zeros(1, 4, 12, 20), torch.tensor(1), torch.zeros(1, 77, 24))
+    assert {(layer.stride, layer.height, layer.width) for layer in seen} == {(1, 12, 20), (2, 6, 10)}
+    assert len({layer.name for layer in seen}) == len(seen) == 7
+    assert all(layer.name.endswith("attn2") for layer in seen)
+
+
+def test_odd_grids_round_up(unet) -> None:
+    control = CrossAttention(unet)
+    control.grid = (9, 15)
+    assert control.layer("x", 3 * 4) == Layer("x", 4, 3, 4)
+    with pytest.raises(ValueError, match="x: 7 queries fit no power-of-two reduction of a 9 x 15 latent"):
+        control.layer("x", 7)
+
+
+def test_only_the_given_rows_are_seen_and_edited(unet, inputs) -> None:
+    def raised(logits: torch.Tensor, _: Layer) -> torch.Tensor:
+        assert len(logits) == 1
+        logits = logits.clone()
+        logits[..., 3] += 5
+        return logits
+
+    sums: list[torch.Tensor] = []
+    with CrossAttention(unet) as attention:
+        attention.rows = slice(1, 2)
+        with attention.acting(edit=same):
+            before = run(unet, inputs)
+        with attention.acting(edit=raised, read=lambda p, _: sums.append(p.sum(-1))):
+            after = run(unet, inputs)
+    assert torch.equal(before[0], after[0])
+    assert not torch.allclose(before[1], after[1], atol=1e-3)
+    for rows in sums:
+        torch.testing.assert_close(rows, torch.ones_like(rows))
+
+
+def test_rows_outside_run_the_previous_processor(unet, inputs) -> None:
+    plain = run(unet, inputs)
+    with CrossAttention(unet) as attention, attention.acting(edit=lambda logits, _: logits * 0):
+        attention.rows = slice(0, 0)
+        assert torch.equal(run(unet, inputs), plain)
+
+
+def test_processors_and_hooks_are_restored_after_an_exception(unet, inputs) -> None:
+    before = dict(unet.attn_processors)
+
+    def broken(*_: object) -> torch.Tensor:
+        raise RuntimeError("broken on purpose")
+
+    attention = CrossAttention(unet)
+    with pytest.raises(RuntimeError, match="broken on purpose"), attention, attention.acting(edit=broken):
+        run(unet, inputs)
+    after = dict(unet.attn_processors)
+    assert before.keys() == after.keys()
+    assert all(before[name] is after[name] for name in before)
+    assert len(unet._forward_pre_hooks) == 0
+    assert attention.edit is None
+
+
+def test_self_attention_is_left_alone(unet) -> None:
+    before = {n: p for n, p in unet.attn_processors.items() if "attn1" in n}
+    with CrossAttention(unet):
+        assert all(unet.attn_processors[name] is processor for name, processor in before.items())
+
+
+def test_half_precision_softmax_runs_in_float32(inputs, unet) -> None:
+    dtypes: set[torch.dtype] = set()
+    half = UNet2DConditionModel.from_config(unet.config).to(torch.bfloat16).eval()
+    with CrossAttention(half) as attention, attention.acting(read=lambda p, _: dtypes.add(p.dtype)), torch.no_grad():
+        out = half(inputs[0].bfloat16(), inputs[1], inputs[2].bfloat16()).sample
+    assert dtypes == {torch.float32}
+    assert out.dtype == torch.bfloat16
+
+
+def test_gradients_agree_with_recomputation(unet, inputs) -> None:
+    def gradient(recompute: bool) -> torch.Tensor:
+        latents = inputs[0].clone().requires_grad_(True)
+        seen: list[torch.Tensor] = []
+        with (
+            CrossAttention(unet) as attention,
+            recomputing(unet, recompute),
+            attention.acting(read=lambda p, _: seen.append(p)),
+        ):
+            unet(latents, inputs[1], inputs[2])
+            loss = torch.stack([p[..., 3].square().sum() for p in list(seen)]).sum()
+            return torch.autograd.grad(loss, latents)[0]
+
+    torch.testing.assert_close(gradient(True), gradient(False))
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in unet.modules())
