@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types format speed docs stack-mini clean
+.PHONY: help install demo test test-all test-browser lint types format speed docs stack-mini clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,14 +34,19 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 demo: $(STAMP) ## Render, score and report the miniature world
 	$(BIN)/layoutmark run
 
-test test-all lint types: export HF_HUB_OFFLINE := 1
-test test-all lint types: export OMP_NUM_THREADS ?= 2
+test test-all test-browser lint types: export HF_HUB_OFFLINE := 1
+test test-all test-browser lint types: export OMP_NUM_THREADS ?= 2
 
 test: $(STAMP) ## Run the tests (all but those marked slow or browser)
 	$(BIN)/python -m pytest -q -m "not slow and not browser"
 
 test-all: $(STAMP) ## Run every test; those marked browser need a browser
 	$(BIN)/python -m pytest -q
+
+test-browser: $(STAMP) ## Look at the report in a real browser (apt-get install chromium brings one)
+	@for name in chromium chromium-browser google-chrome chrome; do command -v $$name >/dev/null && exit 0; done; \
+		echo "no browser found; on Debian: apt-get install chromium"; exit 1
+	$(BIN)/python -m pytest -q -m browser
 
 lint: types ## Check style, formatting, types and import contracts
 	$(BIN)/ruff check $(CODE)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations, count
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def result_row(
     low = high = None
     if found.value is not None:
         if isinstance(metric, SetMetric):
-            draws = _draws(metric, evidence)
+            draws = _draws(metric, evidence, DRAWS)
             interval = bootstrap_interval(found.value, draws, LEVEL) if draws is not None else None
         else:
             scored = [
@@ -66,10 +67,13 @@ def all_pairs(
 ) -> list[dict[str, Any]]:
     """Differences a - b of every pair of rows on every metric, over images both have; Holm over the whole list."""
     found: list[dict[str, Any]] = []
-    for a, b in combinations(evidence, 2):
+    couples = list(combinations(evidence, 2))
+    # The least p of resampling is 1 / (draws + 1): after Holm over the list it must still be able to fall below 0.05.
+    draws = max(DRAWS, 40 * len(couples) * len(metrics))
+    for a, b in couples:
         for metric in metrics:
             name = metric.info.name
-            pair = _pair(metric, evidence[a], evidence[b], outcomes[a][name], outcomes[b][name])
+            pair = _pair(metric, evidence[a], evidence[b], outcomes[a][name], outcomes[b][name], draws)
             found.append({"a": a, "b": b, "metric": name, **pair})
     known = [k for k, pair in enumerate(found) if pair["p"] is not None]
     for k, adjusted in zip(known, holm([found[k]["p"] for k in known]), strict=True):
@@ -123,19 +127,30 @@ def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> dict
                 do="Score both again with the same suite, stack, seeds and version.",
             )
         protocol = (label, here)
-        metrics = all_metrics(results["protocol"]["parts"]["stack"]["names"])
+        parts = results["protocol"]["parts"]
+        metrics = all_metrics(parts["stack"]["names"])
+        now = {m.info.name: m.info.version for m in metrics}
+        if now != parts["metrics"]:
+            other = sorted({name for name, _ in now.items() ^ parts["metrics"].items()})
+            raise LayoutmarkError(
+                f"run {label!r}",
+                found=f"other versions of {', '.join(other)}",
+                expected="those of this version",
+                do=f"Run: layoutmark measure {results['name']}",
+            )
         known = {m["name"]: m["kind"] for m in results["methods"]}
+        close = difflib.get_close_matches(method or "", known, n=1)
         if method is not None and method not in known:
             raise LayoutmarkError(
                 f"run {label!r}",
                 found=f"no method {method!r}",
                 expected="one of " + ", ".join(known),
-                do="Name RUN:METHOD.",
+                do=f"Did you mean {close[0]!r}?" if close else "Name RUN:METHOD.",
             )
-        names = [method] if method is not None else [n for n, kind in known.items() if kind == "method"]
+        names = [method] if method is not None else [n for n, kind in known.items() if kind != "reference"]
         restored = _restored(results, run)
         for name in names:
-            key = label if method is not None else f"{label}:{name}"
+            key = _unused(label if method is not None else f"{label}:{name}", evidence)
             evidence[key], outcomes[key] = restored[name]
     if len(evidence) < 2:
         raise LayoutmarkError(
@@ -174,17 +189,22 @@ def pareto(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [m for m in table if not any(beats(other, m) for other in table if other != m)]
 
 
+def _unused(name: str, taken: Container[str]) -> str:
+    """The name itself, or with a number where it is compared with itself."""
+    return next(n for n in chain([name], (f"{name} ({k})" for k in count(2))) if n not in taken)
+
+
 def _separated(apart: set[frozenset[str]], a: str, b: str) -> bool:
     return frozenset((a, b)) in apart
 
 
-def _draws(metric: SetMetric, evidence: Sequence[Evidence]) -> Any:
+def _draws(metric: SetMetric, evidence: Sequence[Evidence], draws: int) -> Any:
     """The metric under resampled prompts; None where some resample has no value or there is one prompt only."""
     clusters = [e.sample.prompt for e in evidence]
     if len(set(clusters)) < 2:
         return None
     statistic = metric.statistic(evidence)
-    values = [statistic(w) for w in cluster_weights(clusters, DRAWS, SEED)]
+    values = [statistic(w) for w in cluster_weights(clusters, draws, SEED)]
     return None if any(v is None for v in values) else np.array(values, dtype=np.float64)
 
 
@@ -194,13 +214,14 @@ def _pair(
     b: Sequence[Evidence],
     outcomes_a: Sequence[SampleOutcome],
     outcomes_b: Sequence[SampleOutcome],
+    resamples: int,
 ) -> dict[str, Any]:
     nothing = {"difference": None, "low": None, "high": None, "p": None, "p_holm": None, "n": 0}
     if isinstance(metric, SetMetric):
         both = _shared(a, b)
         mine, theirs = [a[i] for i, _ in both], [b[j] for _, j in both]
         values = [summarise(metric, mine).value, summarise(metric, theirs).value] if both else [None, None]
-        draws = [_draws(metric, mine), _draws(metric, theirs)] if both else [None, None]
+        draws = [_draws(metric, mine, resamples), _draws(metric, theirs, resamples)] if both else [None, None]
         if values[0] is None or values[1] is None or draws[0] is None or draws[1] is None:
             return nothing
         found = paired_statistic_difference(values[0], values[1], draws[0], draws[1], LEVEL)

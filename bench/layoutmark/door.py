@@ -54,7 +54,11 @@ class Method(Protocol):
     """
 
     notes: Sequence[Mapping[str, str]]
-    """Of the last call, per image: what a reader of the result should know (a shared token, a phrase not found)."""
+    """Of the last call, per image: what a reader of the result should know (a shared token, a phrase not found).
+
+    Two keys have a meaning of their own: ``degenerate`` (not finite) and ``filtered`` (blanked by a safety filter) give
+    the image that status, with their text as the reason.
+    """
 
     def applicable(self, layout: Layout, prompt: str, refs: Mapping[str, Reference]) -> str | None:
         """None if the input can be honoured in full, else the reason why not."""

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 BATCH = 16
 """Images a call.  Batches are cut at fixed places of the suite, so a resumed run repeats an unbroken one exactly."""
+NOTED = {"degenerate": Status.DEGENERATE, "filtered": Status.FILTERED}
+"""Notes by which a method says that its picture is not what was asked for; their text is the reason."""
 GREY = 128
 
 Progress = Callable[[str, int, int], None]
@@ -92,25 +94,34 @@ def load(entry: StackEntry, device: str | None) -> Stack:
             do="Place them in a folder of your own and name it in a stack card (see docs/design.md).",
         )
     import torch
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a second of loading needs no bar among ours
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return load_stack(entry.folder / generator.folder, chosen)
 
 
 def _batches(wanted: Sequence[Job]) -> Iterator[Sequence[Job]]:
-    for at in range(0, len(wanted), BATCH):
-        yield wanted[at : at + BATCH]
+    """Per seed, in the suite's order: the company of an image does not change when more seeds are asked for."""
+    for seed in dict.fromkeys(j.seed for j in wanted):
+        mine = [j for j in wanted if j.seed == seed]
+        for at in range(0, len(mine), BATCH):
+            yield mine[at : at + BATCH]
 
 
 def _run_batch(method: Method, suite: Suite, suite_name: str, batch: Sequence[Job], store: Store) -> None:
     """One call for all applicable inputs; if it fails, each input alone, so that one bad input costs only itself."""
     ready: list[Job] = []
     for job in batch:
-        reason = method.applicable(job.sample.layout, job.sample.prompt, suite.references(job.sample.id))
+        try:
+            reason = method.applicable(job.sample.layout, job.sample.prompt, suite.references(job.sample.id))
+        except Exception as error:
+            _lost(store, job, Status.FAILED, _told(error))
+            continue
         if reason is None:
             ready.append(job)
         else:
-            store.put_record(job.key, {"status": Status.NOT_APPLICABLE, "reason": reason, "notes": {}, "seconds": 0.0})
+            _lost(store, job, Status.NOT_APPLICABLE, reason)
     if not ready:
         return
     try:
@@ -120,9 +131,18 @@ def _run_batch(method: Method, suite: Suite, suite_name: str, batch: Sequence[Jo
             try:
                 _call(method, suite, suite_name, [job], store)
             except Exception as error:
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
-                store.put_record(job.key, {"status": Status.FAILED, "reason": reason, "notes": {}, "seconds": 0.0})
+                _lost(store, job, Status.FAILED, _told(error))
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, LayoutmarkError):
+        return str(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+
+
+def _lost(store: Store, job: Job, status: Status, reason: str) -> None:
+    store.put_record(job.key, {"status": status, "reason": reason, "notes": {}, "seconds": 0.0})
 
 
 def _call(method: Method, suite: Suite, suite_name: str, ready: Sequence[Job], store: Store) -> None:
@@ -133,22 +153,34 @@ def _call(method: Method, suite: Suite, suite_name: str, ready: Sequence[Job], s
         [suite.references(j.sample.id) for j in ready],
         seeds=[image_seed(suite_name, j.sample.id, j.seed) for j in ready],
     )
-    array = images.permute(0, 2, 3, 1).cpu().numpy()
-    seconds = (time.monotonic() - begun) / len(ready)
-    if array.dtype != np.uint8 or array.shape[0] != len(ready) or array.shape[3] != 3:
+    shape, kind = tuple(getattr(images, "shape", ())), str(getattr(images, "dtype", type(images).__name__))
+    if kind != "torch.uint8" or len(shape) != 4 or shape[:2] != (len(ready), 3) or 0 in shape:
         raise LayoutmarkError(
             "images of a method",
-            found=f"{array.dtype} {tuple(images.shape)}",
+            found=f"{kind.removeprefix('torch.')} {shape}",
             expected=f"uint8 ({len(ready)}, 3, H, W)",
             do="Return what layoutmark.door.Method asks for.",
         )
+    if len(method.notes) != len(ready):
+        raise LayoutmarkError(
+            "notes of a method",
+            found=f"{len(method.notes)} for {len(ready)} images",
+            expected="one mapping an image, empty if there is nothing to say",
+            do="Set what layoutmark.door.Method asks for on every call.",
+        )
+    array = images.permute(0, 2, 3, 1).cpu().numpy()
+    seconds = (time.monotonic() - begun) / len(ready)
     for job, pixels, notes in zip(ready, array, method.notes, strict=True):
         _put(store, job.key, pixels, dict(notes), seconds)
 
 
 def _put(store: Store, key: str, pixels: Pixels, notes: dict[str, str], seconds: float) -> None:
-    reason = notes.get("degenerate", "constant image" if constant(pixels) else "")
-    status = Status.DEGENERATE if reason else Status.OK
+    status, reason = Status.OK, ""
+    for word, meaning in NOTED.items():
+        if word in notes:
+            status, reason = meaning, notes[word]
+    if status is Status.OK and constant(pixels):
+        status, reason = Status.DEGENERATE, "constant image"
     store.put_image(key, pixels, {"status": status, "reason": reason, "notes": notes, "seconds": seconds})
 
 
@@ -167,8 +199,6 @@ def _reference_row(plan: Plan, suite: Suite, row: Row, wanted: Sequence[Job], st
         else:
             pixels = store.image(base[partner[job.sample.id], job.seed])
         if pixels is None:
-            store.put_record(
-                job.key, {"status": Status.FAILED, "reason": "its source image is missing", "notes": {}, "seconds": 0.0}
-            )
+            _lost(store, job, Status.FAILED, "its source image is missing")
         else:
             _put(store, job.key, pixels, {}, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,41 +11,66 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from layoutmark.door import Pixels, Suite
-from layoutmark.errors import LayoutmarkError, unknown_name
+from layoutmark.errors import LayoutmarkError
 from layoutmark.plan import OUTSIDE, Plan, Row, constant, jobs
 from layoutmark.provenance import digest, digest_pixels
 from layoutmark.score import Status
 from layoutmark.store import Store
 
 
-def read_folder(folder: Path, suite: Suite) -> dict[str, Pixels | str]:
+def read_folder(folder: Path, suite: Suite, whole: Suite) -> dict[str, Pixels | str]:
     """Per sample id its pixels, or the reason why they cannot be read.  Samples without a file are not in the result.
 
+    `suite` is the part of `whole` that is judged; pictures of its other samples are passed over.
     Raises LayoutmarkError if the folder is not there, holds a picture that belongs to no sample, or holds none.
     """
     if not folder.is_dir():
         raise LayoutmarkError(
             "folder of images", found=f"no folder {folder}", expected="PNG files", do="Check the path."
         )
-    known = {s.id for s in suite.samples}
+    judged, known = {s.id for s in suite.samples}, {s.id for s in whole.samples}
     found: dict[str, Pixels | str] = {}
     for path in sorted(folder.glob("*.png")):
         if path.stem not in known:
-            raise unknown_name(f"sample of suite {suite.name}", path.stem, known)
+            close = difflib.get_close_matches(path.stem, known, n=1)
+            raise LayoutmarkError(
+                f"picture {path.name!r}",
+                found="no sample of that id",
+                expected=f"one of the {len(known):,} sample ids of suite {whole.name!r}, as {min(known)!r}",
+                do=f"Did you mean {close[0]!r}?" if close else "Name pictures SAMPLE_ID.png, or take others away.",
+            )
+        if path.stem not in judged:
+            continue
         try:
             with Image.open(path) as image:
                 found[path.stem] = np.asarray(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            found[path.stem] = f"unreadable file: {error}"
+        except UnidentifiedImageError:
+            found[path.stem] = "unreadable file: not a picture"
+        except (OSError, SyntaxError, ValueError) as error:  # PIL raises all three for damaged files
+            found[path.stem] = f"unreadable file: {type(error).__name__}"
     if not found:
         raise LayoutmarkError(
-            f"folder {folder}", found="no PNG", expected="files named SAMPLE_ID.png", do="Name them by sample id."
+            f"folder {folder}",
+            found="no PNG of a sample that is judged",
+            expected="files named SAMPLE_ID.png",
+            do="Name them by sample id.",
         )
     return found
 
 
 def add_row(plan: Plan, suite: Suite, label: str, images: Mapping[str, Pixels | str], store: Store) -> Plan:
-    """Enter the images as a row of the plan.  Samples without a picture stay missing and are counted."""
+    """Enter the images as a row of the plan.  Samples without a picture stay missing and are counted.
+
+    Raises LayoutmarkError if the label is the name of another row, or holds a colon or a slash.
+    """
+    taken = [r.name for r in plan.rows]
+    if label in taken or not label or any(c in label for c in ":/\\"):
+        raise LayoutmarkError(
+            "label of a row",
+            found=repr(label),
+            expected=f"a name without : and /, other than {', '.join(taken)}",
+            do="Give another one with --label.",
+        )
     content = digest({k: v if isinstance(v, str) else digest_pixels(v) for k, v in images.items()})
     row = Row(label, OUTSIDE, f"Images made elsewhere: {label}", "1", "", {"images": content}, content, None, ())
     plan = replace(plan, rows=(row, *plan.rows))

@@ -104,10 +104,15 @@ def make_plan(
 ) -> Plan:
     """Resolve names and settings.  `methods` may be `NAME` or `NAME@PRESET`; empty means all that fit, None means none.
 
-    Raises LayoutmarkError for unknown names, a method asked for by name that does not fit, or fewer than one seed.
+    Raises LayoutmarkError for unknown names, a method asked for by name that does not fit, fewer than one seed, or
+    a run name that is no folder name.
     """
     if seeds < 1:
         raise LayoutmarkError("seeds", found=str(seeds), expected="at least 1", do="Give a positive number of seeds.")
+    if name is not None and (not name or name.startswith(".") or any(c in name for c in ":/\\")):
+        raise LayoutmarkError(
+            "name of a run", found=repr(name), expected="a folder name without : and /", do="Give another --name."
+        )
     stack_entry = shelf.get_stack(stack)
     opened = open_suite(shelf, suite, stack_entry, limit)
     named = shelf.methods() if methods is not None and not methods else methods or ()
@@ -145,12 +150,16 @@ def make_plan(
 
 def open_suite(shelf: Shelf, name: str, stack: StackEntry, limit: int | None) -> Suite:
     """A shipped or a built suite, narrowed to the stack's vocabulary (what is left out stands in its notes)."""
+    return restricted(whole_suite(shelf, name), stack.card.categories or None, limit)
+
+
+def whole_suite(shelf: Shelf, name: str) -> Suite:
+    """A shipped or a built suite with all its samples."""
     entry = shelf.get_suite(name)
     if entry.suite.source is Source.SHIPPED:
-        suite: Suite = entry.load().open_suite(name)
-    else:
-        suite = load_built_suite(built_folder(name))
-    return restricted(suite, stack.card.categories or None, limit)
+        shipped: Suite = entry.load().open_suite(name)
+        return shipped
+    return load_built_suite(built_folder(name))
 
 
 def built_folder(name: str) -> Path:
@@ -195,10 +204,11 @@ class Job:
 def jobs(plan: Plan, suite: Suite, row: Row) -> list[Job]:
     """Every image of a row, samples in suite order, seeds innermost."""
     references = {s.id: references_digest(suite, s.id) for s in suite.samples}
-    settings: Mapping[str, Any] = row.settings
+    pictures: dict[tuple[str, int], str] = {}
     if row.name == SHUFFLED:
-        base = find_row(plan, BASE)
-        settings = {"base": [base.code, dict(base.settings)], "partner": shuffled(suite.samples)}
+        partner = shuffled(suite.samples)
+        drawn = {(j.sample.id, j.seed): j.key for j in jobs(plan, suite, find_row(plan, BASE))}
+        pictures = {(sample, seed): drawn[other, seed] for sample, other in partner.items() for seed in plan.seeds}
     return [
         Job(
             sample,
@@ -207,7 +217,7 @@ def jobs(plan: Plan, suite: Suite, row: Row) -> list[Job]:
                 method=row.name,
                 code=row.code,
                 weights=row.weights,
-                settings=settings,
+                settings={"picture": pictures[sample.id, seed]} if pictures else row.settings,
                 sample=sample,
                 references=references[sample.id],
                 seed=image_seed(plan.suite, sample.id, seed),

@@ -46,14 +46,15 @@ def draw(seed: int, side: int = GRID) -> Mapping[str, Any]:
 
 
 def portraits() -> dict[tuple[str, str, str], Pixels]:
-    """One picture of every identity (category, style, tint), alone and centred, over backgrounds in turn."""
+    """Every identity (category, style, tint) alone, cut to its visible box, over backgrounds in turn."""
     names = [(c, s, t) for c in CATEGORIES for s in world.STYLES for t in world.TINTS]
-    return {
-        name: world.render(
-            Scene(BACKGROUNDS[i % len(BACKGROUNDS)], i, (Thing(*name, GRID // 2, GRID // 2, 3 * GRID // 4),))
-        ).pixels
-        for i, name in enumerate(names)
-    }
+    found = {}
+    for i, name in enumerate(names):
+        thing = Thing(*name, GRID // 2, GRID // 2, 3 * GRID // 4)
+        picture = world.render(Scene(BACKGROUNDS[i % len(BACKGROUNDS)], i, (thing,)))
+        x0, y0, x1, y1 = (round(c * GRID) for c in box_of(picture.masks[0]))
+        found[name] = picture.pixels[y0:y1, x0:x1]
+    return found
 
 
 def box_of(mask: Any) -> list[float]:

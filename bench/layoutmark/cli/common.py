@@ -54,7 +54,7 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str
     table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=title or None)
     for row in rows:
         table.add_row(*row)
-    console.print(table, markup=False) if not title else console.print(table)
+    console.print(table, markup=False)
 
 
 class Bars:

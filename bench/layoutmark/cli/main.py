@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ class Parser(argparse.ArgumentParser):
         hint = f"See: {self.prog} --help"
         if "invalid choice: " in message:
             given = message.split("invalid choice: ", 1)[1].split("'")[1]
-            known = [c for a in self._actions if isinstance(a.choices, dict) for c in a.choices]
+            known = [str(c) for a in self._actions for c in a.choices or ()]
             close = difflib.get_close_matches(given, known, n=1)
             raise LayoutmarkError(
                 f"{self.prog}: unknown command",
@@ -62,7 +63,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LayoutmarkError as error:
         if "--debug" in given:
             raise
-        print(f"layoutmark: {error}", file=sys.stderr)
+        if "--json" in given:
+            parts = {"what": error.what, "found": error.found, "expected": error.expected, "do": error.do}
+            print(json.dumps({"error": parts}), file=sys.stderr)
+        else:
+            print("layoutmark: " + " ".join(str(error).split()), file=sys.stderr)
+        return UNUSABLE
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has gone: nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNUSABLE
+    except OSError as error:
+        if "--debug" in given:
+            raise
+        print(f"layoutmark: {error.filename or 'files'}: found {error.strerror or error}; expected a place that can be "
+              "read and written. Check it, or run again with --debug.", file=sys.stderr)  # fmt: skip
         return UNUSABLE
     except KeyboardInterrupt:
         print("layoutmark: stopped; the same command goes on where it was.", file=sys.stderr)

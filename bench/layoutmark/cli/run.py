@@ -115,7 +115,10 @@ def _fill(options: argparse.Namespace, plan: Plan, run: Path) -> None:
     with Bars("generate") as bars:
         spent = generate(plan, suite, guests, Store(home()), options.device, bars)
     if any(spent.values()):
-        write_text(run / "generate_seconds.json", json.dumps(spent, sort_keys=True) + "\n")
+        path = run / "generate_seconds.json"
+        before = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        spent = {name: seconds or before.get(name, 0.0) for name, seconds in spent.items()}
+        write_text(path, json.dumps(spent, sort_keys=True) + "\n")
 
 
 def _score(options: argparse.Namespace, plan: Plan, run: Path) -> dict[str, Any]:

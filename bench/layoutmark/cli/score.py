@@ -13,7 +13,7 @@ from layoutmark.cli.common import Bars, command, print_json, shelf
 from layoutmark.generate import generate
 from layoutmark.measure import measure
 from layoutmark.outside import add_row, read_folder
-from layoutmark.plan import PLAN, make_plan, open_suite
+from layoutmark.plan import PLAN, make_plan, open_suite, whole_suite
 from layoutmark.publish import print_table, write_report
 from layoutmark.store import Store, home, runs_folder
 from layoutmark.store.atomic import write_text
@@ -49,7 +49,7 @@ def _score(options: argparse.Namespace) -> int:
         name=options.name or f"score-{label}",
     )
     suite = open_suite(guests, plan.suite, guests.get_stack(plan.stack), plan.limit)
-    plan = add_row(plan, suite, label, read_folder(options.folder, suite), store)
+    plan = add_row(plan, suite, label, read_folder(options.folder, suite, whole_suite(guests, plan.suite)), store)
     run = runs_folder() / plan.name
     write_text(run / PLAN, json.dumps(plan.to_json(), indent=1, sort_keys=True) + "\n")
     with Bars("generate") as bars:

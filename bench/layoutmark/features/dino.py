@@ -28,6 +28,7 @@ class DinoViT:
         require(folder, FILES)
         self._torch = needed(FEATURE, "torch", "torch")
         vit = needed(FEATURE, "transformers", "torch").ViTModel
+        needed(FEATURE, "transformers.utils.logging", "torch").disable_progress_bar()
         with self._torch.random.fork_rng(devices=[]):
             model, report = vit.from_pretrained(
                 folder,

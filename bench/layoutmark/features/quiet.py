@@ -1,7 +1,7 @@
 """ultralytics without its side effects: no network, no telemetry, no settings file in the user's home.
 
-The package looks up a host name, writes a settings file, replaces `torch.save`, and changes how numpy and torch print
-arrays, all when it is imported.  Import it through `ultralytics` here, before anything else does.
+The package looks up a host name, writes a settings file, replaces `torch.save` and `PIL.Image.open`, and changes how
+numpy and torch print arrays, all when it is imported.  Import it through `ultralytics` here, before anything else does.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tempfile
 from types import ModuleType
 
 import numpy as np
+from PIL import Image
 
 from layoutmark.features.packages import needed
 
@@ -39,12 +40,13 @@ def _import_quietly() -> None:
         YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false", YOLO_CONFIG_DIR=folder.name,
         OMP_NUM_THREADS=before.get("OMP_NUM_THREADS", "1"),
     )  # fmt: skip
-    save, printing = torch.save, np.get_printoptions()
+    save, printing, opener = torch.save, np.get_printoptions(), Image.open
     try:
         settings = needed(FEATURE, "ultralytics", "detector").settings
         settings.update({key: False for key in OFF if key in settings})
     finally:
         torch.save = save  # type: ignore[attr-defined]
+        Image.open = opener
         torch.set_printoptions(profile="default")
         np.set_printoptions(**printing)
         os.environ.clear()

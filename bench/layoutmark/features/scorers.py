@@ -23,8 +23,8 @@ class Scorers:
     is not there, raises LayoutmarkError; a package that is not installed raises MissingPackage.
     """
 
-    def __init__(self, card: StackCard, root: Path, device: str = "cpu") -> None:
-        self._card, self._root, self._device = card, root, device
+    def __init__(self, card: StackCard, root: Path, device: str | None = "cpu") -> None:
+        self._card, self._root, self._asked = card, root, device
 
     def kinds(self) -> tuple[str, ...]:
         """Which of detector, clip, dino and quality there are."""
@@ -68,6 +68,17 @@ class Scorers:
         shared = "clip" in self._card.scorers and self._folder("clip") == folder
         model = self.clip if shared else OpenClip(folder, self._device)
         return quality.ClipIqa(model, *self._prompts())
+
+    @cached_property
+    def _device(self) -> str:
+        """The device asked for, or cuda if there is one; which needs torch, so nothing asks before a model does."""
+        if self._asked:
+            return self._asked
+        try:
+            import torch
+        except ModuleNotFoundError:
+            return "cpu"
+        return "cuda" if torch.cuda.is_available() else "cpu"
 
     def _name(self, kind: str) -> str:
         scorer, folder = self._scorer(kind), self._folder(kind)

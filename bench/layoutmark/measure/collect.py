@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from layoutmark.evidence import CropEvidence, Detections, Evidence
 from layoutmark.features.crops import crop, detected_boxes
 from layoutmark.features.scorers import Scorers
 from layoutmark.plan import Job, Plan, jobs
-from layoutmark.provenance import digest, digest_pixels
+from layoutmark.provenance import digest, digest_code, digest_pixels
 from layoutmark.score import SCORED, Status
 from layoutmark.store import Store, feature_key
 
@@ -28,6 +29,8 @@ class Looker:
     scorers: Scorers
     store: Store
     digests: Mapping[str, str]
+    code: str
+    """Digest of the code that prepares pictures and calls the models."""
     cache: dict[str, Arrays] = field(default_factory=dict)
 
     def look(
@@ -35,7 +38,8 @@ class Looker:
     ) -> dict[str, Arrays]:
         """Features of `contents` (by content digest) of one kind, by the same digests."""
         scorer = kind.partition("/")[0]
-        keys = {c: feature_key(pixels=c, extractor=kind, weights=self.digests[scorer], settings={}) for c in contents}
+        weights, settings = self.digests[scorer], {"code": self.code}
+        keys = {c: feature_key(pixels=c, extractor=kind, weights=weights, settings=settings) for c in contents}
         unseen = [c for c in contents if keys[c] not in self.cache]
         self.cache.update(self.store.features([keys[c] for c in unseen]))
         missing = [c for c in unseen if keys[c] not in self.cache]
@@ -100,7 +104,7 @@ def collect(
     plan: Plan, suite: Suite, scorers: Scorers, store: Store, progress: Callable[[str, int, int], None]
 ) -> dict[str, list[Evidence]]:
     """Evidence per row, in the order of its jobs.  Needs heavy packages only for features that are not stored."""
-    looker = Looker(scorers, store, scorers.digests())
+    looker = Looker(scorers, store, scorers.digests(), digest_code(Path(__file__).parents[1] / "features"))
     words = sorted({t for s in suite.samples for t in (s.prompt, *(i.phrase for i in s.layout.instances))})
     texts = looker.texts(words)
     references = _reference_vectors(suite, looker)

@@ -39,12 +39,12 @@ def scorer_names(suite: Suite, scorers: Scorers) -> dict[str, str]:
 
 
 def measure(
-    plan: Plan, suite: Suite, card: SuiteItem, licence: str, shelf: Shelf, store: Store, run: Path, device: str,
+    plan: Plan, suite: Suite, card: SuiteItem, licence: str, shelf: Shelf, store: Store, run: Path, device: str | None,
     progress: Callable[[str, int, int], None], seconds: Mapping[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     """Write results.json, results.csv, detections.parquet and images/ of a run; returns the results."""
     stack = shelf.get_stack(plan.stack)
-    scorers = Scorers(stack.card, stack.folder, device or "cpu")
+    scorers = Scorers(stack.card, stack.folder, device)
     evidence = collect(plan, suite, scorers, store, progress)
     names = scorer_names(suite, scorers)
     metrics = all_metrics(names)
@@ -63,7 +63,7 @@ def measure(
         "stack": {"name": plan.stack, "generator": plan.stack_digest, "scorers": scorers.digests(), "names": names},
         "seeds": list(plan.seeds),
         "metrics": {m.info.name: m.info.version for m in metrics},
-        "code": {room: digest_code(package / room) for room in ("metrics", "features", "statistics")},
+        "code": {room: digest_code(package / room) for room in ("metrics", "features", "statistics", "measure")},
     }
     folder = RunFolder(run)
     results: dict[str, Any] = {
@@ -111,7 +111,8 @@ def measure(
         for e in items
         if e.detections is not None
     )
-    return results
+    # What was stored, so that a report written now and one written later are the same.
+    return folder.read_results()
 
 
 def _method_json(row: Row, evidence: Sequence[Evidence]) -> dict[str, Any]:

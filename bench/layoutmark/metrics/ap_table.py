@@ -72,18 +72,20 @@ def ap_from_table(table: ApTable, weights: npt.NDArray[np.integer]) -> float | N
         positives = int(rows.targets @ weights)
         if positives:
             weight, hit = _repeated(rows, weights)
-            values.extend(_average_precision(h, weight, positives) for h in hit)
+            values.extend(_average_precisions(hit, weight, positives))
     return float(np.mean(values)) if values else None
 
 
-def _average_precision(hit: npt.NDArray[np.bool_], weight: npt.NDArray[np.integer], positives: int) -> float:
-    """Mean of 101 interpolated precisions: pycocotools' accumulation with a weight per detection."""
-    true = np.cumsum(weight * hit).astype(np.float64)
-    false = np.cumsum(weight * ~hit).astype(np.float64)
-    precision = true / (true + false + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(true / positives, RECALLS, side="left")
-    return float(envelope[at[at < len(envelope)]].sum() / len(RECALLS))
+def _average_precisions(hit: npt.NDArray[np.bool_], weight: npt.NDArray[np.integer], positives: int) -> list[float]:
+    """Per threshold the mean of 101 interpolated precisions: pycocotools' accumulation with a weight per detection."""
+    true = np.cumsum(hit * weight, axis=1).astype(np.float64)
+    precision = true / (np.cumsum(weight).astype(np.float64) + np.spacing(1))
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    found = []
+    for recall, highest in zip(true / positives, envelope, strict=True):
+        at = np.searchsorted(recall, RECALLS, side="left")
+        found.append(float(highest[at[: np.searchsorted(at, len(highest))]].sum() / len(RECALLS)))
+    return found
 
 
 def _repeated(

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageFilter
 
 from layoutmark.training.data import Renders
-from layoutmark.training.loop import train
+from layoutmark.training.loop import device, train
 from layoutmark.training.tokenizer import train_tokenizer
 
 SIZE = 64
@@ -52,7 +52,7 @@ def degrade(pixels: npt.NDArray[np.uint8], kind: str, severity: float) -> npt.ND
         image.save(buffer, "JPEG", quality=max(2, round(70 * (1 - severity) ** 2 + 2)))
         image = Image.open(buffer)
     elif kind == "posterise":
-        levels = 2 + round(14 * (1 - severity) ** 2)
+        levels = 2 + round(14 * (1 - severity) ** 1.5)
         step = 255 / (levels - 1)
         return (np.round(pixels / step) * step).clip(0, 255).astype(np.uint8)
     else:
@@ -83,18 +83,19 @@ def new_clip(vocabulary: int) -> Any:
 def train_clip(data: Renders, tokenizer: Any, folder: Path, *, steps: int, batch: int, seed: int) -> tuple[Any, float]:
     """Train and return the model and the seconds spent.  `tokenizer` gives 48 ids per text (open_clip's interface)."""
     torch.manual_seed(seed)
-    model = new_clip(len(tokenizer.tokenizer))
+    place = device()
+    model = new_clip(len(tokenizer.tokenizer)).to(place)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
 
     def step_loss(step: int, _: torch.Generator) -> torch.Tensor:
         draws = np.random.Generator(np.random.PCG64(seed * 1_000_003 + step))
         images, texts = zip(*(_example(data, draws) for _ in range(batch)), strict=True)
         pixels = (torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
-        a = model.encode_image(pixels, normalize=True)
-        b = model.encode_text(tokenizer(list(texts)), normalize=True)
+        a = model.encode_image(pixels.to(place), normalize=True)
+        b = model.encode_text(tokenizer(list(texts)).to(place), normalize=True)
         logits = model.logit_scale.exp().clamp(max=100) * a @ b.T
         # Equal texts are not each other's negatives: their share of the target is split between them.
-        same = torch.tensor([[float(s == t) for t in texts] for s in texts])
+        same = torch.tensor([[float(s == t) for t in texts] for s in texts], device=place)
         target = same / same.sum(1, keepdim=True)
         loss: torch.Tensor = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
         return loss
@@ -102,7 +103,7 @@ def train_clip(data: Renders, tokenizer: Any, folder: Path, *, steps: int, batch
     seconds = train(
         "clip", steps, {"model": model}, optimiser, step_loss, folder=folder, seed=seed, rate=1e-3, checkpoint_every=250
     )
-    return model.eval(), seconds
+    return model.cpu().eval(), seconds
 
 
 def resized(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -10,23 +10,17 @@ steps) was tried too and lost colours: 25.8 dB against 31.1 dB of this code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 
 from layoutmark.diffusion.patch_codec import PatchCodec
 from layoutmark.training.data import Renders
-from layoutmark.training.loop import average, train
 
 PATCH = 4
 CHANNELS = 16
 SPREAD = 1.2
 """Standard deviation of the first component after scaling; the others keep their natural scale times 1.25."""
-
-NOISE = 0.03
-"""Deviation of the noise that the decoder learns to bear: generated latents are never quite clean."""
 
 
 @dataclass(frozen=True)
@@ -91,63 +85,3 @@ def codec_of(code: PatchCode) -> PatchCodec:
         codec.decoder.weight.copy_(code.decode.T.reshape(shape))
         codec.mean.copy_(code.mean.reshape(1, 3, PATCH, PATCH))
     return codec
-
-
-def new_vae() -> AutoencoderKL:
-    """An untrained `AutoencoderKL` over the code's latents: what stock pipelines load."""
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(32, 48, 64),
-        layers_per_block=1,
-        latent_channels=CHANNELS,
-        norm_num_groups=8,
-        sample_size=64,
-        scaling_factor=1.0,
-        mid_block_add_attention=False,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    )
-
-
-def edges(image: torch.Tensor) -> torch.Tensor:
-    """Horizontal and vertical differences of pictures (n, 3, h, w), flat per picture."""
-    across, down = image[..., 1:] - image[..., :-1], image[..., 1:, :] - image[..., :-1, :]
-    return torch.cat([across.flatten(1), down.flatten(1)], 1)
-
-
-def train_vae(
-    code: PatchCode, data: Renders, folder: Path, *, steps: int, batch: int, seed: int
-) -> tuple[AutoencoderKL, float]:
-    """Teach a VAE the code: its encoder to give the code's latents, its decoder to give the true pictures of them.
-
-    The generator is trained on the code's latents meanwhile; a decoder that has seen the world draws cleaner edges from
-    them than the linear one.  Returns the averaged model and the seconds spent.
-    """
-    torch.manual_seed(seed)
-    model, kept = new_vae().to(memory_format=torch.channels_last), new_vae()
-    kept.load_state_dict(model.state_dict())
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
-
-    def step_loss(_: int, generator: torch.Generator) -> torch.Tensor:
-        index = torch.randint(0, len(data.facts), (batch,), generator=generator).numpy()
-        images = torch.from_numpy(np.stack([data.pixels[i] for i in index])).permute(0, 3, 1, 2).float() / 127.5 - 1
-        latents = ((to_patches(images) - code.mean) @ code.encode.T).permute(0, 3, 1, 2)
-        noisy = latents + NOISE * torch.randn(latents.shape, generator=generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            drawn = model.decode(noisy.contiguous(memory_format=torch.channels_last)).sample
-            mean = model.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist.mean
-        drawn, mean = drawn.float(), mean.float()
-        loss = (drawn - images).abs().mean() + 0.5 * (edges(drawn) - edges(images)).abs().mean()
-        total: torch.Tensor = loss + 0.3 * (mean - latents).abs().mean()
-        return total
-
-    seconds = train(
-        "vae", steps, {"model": model, "kept": kept}, optimiser, step_loss, folder=folder, seed=seed, rate=2e-3,
-        after=lambda step: average(kept, model, min(0.995, (step + 1) / (step + 10))), checkpoint_every=250,
-    )  # fmt: skip
-    with torch.no_grad():
-        # The code samples nothing, so neither does its posterior.
-        kept.encoder.conv_out.weight[CHANNELS:] = 0
-        kept.encoder.conv_out.bias[CHANNELS:] = -20
-    return kept.eval(), seconds

@@ -29,7 +29,7 @@ class World(Protocol):
         ...
 
     def portraits(self) -> Mapping[tuple[str, str, str], npt.NDArray[np.uint8]]:
-        """One picture (side, side, 3) of every identity: category, style, tint."""
+        """One picture (h, w, 3) of every identity (category, style, tint), cut to the thing's visible box."""
         ...
 
 

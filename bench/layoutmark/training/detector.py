@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from layoutmark.training.data import Renders
-from layoutmark.training.loop import average, train
+from layoutmark.training.loop import average, device, train
 
 IMAGE_SIZE = 128
 
@@ -46,7 +46,9 @@ def train_detector(
     torch.manual_seed(seed)
     model, kept = new_detector(architecture(), len(categories)), new_detector(architecture(), len(categories))
     kept.load_state_dict(model.state_dict())
-    model.train()
+    place = device()
+    model.to(place).train()
+    kept.to(place)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=5e-4)
     boxes = [torch.tensor([t["box"] for t in fact["things"]]) for fact in data.facts]
     labels = [torch.tensor([categories.index(t["category"]) for t in fact["things"]]) for fact in data.facts]
@@ -70,7 +72,7 @@ def train_detector(
             "cls": torch.cat(kinds)[:, None],
             "bboxes": torch.cat(cxcywh),
         }
-        loss, _ = model(target)
+        loss, _parts = model({key: value.to(place) for key, value in target.items()})
         total: torch.Tensor = loss.sum() / batch
         return total
 
@@ -87,7 +89,7 @@ def train_detector(
         after=lambda step: average(kept, model, min(0.998, (step + 1) / (step + 10))),
         checkpoint_every=250,
     )
-    return kept.eval(), seconds
+    return kept.cpu().eval(), seconds
 
 
 def degraded(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

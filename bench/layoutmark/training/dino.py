@@ -21,7 +21,7 @@ from transformers import ViTConfig, ViTModel
 
 from layoutmark.layout import Mask
 from layoutmark.training.data import Renders
-from layoutmark.training.loop import train
+from layoutmark.training.loop import device, train
 
 SIZE = 48
 SMALL = 32
@@ -83,17 +83,19 @@ def new_vit() -> ViTModel:
 def train_dino(data: Renders, folder: Path, *, steps: int, batch: int, seed: int) -> tuple[ViTModel, float]:
     """Train; returns the teacher's backbone and the seconds spent."""
     torch.manual_seed(seed)
-    student = Student()
+    place = device()
+    student = Student().to(place)
     teacher = copy.deepcopy(student).requires_grad_(False)
     centre = torch.nn.Linear(PROTOTYPES, 1, bias=False)  # a module only so that checkpoints carry it
     torch.nn.init.zeros_(centre.weight)
+    centre.to(place)
     optimiser = torch.optim.AdamW(student.parameters(), lr=1e-3, weight_decay=0.04)
 
     def step_loss(step: int, _: torch.Generator) -> torch.Tensor:
         draws = np.random.Generator(np.random.PCG64(seed * 1_000_003 + step))
         views = [_views(data, draws) for _ in range(batch)]
-        large = torch.cat([_tensor([v[i] for v in views]) for i in (0, 1)])
-        small = torch.cat([_tensor([v[i] for v in views]) for i in (2, 3)])
+        large = torch.cat([_tensor([v[i] for v in views]) for i in (0, 1)]).to(place)
+        small = torch.cat([_tensor([v[i] for v in views]) for i in (2, 3)]).to(place)
         with torch.no_grad():
             raw = teacher(large)
             target = F.softmax((raw - centre.weight) / TEACHER_TEMPERATURE, dim=-1).chunk(2)
@@ -123,7 +125,7 @@ def train_dino(data: Renders, folder: Path, *, steps: int, batch: int, seed: int
         after=after,
         checkpoint_every=250,
     )
-    return teacher.backbone.eval(), seconds
+    return teacher.backbone.cpu().eval(), seconds
 
 
 def normalised(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

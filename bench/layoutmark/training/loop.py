@@ -12,6 +12,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
+def device() -> torch.device:
+    """Where training runs: a GPU when there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def cosine(step: int, steps: int, warmup: int) -> float:
     """Learning-rate factor: linear warm-up, then half a cosine down to a twentieth."""
     if step < warmup:
@@ -51,7 +56,7 @@ def train(
     path = folder / f"{name}.pt"
     start, spent = 0, 0.0
     if path.exists():
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         start, spent = int(state["step"]), float(state["seconds"])
         optimiser.load_state_dict(state["optimiser"])
         for key, module in modules.items():

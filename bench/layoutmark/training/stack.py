@@ -1,6 +1,6 @@
 """The whole recipe of the miniature stack: renders, detector, identity encoder, CLIP, generator, in this order.
 
-Every part resumes from its checkpoint in the work folder.  A GPU is used by the generator when there is one.
+Every part resumes from its checkpoint in the work folder, and runs on a GPU when there is one.
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ from layoutmark.training.data import TRAIN_SEED, Renders, World, renders
 RENDERS = 30_000
 SIDE = 64
 FACTS = "training.json"
-STEPS = {"detector": 1600, "dino": 800, "clip": 1100, "generator": 7000}
+STEPS = {"detector": 1600, "dino": 1200, "clip": 1700, "generator": 9000}
 """Optimiser steps of the shipped weights."""
 
 
-def train_stack(world: World, work: Path, out: Path, *, scale: float = 1.0) -> None:
-    """Train what is not trained yet and write the stack's folders below `out`; `scale` shortens all step counts."""
+def train_stack(world: World, work: Path, out: Path, *, scale: float = 1.0, warm: bool = False) -> None:
+    """Train what is not trained yet and write the stack's folders below `out`; `scale` shortens all step counts.
+
+    With `warm` the generator starts from the weights that are there: more steps for the same picture of the world.
+    """
     data = renders(world, work, TRAIN_SEED, RENDERS if scale >= 1 else max(512, int(RENDERS * scale)), SIDE)
     steps = {name: max(20, int(count * scale)) for name, count in STEPS.items()}
     facts = {
         "detector": train_detector(world, data, work, out, steps["detector"]),
         "dino": train_dino(data, work, out, steps["dino"]),
         "clip": train_clip(world, data, work, out, steps["clip"]),
-        "generator": train_generator(world, data, work, out, steps["generator"]),
+        "generator": train_generator(world, data, work, out, steps["generator"], warm=warm),
     }
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "gpu": torch.cuda.is_available()}
     text = json.dumps({"machine": machine, "parts": facts}, indent=1, sort_keys=True)
@@ -65,16 +68,26 @@ def train_clip(world: World, data: Renders, work: Path, out: Path, steps: int) -
     return {"steps": steps, "batch": 48, "seconds": round(seconds)}
 
 
-def train_generator(world: World, data: Renders, work: Path, out: Path, steps: int) -> dict[str, Any]:
+def train_generator(world: World, data: Renders, work: Path, out: Path, steps: int, *, warm: bool) -> dict[str, Any]:
     """Train and save codec, text encoder and U-Net as a pipeline folder; returns steps, batch and seconds."""
     code = codec.fit_code(data)
     large = torch.cuda.is_available()
     batch = 128 if large else 16
-    parts, seconds = generator.train_generator(data, code, work, steps=steps, batch=batch, seed=1, words=world.fillers)
+    start = out / "generator" if warm else None
+    parts, seconds = generator.train_generator(
+        data, code, work, steps=steps, batch=batch, seed=1, words=world.fillers, start=start
+    )
     save_generator(generator.pipeline_of(codec.codec_of(code), parts), out / "generator")
     return {"steps": steps, "batch": batch, "seconds": round(seconds)}
 
 
 def save_generator(pipeline: StableDiffusionPipeline, folder: Path) -> None:
-    """Write the pipeline folder, weights in half precision."""
+    """Write the pipeline folder, weights in half precision.
+
+    transformers loads in the type its config names, diffusers in float32 unless told: the text encoder's config says
+    float32, so that a plain `from_pretrained` gives parts of one type.
+    """
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    config = folder / "text_encoder" / "config.json"
+    text = json.dumps({**json.loads(config.read_text("utf-8")), "dtype": "float32"}, indent=2, sort_keys=True)
+    config.write_text(text + "\n", "utf-8")

@@ -1,0 +1,139 @@
+"""Differences of rows: the same numbers as in the results, Holm over the list, and nothing across protocols."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layoutmark.cli.main import main
+from layoutmark.compare import compare_runs, pareto
+from layoutmark.errors import LayoutmarkError
+from layoutmark.metrics import HEADLINE
+from layoutmark.statistics import holm
+from layoutmark.store import RunFolder
+
+
+@pytest.fixture
+def run(tiny) -> RunFolder:
+    return RunFolder(tiny.folder)
+
+
+def test_pairs_keep_the_contract_and_values_are_those_of_the_results(run) -> None:
+    stored = run.read_results()
+    found = compare_runs([("x:paint", run, "paint"), ("x:paint@blind", run, "paint@blind"), ("x:c", run, "ceiling")])
+    rows = {(r["method"], r["metric"]): r for r in stored["rows"]}
+    names = {"x:paint": "paint", "x:paint@blind": "paint@blind", "x:c": "ceiling"}
+    for row in found["rows"]:
+        assert row == {**rows[names[row["method"]], row["metric"]], "method": row["method"]}
+    assert [(p["a"], p["b"], p["metric"]) for p in found["pairs"]] == [
+        (a, b, m) for a, b in (("x:paint", "x:paint@blind"), ("x:paint", "x:c"), ("x:paint@blind", "x:c"))
+        for m in HEADLINE
+    ]  # fmt: skip
+    for pair in found["pairs"]:
+        assert set(pair) == {"a", "b", "metric", "difference", "low", "high", "p", "p_holm", "n"}
+        if pair["difference"] is not None:
+            a, b = (rows[names[pair[side]], pair["metric"]] for side in "ab")
+            if a["n"] == b["n"] == pair["n"]:
+                assert pair["difference"] == pytest.approx(a["value"] - b["value"], abs=1e-12)
+            assert pair["low"] <= pair["difference"] <= pair["high"]
+            assert 0 < pair["p"] <= pair["p_holm"] <= 1
+    known = [p for p in found["pairs"] if p["p"] is not None]
+    assert len(known) > len(HEADLINE)
+    assert [p["p_holm"] for p in known] == list(holm([p["p"] for p in known]))
+
+
+def test_a_whole_run_gives_its_methods_and_the_pairs_of_its_results(run) -> None:
+    found = compare_runs([("tiny", run, None)])
+    assert {r["method"] for r in found["rows"]} == {"tiny:paint", "tiny:paint@blind"}
+    bare = [{**p, "a": p["a"].removeprefix("tiny:"), "b": p["b"].removeprefix("tiny:")} for p in found["pairs"]]
+    assert bare == run.read_results()["pairs"]
+    assert found["protocol"] == run.read_results()["protocol"]["hash"]
+
+
+def test_a_method_against_itself_differs_by_nothing(run) -> None:
+    found = compare_runs([("t:paint", run, "paint"), ("t:paint", run, "paint")])
+    assert {(p["a"], p["b"]) for p in found["pairs"]} == {("t:paint", "t:paint (2)")}
+    for pair in found["pairs"]:
+        scored = pair["difference"] is not None
+        assert (pair["difference"], pair["p"], pair["p_holm"]) == ((0, 1, 1) if scored else (None, None, None))
+    assert any(p["difference"] is not None for p in found["pairs"])
+    assert found["ties"]["miou"] == [["t:paint", "t:paint (2)"]]
+    assert found["pareto"] == ["t:paint", "t:paint (2)"]
+
+
+def changed(run: RunFolder, folder: Path, change: Any) -> RunFolder:
+    other = RunFolder(folder)
+    folder.mkdir()
+    shutil.copy(run.path / "detections.parquet", folder)
+    data = run.read_results()
+    change(data)
+    other.write_results(data)
+    return other
+
+
+def test_other_protocols_are_refused(run, tmp_path) -> None:
+    def reseeded(data: dict[str, Any]) -> None:
+        data["protocol"] = {"hash": "0" * 16, "parts": {**data["protocol"]["parts"], "seeds": [0, 1]}}
+
+    other = changed(run, tmp_path / "other", reseeded)
+    with pytest.raises(LayoutmarkError) as refused:
+        compare_runs([("tiny:paint", run, "paint"), ("other:paint", other, "paint")])
+    error = refused.value
+    assert error.what == "runs 'tiny:paint' and 'other:paint'"
+    assert error.found == f"protocols {run.read_results()['protocol']['hash']} and {'0' * 16}: seeds differ"
+    assert (error.expected, error.do) == (
+        "one protocol", "Score both again with the same suite, stack, seeds and version."
+    )  # fmt: skip
+
+
+def test_metrics_of_another_version_are_refused(run, tmp_path) -> None:
+    def older(data: dict[str, Any]) -> None:
+        data["protocol"]["parts"]["metrics"]["ap50"] = "0"
+
+    other = changed(run, tmp_path / "older", older)
+    with pytest.raises(LayoutmarkError, match="found other versions of ap50; expected those of this version. Run: "):
+        compare_runs([("older", other, None)])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["tiny:pant", "tiny"], "run 'tiny:pant': found no method 'pant'; expected one of .* Did you mean 'paint'?"),
+        (["tyni:paint"], "unknown run: found 'tyni'; expected a run folder, or one of tiny .* Did you mean 'tiny'?"),
+        (["tiny:paint"], "compare: found 1 method; expected at least two. Name another RUN or RUN:METHOD."),
+    ],
+)  # fmt: skip
+def test_addresses_that_lead_nowhere(line, said, at_tiny, capsys) -> None:
+    assert main(["compare", *line]) == 3
+    error = capsys.readouterr().err
+    start, _, end = said.partition(" .* ")
+    assert error.startswith(f"layoutmark: {start}"), error
+    assert error.endswith(f"{end or said}\n")
+    assert error.count("\n") == 1
+
+
+def test_the_command_prints_a_table_or_json(at_tiny, capsys) -> None:
+    assert main(["compare", "tiny:paint", "tiny:ceiling", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {(p["a"], p["b"]) for p in found["pairs"]} == {("tiny:paint", "tiny:ceiling")}
+    assert set(found) == {"protocol", "rows", "pairs", "ties", "pareto"}
+    assert main(["compare", str(at_tiny.folder) + ":paint", "tiny:ceiling"]) == 0
+    shown = capsys.readouterr().out
+    assert "p (Holm)" in shown
+    assert "Pareto set" in shown
+
+
+def row(method: str, metric: str, value: float | None, higher: bool = True) -> dict[str, Any]:
+    return {"method": method, "metric": metric, "value": value, "higher_is_better": higher}
+
+
+def test_the_pareto_set() -> None:
+    good, bad, other = ("good", 0.9, 2.0), ("bad", 0.8, 3.0), ("other", 0.5, 1.0)
+    rows = [r for m, ap, cost in (good, bad, other) for r in (row(m, "ap50", ap), row(m, "cost", cost, False))]
+    assert pareto(rows) == ["good", "other"]
+    assert pareto([*rows, row("alone", "dino", 0.1), row("unscored", "ap50", None)]) == ["good", "other", "alone"]
+    assert pareto([row("a", "ap50", 0.5), row("b", "ap50", 0.5)]) == ["a", "b"], "equals do not beat each other"

@@ -1,0 +1,52 @@
+"""The miniature generator itself: an image is the same alone and in company, up to rounding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from layoutmark import generate as verb
+from layoutmark.generate import generate
+from layoutmark.plan import BASE, SHUFFLED, Plan, find_row, jobs, make_plan, open_suite, shuffled
+from layoutmark.shelf import Shelf
+from layoutmark.store import Store
+
+
+def silent(name: str, done: int, total: int) -> None:
+    return None
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return make_plan(Shelf(), suite="mini", stack="mini", methods=[BASE], limit=3, overrides={"steps": 3})
+
+
+def test_alone_and_in_company(plan, tmp_path, monkeypatch) -> None:
+    shelf = Shelf()
+    suite = open_suite(shelf, plan.suite, shelf.get_stack(plan.stack), plan.limit)
+    base, mixed = find_row(plan, BASE), find_row(plan, SHUFFLED)
+    plan = replace(plan, rows=(mixed, base))  # the order of the table, not that of the work
+    images = {}
+    for size in (1, 4):
+        monkeypatch.setattr(verb, "BATCH", size)
+        store = Store(tmp_path / str(size))
+        generate(plan, suite, shelf, store, "cpu", silent)
+        images[size] = {j.sample.id: store.image(j.key) for j in jobs(plan, suite, base)}
+        for job in jobs(plan, suite, mixed):
+            np.testing.assert_array_equal(store.image(job.key), images[size][shuffled(suite.samples)[job.sample.id]])
+    worst = max(int(np.abs(images[1][s].astype(int) - images[4][s].astype(int)).max()) for s in images[1])
+    assert worst <= 1, f"grey values differ by up to {worst} of 255"
+    assert len({i.tobytes() for i in images[1].values()}) == 3
+
+
+def test_other_pictures_of_base_are_other_shuffled_ones(plan) -> None:
+    shelf = Shelf()
+    suite = open_suite(shelf, plan.suite, shelf.get_stack(plan.stack), plan.limit)
+    row = find_row(plan, SHUFFLED)
+    more = replace(
+        plan,
+        rows=tuple(replace(r, settings={**r.settings, "steps": 4}) if r.name == BASE else r for r in plan.rows),
+    )
+    assert not {j.key for j in jobs(plan, suite, row)} & {j.key for j in jobs(more, suite, row)}
