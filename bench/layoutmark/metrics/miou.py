@@ -58,7 +58,7 @@ def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
         return ()
     how = f"box, one-to-one within category, conf>={CONFIDENCE}, detector {scorers['detector']}"
     up, down = Direction.HIGHER, Direction.LOWER
-    iou = MetricInfo("miou", f"miou[{how}, unmatched=0]", "Mean IoU of targets", "IoU", up, 0.0, 1.0, "1")
+    iou = MetricInfo("miou", f"miou[{how}, unmatched=0]", "mIoU", "IoU", up, 0.0, 1.0, "1")
     hit = MetricInfo("recall50", f"recall50[{how}, IoU>=0.5]", "Targets hit", "share", up, 0.0, 1.0, "1")
     more = f"extra_rate[{how}, IoU>=0.5]"
     wrong = MetricInfo("extra_rate", more, "Things not asked for", "per image", down, 0.0, float(MAX_DETECTIONS), "1")

@@ -54,7 +54,8 @@ def degrade(pixels: npt.NDArray[np.uint8], kind: str, severity: float) -> npt.ND
     elif kind == "posterise":
         levels = 2 + round(14 * (1 - severity) ** 1.5)
         step = 255 / (levels - 1)
-        return (np.round(pixels / step) * step).clip(0, 255).astype(np.uint8)
+        coarse: npt.NDArray[np.uint8] = (np.round(pixels / step) * step).clip(0, 255).astype(np.uint8)
+        return coarse
     else:
         raise ValueError(f"unknown degradation {kind!r}")
     return np.asarray(image.convert("RGB"))
