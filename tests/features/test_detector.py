@@ -51,6 +51,7 @@ def test_detections_are_normalised_sorted_and_named(detector: YoloDetector, pict
 
 def test_the_batch_does_not_matter(detector: YoloDetector, pictures: list[np.ndarray]) -> None:
     together = detector.detect(pictures[:4])
+    assert len(together) == 4
     for alone, shared in zip([detector.detect([p])[0] for p in pictures[:4]], together, strict=True):
         same(alone, shared)
     for first, last in zip(detector.detect(pictures), detector.detect(pictures[::-1])[::-1], strict=True):

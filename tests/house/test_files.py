@@ -18,8 +18,8 @@ MAX_WEIGHTS = 32 * MEGABYTE
 NOT_OURS = {"runs", "build", "dist", "__pycache__", "node_modules"}
 
 MACHINE_PATH = re.compile(r"(?<![\w./$}-])/(?:work|root|home|Users|tmp|opt|mnt|scratch)/[\w.]|\b[A-Z]:\\Users\\")
-REGISTRY = re.compile(
-    r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org|conda\.anaconda\.org|download\.pytorch\.org|"
+DOWNLOADS = re.compile(
+    r"\b(?:pypi|pythonhosted|npmjs|anaconda|download\.pytorch)\.org\b|"
     r"https?://[\w.-]+/[^\s\"')]*\.whl|huggingface\.co/[^\s\"')]*/resolve/"
 )
 PICKLED = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".bin", ".th"}
@@ -42,7 +42,7 @@ def project_files() -> list[Path]:
 
 def foreign_text(text: str) -> list[str]:
     """Machine paths and registry addresses in a text."""
-    return [m.group(0) for pattern in (MACHINE_PATH, REGISTRY) for m in pattern.finditer(text)]
+    return [m.group(0) for pattern in (MACHINE_PATH, DOWNLOADS) for m in pattern.finditer(text)]
 
 
 def is_pickle(path: Path) -> bool:

@@ -214,4 +214,4 @@ def test_kinds_check_what_types_cannot(tmp_path: Path, kind: type, text: str, me
 @pytest.mark.parametrize(("kind", "text"), [(MethodCard, METHOD), (SuiteCard, SUITE), (StackCard, STACK)])
 def test_the_cards_above_are_good_before_they_are_spoilt(tmp_path: Path, kind: type, text: str) -> None:
     (tmp_path / "card.toml").write_text(text)
-    read_card(tmp_path / "card.toml", kind)
+    assert isinstance(read_card(tmp_path / "card.toml", kind), kind)
