@@ -203,9 +203,8 @@ def _draws(metric: SetMetric, evidence: Sequence[Evidence], draws: int) -> Any:
     clusters = [e.sample.prompt for e in evidence]
     if len(set(clusters)) < 2:
         return None
-    statistic = metric.statistic(evidence)
-    values = [statistic(w) for w in cluster_weights(clusters, draws, SEED)]
-    return None if any(v is None for v in values) else np.array(values, dtype=np.float64)
+    values = metric.resampled(evidence, cluster_weights(clusters, draws, SEED))
+    return None if np.isnan(values).any() else values
 
 
 def _pair(

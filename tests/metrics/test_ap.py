@@ -18,7 +18,7 @@ from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections, Evidence
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
 from layoutmark.metrics import summarise
-from layoutmark.metrics.ap import IOU_50_95, AveragePrecision, ap_from_table, ap_table, metrics
+from layoutmark.metrics.ap import IOU_50_95, AveragePrecision, ap_draws, ap_from_table, ap_table, metrics
 from layoutmark.score import Score, Status, Unscored
 
 RandomSet = Callable[..., list[Evidence]]
@@ -144,6 +144,22 @@ def test_weights_are_physical_copies(seed: int, tied: bool, random_evidence: Ran
     assert ap_from_table(table, weights) == pytest.approx(direct(copies)[1], abs=1e-12)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("thresholds", [(0.5,), IOU_50_95])
+def test_many_draws_are_one_after_another(
+    tied: bool, thresholds: tuple[float, ...], random_evidence: RandomSet
+) -> None:
+    evidence = random_evidence(4, images=20, tied=tied)
+    table = ap_table(evidence, thresholds)
+    weights = np.random.default_rng(4).integers(0, 4, (50, len(evidence)))
+    weights[3] = 0
+    weights[4, 1:] = 0
+    single = [ap_from_table(table, w) for w in weights]
+    expected = np.array([np.nan if v is None else v for v in single])
+    assert np.isnan(expected[3])
+    np.testing.assert_allclose(ap_draws(table, weights), expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("hit_first", [False, True])
 def test_ties_inside_an_image_repeat_as_a_group(hit_first: bool, make: Make) -> None:
     """A hit and a miss with one score, in an image that counts three times: a b a b a b, not a a a b b b."""
@@ -242,8 +258,8 @@ def test_images_without_pixels_are_left_out_and_counted(
     assert found.value == summarise(ap50, evidence).value
     assert (found.n, found.of) == (len(evidence), len(evidence) + 3)
     assert found.unscored == {"missing": 1, "no detections stored": 1, "not_applicable": 1}
-    weights = np.ones(len(evidence) + 3, np.int64)
-    assert ap50.statistic([lost[0], *evidence, *lost[1:]])(weights) == pytest.approx(found.value, abs=1e-12)
+    weights = np.ones((1, len(evidence) + 3), np.int64)
+    assert ap50.resampled([lost[0], *evidence, *lost[1:]], weights) == pytest.approx(found.value, abs=1e-12)
 
 
 def test_degenerate_images_are_scored(make: Make, ap50: AveragePrecision) -> None:

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
-from layoutmark.metrics.ap_table import ApTable, ap_from_table, ap_table
+from layoutmark.metrics.ap_table import ApTable, ap_draws, ap_from_table, ap_table
 from layoutmark.metrics.coco import CONFIDENCE, MAX_DETECTIONS, coco_ap
-from layoutmark.metrics.mean import NO_TARGETS, Statistic, Summary, summary, without_pixels
+from layoutmark.metrics.mean import NO_TARGETS, Summary, summary, without_pixels
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
-__all__ = ["ApTable", "AveragePrecision", "ap_from_table", "ap_table", "coco_ap", "metrics"]
+__all__ = ["ApTable", "AveragePrecision", "ap_draws", "ap_from_table", "ap_table", "coco_ap", "metrics"]
 
 IOU_50_95 = tuple(float(t) for t in np.linspace(0.5, 0.95, 10))
 
@@ -34,10 +35,9 @@ class AveragePrecision:
             return Summary(value, counted.n, counted.of, counted.unscored)
         return Summary(None, 0, counted.of, {**counted.unscored, NO_TARGETS: counted.n})
 
-    def statistic(self, evidence: Sequence[Evidence]) -> Statistic:
-        """AP as a function of weights (len(evidence),)."""
-        table = ap_table(evidence, self.thresholds)
-        return lambda weights: ap_from_table(table, weights)
+    def resampled(self, evidence: Sequence[Evidence], weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        """AP under each row of weights (draws, len(evidence))."""
+        return ap_draws(ap_table(evidence, self.thresholds), weights)
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
         """AP of each image alone, in order.  Their mean is not the AP of the set."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -16,8 +16,6 @@ from layoutmark.evidence import Evidence, InstanceOutcome, SampleOutcome
 from layoutmark.score import SCORED, Outcome, Score, Unscored
 
 NO_TARGETS = "no targets"
-Statistic = Callable[[npt.NDArray[np.integer]], float | None]
-"""The value of a set in which image i counts as often as weight i says; None when nothing can be scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +36,11 @@ class SetMetric(Protocol):
         """The value of the set."""
         ...
 
-    def statistic(self, evidence: Sequence[Evidence]) -> Statistic:
-        """The value as a function of integer weights, shape (len(evidence),), for resampling."""
+    def resampled(self, evidence: Sequence[Evidence], weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        """The value, shape (draws,), of the sets in which image i counts as often as weights[draw, i] says.
+
+        NaN where nothing can be scored.
+        """
         ...
 
 

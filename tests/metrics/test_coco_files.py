@@ -1,0 +1,203 @@
+"""`metrics eval`: pairs of COCO files give COCO's figures whatever their ids are, and faults are named."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from layoutmark.cli.main import main
+from layoutmark.errors import LayoutmarkError
+from layoutmark.metrics.coco_eval import FIGURES, evaluate
+from layoutmark.metrics.coco_files import CocoPair, read_pair
+
+
+def boxed(x: int, y: int, w: int, h: int) -> dict[str, Any]:
+    """A rectangle as box and as polygon."""
+    return {"bbox": [x, y, w, h], "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
+
+
+FAR = 2**60 + 1
+TRUTH: dict[str, Any] = {
+    "images": [{"id": 0, "height": 100, "width": 100}, {"id": FAR, "height": 100, "width": 100}],
+    "categories": [{"id": 0, "name": "cat"}, {"id": 7, "name": "dog"}, {"id": 9, "name": "owl"}],
+    "annotations": [
+        {"id": 0, "image_id": 0, "category_id": 0, **boxed(10, 10, 40, 40), "iscrowd": 0},
+        {"id": 1, "image_id": 0, "category_id": 7, **boxed(60, 60, 20, 20)},
+        {"id": "x", "image_id": FAR, "category_id": 0, **boxed(0, 0, 50, 50)},
+    ],
+}
+FOUND: list[dict[str, Any]] = [
+    {"image_id": 0, "category_id": 0, **boxed(10, 10, 40, 40), "score": 0.9},
+    {"image_id": FAR, "category_id": 0, **boxed(0, 0, 50, 25), "score": 0.8},
+]
+
+
+def pair(folder: Path, truth: Any = TRUTH, found: Any = FOUND, iou_type: Any = "bbox") -> CocoPair:
+    (folder / "gt.json").write_text(json.dumps(truth))
+    (folder / "dt.json").write_text(json.dumps(found))
+    return read_pair(folder / "gt.json", folder / "dt.json", iou_type)
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
+def test_figures(tmp_path: Path, iou_type: str) -> None:
+    result = evaluate(pair(tmp_path, iou_type=iou_type), matrices=True)
+    # Cat: a perfect hit, then one of IoU 0.5, which counts at the first threshold only.  Dog: nothing found.
+    assert result["AP50"] == pytest.approx((1.0 + 0.0) / 2)
+    assert result["AP75"] == pytest.approx((51 / 101 + 0.0) / 2)
+    assert result["miou"] == pytest.approx((1.0 + 0.0 + 0.5) / 3)
+    assert result["miou_n"] == 3
+    assert result["APl"] is None
+    assert [c["AP50"] for c in result["per_category"]] == [pytest.approx(1.0), 0.0, None]
+    assert [(c["id"], c["targets"], c["detections"]) for c in result["per_category"]] == [
+        (0, 2, 2),
+        (7, 1, 0),
+        (9, 0, 0),
+    ]
+    assert result["ious"][0]["targets"] == [0, 1]
+    assert result["ious"][0]["iou"] == [[1.0, 0.0]]
+    assert result["ious"][1]["image_id"] == FAR
+
+
+def test_ids_do_not_matter(tmp_path: Path) -> None:
+    truth, found = copy.deepcopy(TRUTH), copy.deepcopy(FOUND)
+    for record in (*truth["images"], *truth["categories"]):
+        record["id"] = f"no. {record['id']}"
+    for record in (*truth["annotations"], *found):
+        record["image_id"], record["category_id"] = f"no. {record['image_id']}", f"no. {record['category_id']}"
+    for k, record in enumerate(truth["annotations"]):
+        record["id"] = 5 - k
+    first, second = evaluate(pair(tmp_path)), evaluate(pair(tmp_path, truth, found))
+    assert [first[f] for f in FIGURES] == [second[f] for f in FIGURES]
+
+
+def test_area_of_a_mask_is_not_that_of_its_box(tmp_path: Path) -> None:
+    """A thin triangle is small though its box is medium; with area from the box it would miss its own size bin."""
+    thin = {"image_id": 0, "category_id": 0, "bbox": [10, 10, 50, 52], "segmentation": [[10, 10, 60, 60, 60, 62]]}
+    stray = {**thin, "bbox": [60, 0, 40, 40], "segmentation": [[60, 0, 61, 40, 62, 40]]}
+    truth = {**TRUTH, "annotations": [{**thin, "id": 1}]}
+    found = [{**thin, "score": 0.9}, {**stray, "score": 0.95}]
+    result = evaluate(pair(tmp_path, truth, found, "segm"))
+    assert result["APs"] == pytest.approx(0.5)  # the stray one is small too, and counts against it
+    assert result["APm"] is None
+
+
+def test_nothing_found_and_nothing_asked(tmp_path: Path) -> None:
+    assert evaluate(pair(tmp_path, found=[]))["AP"] == 0.0
+    empty = evaluate(pair(tmp_path, {**TRUTH, "annotations": []}, FOUND))
+    assert [empty[f] for f in FIGURES] == [None] * 12
+    assert empty["miou"] is None
+
+
+def test_crowds_take_no_part_in_miou(tmp_path: Path) -> None:
+    truth = copy.deepcopy(TRUTH)
+    truth["annotations"][1]["iscrowd"] = 1
+    assert evaluate(pair(tmp_path, truth))["miou_n"] == 2
+
+
+def test_detections_of_unlisted_categories_are_counted(tmp_path: Path) -> None:
+    found = [{**FOUND[0], "category_id": 55}, *FOUND]
+    read = pair(tmp_path, found=found)
+    assert read.unlisted == {"55": 1}
+    assert read.places == [1, 2]
+    assert evaluate(read)["AP"] == evaluate(pair(tmp_path))["AP"]
+
+
+def changed(which: int, name: str, value: Any) -> list[dict[str, Any]]:
+    found = copy.deepcopy(FOUND)
+    if value is KeyError:
+        del found[which][name]
+    else:
+        found[which][name] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (changed(1, "image_id", 3), r"dt.json, detection 1, field 'image_id': found 3; expected one of the 2 ids"),
+        (changed(0, "image_id", "0"), r"field 'image_id': found '0'; expected 0, as the ground truth writes it"),
+        (changed(0, "category_id", "7"), r"field 'category_id': found '7'; expected 7, as the ground truth"),
+        (changed(0, "image_id", 0.0), r"field 'image_id': found 0.0; expected a whole number or text"),
+        (changed(0, "image_id", True), r"found True; expected a whole number"),
+        (changed(0, "score", float("nan")), r"detection 0, field 'score': found nan; expected a finite number"),
+        (changed(0, "score", KeyError), r"detection 0: found no field 'score'"),
+        (changed(0, "bbox", [50, 50, -10, 10]), r"field 'bbox': found width -10, height 10.*Two corners\?"),
+        (changed(0, "bbox", [1, 2, 3]), r"field 'bbox': found \[1, 2, 3\]; expected four numbers"),
+        ("text", r"dt.json: found a str; expected a list of detections"),
+    ],
+)
+def test_faults_are_named(tmp_path: Path, found: Any, message: str) -> None:
+    with pytest.raises(LayoutmarkError, match=message):
+        pair(tmp_path, found=found)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ([[1, 2, 3]], "found a polygon of other than x, y pairs"),
+        ({"counts": "zz"}, "what cannot be read"),
+        (None, "found nothing; expected polygons or run lengths"),
+    ],
+)
+def test_masks_that_cannot_be_read(tmp_path: Path, mask: Any, message: str) -> None:
+    with pytest.raises(LayoutmarkError, match=message):
+        pair(tmp_path, found=changed(0, "segmentation", mask), iou_type="segm")
+
+
+def test_ids_that_occur_twice_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LayoutmarkError, match=r"gt.json, images\[1\], field 'id': found 0 a second time"):
+        pair(tmp_path, {**TRUTH, "images": [{"id": 0}, {"id": 0}]})
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair(tmp_path)
+    files = [str(tmp_path / "gt.json"), str(tmp_path / "dt.json")]
+    assert main(["metrics", "eval", *files, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [data[f] is None or 0 <= data[f] <= 1 for f in FIGURES] == [True] * 12
+    assert main(["metrics", "eval", *files]) == 0
+    shown = capsys.readouterr().out
+    assert "APl     undefined" in shown
+    assert "cat" in shown
+    assert "owl" not in shown
+    assert main(["metrics", "eval", files[0], str(tmp_path / "none.json")]) == 3
+
+
+ORACLES = Path(__file__).parents[3] / "shared" / "data" / "oracles"
+
+
+@pytest.mark.skipif(not ORACLES.is_dir(), reason="published oracles are not beside the project")
+class TestOracles:
+    @pytest.mark.parametrize("name", ["cocoapi_val2014_100 bbox", "cocoapi_val2014_100 segm", "fce_shapes bbox"])
+    def test_published_figures(self, name: str) -> None:
+        known = json.loads((ORACLES / "expected.json").read_text())[name]
+        result = evaluate(read_pair(ORACLES / known["gt"], ORACLES / known["dt"], known["iou_type"]))
+        for figure in FIGURES:
+            expected = known["stats"][figure]
+            assert result[figure] == (None if expected < 0 else pytest.approx(expected, abs=1e-9)), figure
+            if "published" in known:
+                assert round(result[figure], 3) == known["published"][figure]
+        by_name = {c["name"]: c["AP50"] for c in result["per_category"]}
+        for category, expected in known["AP50_per_category"].items():
+            assert by_name[category] == (None if expected is None else pytest.approx(expected, abs=1e-9)), category
+
+    @pytest.mark.parametrize("iou_type", ["bbox", "segm"])
+    def test_iou_matrices(self, iou_type: Any) -> None:
+        folder = ORACLES / "cocoapi_val2014_100"
+        read = read_pair(
+            folder / "instances_val2014_100.json",
+            folder / f"instances_val2014_fake{iou_type}100_results.json",
+            iou_type,
+        )
+        found = {m["image_id"]: m for m in evaluate(read, matrices=True)["ious"]}
+        for image in json.loads((ORACLES / "iou_samples.json").read_text())["images"]:
+            mine = found[image["image_id"]]
+            rows = [mine["detections"].index(r) for r in image[f"{iou_type}_rows"]]
+            columns = [mine["targets"].index(t) for t in image["gt_ids"]]
+            ours = np.array(mine["iou"])[np.ix_(rows, columns)]
+            np.testing.assert_allclose(ours, np.array(image[f"{iou_type}_iou"]), rtol=0, atol=1e-8)
