@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +139,21 @@ def at_tiny(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Tiny:
     for name, value in tiny.places.items():
         monkeypatch.setenv(name, value)
     return tiny
+
+
+@pytest.fixture(scope="session")
+def stack() -> Any:
+    """Tiny random models in the shape of a stack."""
+    import tiny_models  # needs torch, which not every test has a use for
+
+    return tiny_models.stack()
+
+
+@pytest.fixture(scope="session")
+def unet(stack: Any) -> Any:
+    return stack.unet
+
+
+@pytest.fixture(scope="session")
+def tokenizer(stack: Any) -> Any:
+    return stack.tokenizer

@@ -10,7 +10,6 @@ import torch
 from diffusers import DDIMScheduler
 
 from layoutmark.diffusion import Stack, load_stack
-from layoutmark.diffusion.patch_codec import PatchCodec
 from layoutmark.errors import LayoutmarkError
 
 
@@ -47,15 +46,6 @@ def test_half_precision_files_are_cast(stack: Stack, folder: Path) -> None:
         assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_the_codec_may_be_linear(folder: Path) -> None:
-    for file in (folder / "vae").iterdir():
-        file.unlink()
-    PatchCodec(patch_size=4, latent_channels=4).save_pretrained(folder / "vae")
-    loaded = load_stack(folder)
-    assert isinstance(loaded.vae, PatchCodec)
-    assert loaded.pixels_per_cell == 4
-
-
 def test_missing_part(folder: Path) -> None:
     (folder / "tokenizer").rename(folder / "words")
     with pytest.raises(
@@ -81,5 +71,5 @@ def test_other_predictions_are_refused(folder: Path) -> None:
 def test_unknown_codec_is_refused(folder: Path) -> None:
     path = folder / "vae" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"_class_name": "VQModel"}))
-    with pytest.raises(LayoutmarkError, match="found class 'VQModel'; expected one of AutoencoderKL, PatchCodec"):
+    with pytest.raises(LayoutmarkError, match="found class 'VQModel'; expected 'AutoencoderKL'"):
         load_stack(folder)

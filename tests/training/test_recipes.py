@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from layoutmark.features.quiet import ultralytics
-from layoutmark.training import clip, codec, detector, dino, generator
+from layoutmark.training import clip, codec, detector, dino, generator, vae
 from layoutmark.training.data import Renders
 
 STEPS = 3
@@ -28,11 +28,13 @@ def recipe(name: str, world: Any, few: Renders, folder: Path) -> Any:
         tokenizer = clip.new_tokenizer(few, world.fillers, folder / "tokenizer")
         return clip.train_clip(few, tokenizer, folder, steps=STEPS, batch=4, seed=1)[0]
     code = codec.fit_code(few)
+    if name == "vae":
+        return vae.train_vae(few, code, folder, steps=STEPS, batch=2, seed=1)[0]
     parts, _ = generator.train_generator(few, code, folder, steps=STEPS, batch=2, seed=1, words=world.fillers)
     return parts.unet
 
 
-@pytest.mark.parametrize("name", ["detector", "dino", "clip", "generator"])
+@pytest.mark.parametrize("name", ["detector", "dino", "clip", "generator", "vae"])
 def test_three_steps(name: str, world: Any, few: Renders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = recipe(name, world, few, tmp_path)
     said = re.findall(rf"{name}: step (\d+) of {STEPS}, loss (\S+),", capsys.readouterr().out)

@@ -12,11 +12,10 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from layoutmark.diffusion.patch_codec import PatchCodec
 from layoutmark.errors import LayoutmarkError
 
-CODECS: Mapping[str, Any] = {"AutoencoderKL": AutoencoderKL, "PatchCodec": PatchCodec}
-"""What may stand in the folder `vae`, by the class its config names."""
+CODEC = "AutoencoderKL"
+"""What stands in the folder `vae`, by the class its config names."""
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -25,7 +24,7 @@ class Stack:
     """Frozen models in evaluation mode.  `dtype` is that of the weights; sampling itself keeps at least float32."""
 
     unet: UNet2DConditionModel
-    vae: AutoencoderKL | PatchCodec
+    vae: AutoencoderKL
     tokenizer: CLIPTokenizer
     text_encoder: CLIPTextModel
     scheduler_config: Mapping[str, Any]
@@ -78,12 +77,12 @@ def load_stack(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
                 what, found=f"no safetensors file in {part!r}", expected="weights as safetensors",
                 do="Convert the weights; pickled files are not loaded.",
             )  # fmt: skip
-    codec = json.loads((folder / "vae" / "config.json").read_text()).get("_class_name", "AutoencoderKL")
-    if codec not in CODECS:
+    codec = json.loads((folder / "vae" / "config.json").read_text()).get("_class_name", CODEC)
+    if codec != CODEC:
         raise LayoutmarkError(
             f"{what}, part 'vae'",
             found=f"class {codec!r}",
-            expected="one of " + ", ".join(CODECS),
+            expected=f"{CODEC!r}",
             do="Use another stack.",
         )
     local = {"local_files_only": True, "use_safetensors": True}
@@ -91,7 +90,7 @@ def load_stack(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **local)
     return Stack(
         unet=UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, **local).to(target),
-        vae=CODECS[codec].from_pretrained(folder / "vae", torch_dtype=dtype, **local).to(target),
+        vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, **local).to(target),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         text_encoder=text_encoder.to(target),
         scheduler_config=config,

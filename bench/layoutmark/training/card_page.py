@@ -102,6 +102,7 @@ def page(card: StackCard, data: Mapping[str, Any], weight_bytes: int) -> str:
         settings=settings,
         pairs=PAIRS,
         parts="\n".join(_part_row(name, part) for name, part in sorted(facts["parts"].items())),
+        notes="".join(f"\n{k}: {part['note']}.\n" for k, part in sorted(facts["parts"].items()) if "note" in part),
         hours=f"{sum(p['seconds'] for p in facts['parts'].values()) / 3600:.1f}",
         machine=_machine(facts["machine"]),
         licence=licence,
@@ -153,9 +154,9 @@ Rows of true renders; under each, what the generator draws from the same prompt.
 | part | steps | batch | seconds |
 |---|---:|---:|---:|
 {parts}
-
-{hours} hours in all, counted by the clock of each part. Machine: {machine}. `make stack-mini` repeats it: recipes and
-seeds are in `bench/layoutmark/training`, and a stopped training goes on from its last checkpoint.
+{notes}
+{hours} hours in all, counted by the clock of each part. Machine: {machine}. `make stack-mini` trains all of it
+anew: recipes and seeds are in `bench/layoutmark/training`, and a stopped training goes on from its last checkpoint.
 
 ## Limits
 - It knows {kinds} categories in the styles, tints and backgrounds of `datasets/mini`. Other words mean nothing to it.
@@ -164,9 +165,10 @@ seeds are in `bench/layoutmark/training`, and a stopped training goes on from it
 - Scores of this stack rank methods on this world. They are not comparable with scores of other stacks.
 
 ## Leakage
-Training renders have seeds from 10,000,000, the renders of this page seeds from 5,000,000, suite scenes seeds below
-that: no scored scene was trained on. All of them use the same sprites, so the figures say how well the stack knows its
-world, not how well it would do on new drawings. Generator and scorers have learned from the same renders.
+Training renders have seeds from 10,000,000, the renders of this page seeds from {first}, suite scenes seeds
+below 5,000,000: no scored scene was trained on. All of them use the same sprites, so the figures say how well the
+stack knows its world, not how well it would do on new drawings. Generator and scorers have learned from the same
+renders.
 
 ## Licence
 Weights: {licence}. Sprites behind the renders: Noto Emoji (Apache-2.0) and Twemoji (CC-BY-4.0, changed); see

@@ -1,10 +1,11 @@
-"""The codec of the miniature stack: a linear patch code, 64 x 64 x 3 pixels to 16 x 16 x 16 numbers and back.
+"""The latent space of the miniature stack: a linear patch code, 64 x 64 x 3 pixels to 16 x 16 x 16 numbers and back.
 
 The sixteen main components of 4 x 4 patches, at nearly natural scale.  Only the first (brightness of the patch, whose
 variance is nine times that of any other) is brought down to the scale of the second: the noise schedule would never
 quite drown it, and every picture would come out half bright.  Full whitening was tried and refused: it amplifies the
-high-frequency components, and early samples turn to noise.  A small trained VAE (4 channels, 0.8 M parameters, 1,600
-steps) was tried too and lost colours: 25.8 dB against 31.1 dB of this code.
+high-frequency components, and early samples turn to noise.  A latent space of four channels trained together with its
+VAE (0.8 M parameters, 1,600 steps) was tried too and lost colours: 25.8 dB against 31.1 dB of this code.  What the
+stack ships is an `AutoencoderKL` taught this code (see `vae.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from layoutmark.diffusion.patch_codec import PatchCodec
 from layoutmark.training.data import Renders
 
 PATCH = 4
@@ -71,17 +71,3 @@ def decode(code: PatchCode, latents: torch.Tensor) -> torch.Tensor:
     """Pictures (n, 3, h, w) of latents (n, 16, h/4, w/4), not clipped."""
     patches = latents.permute(0, 2, 3, 1) @ code.decode.T + code.mean
     return torch.nn.functional.pixel_shuffle(patches.permute(0, 3, 1, 2), PATCH)
-
-
-def codec_of(code: PatchCode) -> PatchCodec:
-    """The code as a `diffusers` model."""
-    codec: PatchCodec = PatchCodec(patch_size=PATCH, latent_channels=CHANNELS, block_out_channels=(CHANNELS,) * 3)
-    shape = (CHANNELS, 3, PATCH, PATCH)
-    with torch.no_grad():
-        codec.encoder.weight.copy_(code.encode.reshape(shape))
-        bias = codec.encoder.bias
-        assert bias is not None
-        bias.copy_(-code.encode @ code.mean)
-        codec.decoder.weight.copy_(code.decode.T.reshape(shape))
-        codec.mean.copy_(code.mean.reshape(1, 3, PATCH, PATCH))
-    return codec

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 TRAIN_SEED = 10_000_000
 """Seeds of suites and of the held-out check stay below this; training renders start here."""
-HELD_OUT_SEED = 5_000_000
-"""First seed of the held-out renders that model cards are measured on."""
+HELD_OUT_SEED = 5_500_000
+"""First seed of the held-out renders that model cards are measured on.  Those from 5,000,000 served while the CLIP was
+being chosen, so they are spent."""
 
 
 class World(Protocol):

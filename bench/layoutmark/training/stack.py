@@ -1,4 +1,4 @@
-"""The whole recipe of the miniature stack: renders, detector, identity encoder, CLIP, generator, in this order.
+"""The whole recipe of the miniature stack: renders, detector, identity encoder, CLIP, generator, codec, in this order.
 
 Every part resumes from its checkpoint in the work folder, and runs on a GPU when there is one.
 """
@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 from layoutmark.features.detector import save_detector
 from layoutmark.features.quiet import ultralytics
-from layoutmark.training import clip, codec, detector, dino, generator
+from layoutmark.training import clip, codec, detector, dino, generator, vae
 from layoutmark.training.data import TRAIN_SEED, Renders, World, renders
 
 RENDERS = 30_000
 SIDE = 64
 FACTS = "training.json"
-STEPS = {"detector": 1600, "dino": 1200, "clip": 1950, "generator": 9000}
-"""Optimiser steps of the shipped weights."""
+GENERATOR = "generator"
+STEPS = {"detector": 1600, "dino": 1200, "clip": 1950, "generator": 20_000, "vae": 1800}
+"""Optimiser steps of a training from random weights; `training.json` says what the shipped ones had."""
 
 
 def train_stack(world: World, work: Path, out: Path, *, scale: float = 1.0, warm: bool = False) -> None:
@@ -33,11 +34,13 @@ def train_stack(world: World, work: Path, out: Path, *, scale: float = 1.0, warm
     """
     data = renders(world, work, TRAIN_SEED, RENDERS if scale >= 1 else max(512, int(RENDERS * scale)), SIDE)
     steps = {name: max(20, int(count * scale)) for name, count in STEPS.items()}
+    code = codec.fit_code(data)
     facts = {
         "detector": train_detector(world, data, work, out, steps["detector"]),
         "dino": train_dino(data, work, out, steps["dino"]),
         "clip": train_clip(world, data, work, out, steps["clip"]),
-        "generator": train_generator(world, data, work, out, steps["generator"], warm=warm),
+        "generator": train_generator(world, data, code, work, out, steps["generator"], warm=warm),
+        "vae": train_vae(data, code, work, out, steps["vae"]),
     }
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "gpu": torch.cuda.is_available()}
     text = json.dumps({"machine": machine, "parts": facts}, indent=1, sort_keys=True)
@@ -68,17 +71,29 @@ def train_clip(world: World, data: Renders, work: Path, out: Path, steps: int) -
     return {"steps": steps, "batch": 48, "seconds": round(seconds)}
 
 
-def train_generator(world: World, data: Renders, work: Path, out: Path, steps: int, *, warm: bool) -> dict[str, Any]:
-    """Train and save codec, text encoder and U-Net as a pipeline folder; returns steps, batch and seconds."""
-    code = codec.fit_code(data)
-    large = torch.cuda.is_available()
-    batch = 128 if large else 16
-    start = out / "generator" if warm else None
+def train_generator(
+    world: World, data: Renders, code: codec.PatchCode, work: Path, out: Path, steps: int, *, warm: bool
+) -> dict[str, Any]:
+    """Train and save tokenizer, text encoder and U-Net as a pipeline folder; returns steps, batch and seconds.
+
+    The pipeline's codec is the one that is there, or an untrained one: `train_vae` comes after.
+    """
+    batch = 128 if torch.cuda.is_available() else 16
+    folder = out / GENERATOR
     parts, seconds = generator.train_generator(
-        data, code, work, steps=steps, batch=batch, seed=1, words=world.fillers, start=start
+        data, code, work, steps=steps, batch=batch, seed=1, words=world.fillers, start=folder if warm else None
     )
-    save_generator(generator.pipeline_of(codec.codec_of(code), parts), out / "generator")
+    held = folder / "vae"
+    autoencoder = AutoencoderKL.from_pretrained(held) if held.exists() else vae.new_vae()
+    save_generator(generator.pipeline_of(autoencoder, parts), folder)
     return {"steps": steps, "batch": batch, "seconds": round(seconds)}
+
+
+def train_vae(data: Renders, code: codec.PatchCode, work: Path, out: Path, steps: int) -> dict[str, Any]:
+    """Train the codec and save it in the generator's folder; returns steps, batch and seconds."""
+    model, seconds = vae.train_vae(data, code, work, steps=steps, batch=16, seed=5)
+    model.half().save_pretrained(out / GENERATOR / "vae", safe_serialization=True)
+    return {"steps": steps, "batch": 16, "seconds": round(seconds)}
 
 
 def save_generator(pipeline: StableDiffusionPipeline, folder: Path) -> None:
