@@ -164,7 +164,7 @@ def train_generator(
         "generator", steps, modules, optimiser, step_loss, folder=folder, seed=seed, rate=rate, after=after, warmup=300,
         checkpoint_every=250,
     )  # fmt: skip
-    plain = kept_unet.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    plain = kept_unet.cpu().to(memory_format=torch.contiguous_format)
     return GeneratorParts(tokenizer, kept_text.cpu().eval(), plain.eval()), seconds
 
 
@@ -184,7 +184,7 @@ def pipeline_of(vae: AutoencoderKL, parts: GeneratorParts) -> StableDiffusionPip
 
 def _placed(unet: UNet2DConditionModel, place: torch.device) -> UNet2DConditionModel:
     """The U-Net where it trains, in the memory order that convolutions are fastest in."""
-    placed: UNet2DConditionModel = unet.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    placed: UNet2DConditionModel = unet.to(place).to(memory_format=torch.channels_last)
     return placed
 
 

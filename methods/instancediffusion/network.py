@@ -1,0 +1,196 @@
+"""The network of InstanceDiffusion: a stock gated UNet, the position net, ScaleU (arXiv 2402.03290)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from layoutmark.errors import LayoutmarkError
+
+from .position_net import SIZES, SLOTS, TOKENS, Formats, Grounding, PositionNet, PositionNetConfig
+from .scaleu import ScaleU, backbone_channels
+
+MASKED_SIDE = 64
+"""Side of the only grid, in latent cells, on which masked attention acts."""
+
+
+class Fuser(nn.Module):
+    """Gated self-attention over pixels and instance tokens, made of the parts of the stock module it replaces.
+
+    The stock module knows no strength between off and on, and no mask.
+    """
+
+    def __init__(self, stock: Any) -> None:
+        super().__init__()
+        self.linear = stock.linear
+        self.attn = stock.attn
+        self.ff = stock.ff
+        self.norm1 = stock.norm1
+        self.norm2 = stock.norm2
+        self.alpha_attn = stock.alpha_attn
+        self.alpha_dense = stock.alpha_dense
+        self.strength = 1.0
+        self.allowed: torch.Tensor | None = None
+
+    def forward(self, pixels: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Pixels (B, n, d) after attending to themselves and the tokens (B, 184, D); `strength` scales both gates."""
+        count = pixels.shape[1]
+        mask = self.allowed if self.allowed is not None and count == MASKED_SIDE**2 else None
+        joined = self.norm1(torch.cat([pixels, self.linear(tokens)], 1))
+        seen = self._attend(joined, mask)[:, :count]
+        pixels = pixels + self.strength * self.alpha_attn.tanh() * seen
+        fused: torch.Tensor = pixels + self.strength * self.alpha_dense.tanh() * self.ff(self.norm2(pixels))
+        return fused
+
+    def _attend(self, joined: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        # Not through the stock module: it would copy a mask of 4,280 x 4,280 once for each head.
+        def heads(projected: torch.Tensor) -> torch.Tensor:
+            return projected.unflatten(-1, (self.attn.heads, -1)).transpose(1, 2)
+
+        query, key, value = (heads(to(joined)) for to in (self.attn.to_q, self.attn.to_k, self.attn.to_v))
+        shown = None if mask is None else mask.unsqueeze(1)
+        out: torch.Tensor = F.scaled_dot_product_attention(query, key, value, attn_mask=shown)
+        attended: torch.Tensor = self.attn.to_out[0](out.transpose(1, 2).flatten(2))
+        return attended
+
+
+class _Given(nn.Module):
+    """Takes the place of the stock position net: the tokens are computed once an image, not in every call."""
+
+    def forward(self, objs: torch.Tensor) -> torch.Tensor:
+        return objs
+
+
+class Network(nn.Module):
+    """Latents, timestep, text and instance tokens to predicted noise.
+
+    ScaleU is active in every call.  Weights are frozen; `conversion.network_weights` gives them under these names.
+    """
+
+    def __init__(self, unet_config: Mapping[str, Any], position_config: PositionNetConfig) -> None:
+        super().__init__()
+        self.unet = UNet2DConditionModel(**{**unet_config, "attention_type": "gated"})
+        self.unet.position_net = _Given()
+        for block in [m for m in self.unet.modules() if hasattr(m, "fuser")]:
+            block.fuser = Fuser(block.fuser)
+        self.fusers: tuple[Fuser, ...] = tuple(m for m in self.unet.modules() if isinstance(m, Fuser))
+        self.position_net = PositionNet(position_config)
+        self.scaleu = ScaleU(backbone_channels(self.unet.config))
+        self.scaleu_hooks = self.scaleu.attach(self.unet)
+        self.eval().requires_grad_(False)
+
+    def load(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take all weights, by name.  Raises LayoutmarkError if one is missing, left over or of another shape."""
+        own = self.state_dict()
+        missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+        unlike = sorted(n for n in own.keys() & weights.keys() if own[n].shape != weights[n].shape)
+        for found, names in (("no weights for", missing), ("weights nobody takes,", extra), ("another shape:", unlike)):
+            if names:
+                raise LayoutmarkError(
+                    "weights of instancediffusion",
+                    found=f"{found} {names[0]!r} and {len(names) - 1} more",
+                    expected=f"the {len(own)} tensors of this configuration",
+                    do="Check that configuration and checkpoint belong together.",
+                )
+        self.load_state_dict(dict(weights))
+
+    def tokens(self, grounding: Grounding, formats: Formats) -> torch.Tensor:
+        """Instance tokens (B, 184, D).  Raises LayoutmarkError if the text features have another width."""
+        width = self.position_net.config.text_width
+        if grounding.text.shape[-1] != width:
+            raise LayoutmarkError(
+                "grounding of instancediffusion, text", found=f"{grounding.text.shape[-1]} numbers an instance",
+                expected=f"{width}", do="Use the text encoder that the weights were trained with.",
+            )  # fmt: skip
+        tokens: torch.Tensor = self.position_net(grounding, formats)
+        return tokens
+
+    def null_tokens(self, images: int) -> torch.Tensor:
+        """Tokens (B, 184, D) of images without instances; the formats do not matter to them."""
+        device = self.position_net.positions.device
+        return self.tokens(Grounding.empty(images, self.position_net.config.text_width, device), Formats())
+
+    def forward(
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor | int,
+        context: torch.Tensor,
+        tokens: torch.Tensor,
+        *,
+        alpha: float = 1.0,
+        allowed: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Predicted noise (B, C, h, w), in the dtype of the latents.
+
+        Args:
+            latents: (B, C, h, w), unit variance at the noisiest step.
+            timestep: one for all images or (B,), 0..999.
+            context: states of the text encoder (B, n, D).
+            tokens: instance tokens (B, 184, D).
+            alpha: strength of the gated attention, 0..1; at 0 it is left out and the tokens have no effect.
+            allowed: bool (B, 4280, 4280) of `allowed_pairs`; None lets everything see everything.
+
+        Raises LayoutmarkError for an alpha outside its range.
+        """
+        if not 0 <= alpha <= 1:
+            raise LayoutmarkError(
+                "alpha of instancediffusion",
+                found=str(alpha),
+                expected="a strength in [0, 1]",
+                do="Use alpha_schedule.",
+            )
+        dtype = self.unet.dtype
+        grounding = None if alpha == 0 else {"gligen": {"objs": tokens.to(dtype)}}
+        for fuser in self.fusers:
+            fuser.strength, fuser.allowed = alpha, allowed
+        try:
+            noise: torch.Tensor = self.unet(
+                latents.to(dtype),
+                timestep,
+                encoder_hidden_states=context.to(dtype),
+                cross_attention_kwargs=grounding,
+                return_dict=False,
+            )[0]
+        finally:
+            for fuser in self.fusers:
+                fuser.strength, fuser.allowed = 1.0, None
+        return noise.to(latents.dtype)
+
+
+def box_rasters(boxes: torch.Tensor) -> torch.Tensor:
+    """Boxes (B, 30, 4), xyxy in [0, 1], as bool (B, 30, 64, 64), rows before columns; half-open, half rounds to even.
+
+    An empty slot, and a box that rounds to nothing, covers no cell.
+    """
+    # Rounded in float64, as the public code does: a corner may lie on a half.
+    x0, y0, x1, y1 = (boxes.double() * MASKED_SIDE).round().unbind(-1)
+    cells = torch.arange(MASKED_SIDE, device=boxes.device)
+    rows = (cells >= y0[..., None]) & (cells < y1[..., None])
+    columns = (cells >= x0[..., None]) & (cells < x1[..., None])
+    return rows[..., :, None] & columns[..., None, :]
+
+
+def allowed_pairs(rasters: torch.Tensor, *, transposed: bool) -> torch.Tensor:
+    """Who may attend to whom: rasters bool (B, 30, 64, 64) to bool (B, 4280, 4280), pixels first, then the tokens.
+
+    Pixels see each other where a box covers both; a pixel and the box or polygon token of an instance where its box
+    covers the pixel.  Other tokens, token to token and everything to itself are free.  An image without any covered
+    cell is free altogether.  The public code mistakes x for y here, and the published weights were trained with that:
+    `transposed` repeats it.
+    """
+    images, pixels = len(rasters), MASKED_SIDE**2
+    covers = (rasters.transpose(-1, -2) if transposed else rasters).flatten(2).float()
+    allowed = torch.ones(images, pixels + TOKENS, pixels + TOKENS, dtype=torch.bool, device=rasters.device)
+    allowed[:, :pixels, :pixels] = covers.transpose(1, 2) @ covers > 0
+    for index, name in enumerate(SIZES):
+        if name in ("box", "polygon"):
+            own = slice(pixels + index * SLOTS, pixels + (index + 1) * SLOTS)
+            allowed[:, own, :pixels] = covers > 0
+            allowed[:, :pixels, own] = covers.transpose(1, 2) > 0
+    allowed.diagonal(dim1=1, dim2=2).fill_(True)
+    return allowed | ~rasters.flatten(1).any(1)[:, None, None]

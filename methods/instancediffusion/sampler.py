@@ -1,0 +1,212 @@
+"""The sampler of InstanceDiffusion: PLMS with fading grounding, and first steps once for every instance.
+
+The multi-instance sampler draws the first steps of each instance by itself, beside those of the whole layout, and
+goes on from the mean of all latents (arXiv 2402.03290).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers import PNDMScheduler
+
+from layoutmark.errors import LayoutmarkError
+
+from .network import Network
+
+TRAINED_STEPS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What one evaluation of the network is told, for one image (B = 1)."""
+
+    context: torch.Tensor
+    """States of the text encoder (1, n, D)."""
+    tokens: torch.Tensor
+    """Instance tokens (1, 184, D)."""
+    allowed: torch.Tensor | None = None
+    """Pairs for masked attention, bool (1, 4280, 4280), or None."""
+
+
+@dataclass(eq=False)
+class Branch:
+    """One trajectory: its condition, its latents (1, C, h, w), and its own history in its own scheduler."""
+
+    condition: Condition
+    latents: torch.Tensor
+    scheduler: Any
+    noise: torch.Tensor | None = field(default=None, init=False)
+    """Guided noise of the last step's first evaluation."""
+
+
+def new_plms(steps: int) -> Any:
+    """Scheduler of Stable Diffusion's PLMS.  `steps` logical steps are steps + 1 calls: the first one takes two.
+
+    Raises LayoutmarkError unless `steps` divides 1000: the public code then makes more steps than it was asked for.
+    """
+    if steps < 2 or TRAINED_STEPS % steps:
+        raise LayoutmarkError(
+            "steps of instancediffusion", found=str(steps), expected="a divisor of 1000, at least 2",
+            do="Take 20, 25 or 50.",
+        )  # fmt: skip
+    scheduler = PNDMScheduler(
+        num_train_timesteps=TRAINED_STEPS,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        skip_prk_steps=True,
+        steps_offset=1,
+        set_alpha_to_one=False,
+    )
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def alpha_schedule(steps: int, shares: tuple[float, float, float]) -> tuple[float, ...]:
+    """Strength of the grounding in each logical step: 1, then falling to 0 in equal parts, then 0.
+
+    `shares` of the steps, in that order, which must add up to exactly 1; the first two are rounded down, so floating
+    point counts: 0.58 of 50 steps are 28.  Raises LayoutmarkError otherwise.
+    """
+    if min(shares) < 0 or sum(shares) != 1:
+        raise LayoutmarkError(
+            "alpha of instancediffusion", found=str(tuple(shares)), expected="three shares that add up to 1",
+            do="Write the last one as 1 - the others.",
+        )  # fmt: skip
+    full, falling = math.floor(shares[0] * steps), math.floor(shares[1] * steps)
+    slope = [(falling - 1 - index) / falling for index in range(falling)]
+    return (*[1.0] * full, *slope, *[0.0] * (steps - full - falling))
+
+
+def shared_steps(steps: int, share: float) -> int:
+    """Logical steps that the multi-instance sampler takes branch by branch, rounded down.
+
+    Raises LayoutmarkError unless the share lies in [0, 1).
+    """
+    if not 0 <= share < 1:
+        raise LayoutmarkError(
+            "mis of instancediffusion", found=str(share), expected="a share of the steps in [0, 1)",
+            do="The authors advise less than 0.4.",
+        )  # fmt: skip
+    return math.floor(steps * share)
+
+
+def merge(branches: Sequence[Branch]) -> Branch:
+    """The first branch, with its condition and its history, at the plain mean of all branches' latents."""
+    merged = branches[0]
+    if len(branches) > 1:
+        merged.latents = torch.cat([branch.latents for branch in branches]).mean(0, keepdim=True)
+    return merged
+
+
+@torch.no_grad()
+def sample(
+    network: Network,
+    noise: torch.Tensor,
+    conditions: Sequence[Sequence[Condition]],
+    unconditional: Condition,
+    *,
+    steps: int,
+    guidance_scale: float,
+    alphas: Sequence[float],
+    mis: float,
+    at_once: int = 8,
+    on_step: Callable[[int, Sequence[Branch]], None] | None = None,
+) -> torch.Tensor:
+    """Unit noise (B, C, h, w) to clean latents of the same shape.
+
+    Args:
+        network: predicts the noise.
+        noise: one image's noise is that of all its branches.
+        conditions: for each image that of the whole layout, then those of its instances, each alone in slot 0 with its
+            phrase as the prompt.
+        unconditional: negative prompt and null tokens.  Grounding stays on in that half, only without instances.
+        steps: logical steps, a divisor of 1000.
+        guidance_scale: eps_u + guidance_scale * (eps_c - eps_u).
+        alphas: strength of the grounding in each step, from `alpha_schedule`.
+        mis: share of the steps taken branch by branch; 0 is plain sampling.
+        at_once: branches evaluated together, two network rows each.
+        on_step: called after each step with its index and the branches, before they are merged.
+
+    Raises LayoutmarkError if `steps` does not divide 1000, `mis` is no share, or a number of conditions is wrong.
+    """
+    if len(alphas) != steps:
+        raise LayoutmarkError(
+            "alpha of instancediffusion", found=f"{len(alphas)} values", expected=f"one for each of {steps} steps",
+            do="Use alpha_schedule.",
+        )  # fmt: skip
+    if len(conditions) != len(noise) or not all(conditions):
+        empty = "" if all(conditions) else ", one of them empty"
+        raise LayoutmarkError(
+            "conditions of instancediffusion", found=f"{len(conditions)} for {len(noise)} images{empty}",
+            expected="at least one for each image", do="Give each image the condition of its whole layout first.",
+        )  # fmt: skip
+    alone = shared_steps(steps, mis)
+    groups = [
+        [Branch(condition, noise[image : image + 1], new_plms(steps)) for condition in (own if alone else own[:1])]
+        for image, own in enumerate(conditions)
+    ]
+    for step in range(steps):
+        branches = [branch for group in groups for branch in group]
+        for start in range(0, len(branches), at_once):
+            _advance(network, branches[start : start + at_once], unconditional, step, guidance_scale, alphas[step])
+        if on_step is not None:
+            on_step(step, branches)
+        if step + 1 == alone:
+            groups = [[merge(group)] for group in groups]
+    return torch.cat([group[0].latents for group in groups])
+
+
+def _advance(
+    network: Network,
+    branches: Sequence[Branch],
+    unconditional: Condition,
+    step: int,
+    guidance_scale: float,
+    alpha: float,
+) -> None:
+    """One logical step of all branches; the first one evaluates twice (pseudo improved Euler)."""
+    for call in (0, 1) if step == 0 else (step + 1,):
+        timestep = branches[0].scheduler.timesteps[call]
+        latents = torch.cat([branch.latents for branch in branches])
+        guided = _guided(network, latents, timestep, branches, unconditional, guidance_scale, alpha)
+        for branch, predicted in zip(branches, guided.split(1), strict=True):
+            if call != 1:
+                branch.noise = predicted
+            branch.latents = branch.scheduler.step(predicted, timestep, branch.latents, return_dict=False)[0]
+
+
+def _guided(
+    network: Network,
+    latents: torch.Tensor,
+    timestep: torch.Tensor,
+    branches: Sequence[Branch],
+    unconditional: Condition,
+    guidance_scale: float,
+    alpha: float,
+) -> torch.Tensor:
+    own = [branch.condition for branch in branches]
+    rows = [unconditional] * len(own) + own
+    noise = network(
+        torch.cat([latents, latents]),
+        timestep.to(latents.device),
+        torch.cat([row.context for row in rows]),
+        torch.cat([row.tokens for row in rows]),
+        alpha=alpha,
+        allowed=_together([row.allowed for row in rows]),
+    )
+    without, given = noise.chunk(2)
+    return without + guidance_scale * (given - without)
+
+
+def _together(allowed: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """Masks of all rows in one tensor, all free where a row has none; None if no row has one."""
+    some = next((mask for mask in allowed if mask is not None), None)
+    if some is None:
+        return None
+    return torch.cat([torch.ones_like(some) if mask is None else mask for mask in allowed])

@@ -1,0 +1,81 @@
+"""ScaleU: learned rescaling of backbone and skip features in the decoder (InstanceDiffusion, arXiv 2402.03290).
+
+It belongs to the network, not to the grounding: it acts in both halves of guidance and after grounding has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from layoutmark.errors import LayoutmarkError
+
+RESNETS = 3
+"""Residual blocks of a decoder block in Stable Diffusion; the decoder stage i is block i div 3, residual i mod 3."""
+
+
+def backbone_channels(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Channels of the backbone features that enter each decoder stage, by the UNet's config."""
+    widths = list(reversed(config["block_out_channels"]))
+    stages: list[int] = []
+    for block, width in enumerate(widths):
+        stages.append(widths[max(block - 1, 0)])
+        stages += [width] * int(config["layers_per_block"])
+    return tuple(stages)
+
+
+def scale_low_frequencies(features: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Multiply the frequencies 0 and -1 of both axes of (B, C, H, W) by a scalar; real part, dtype kept.
+
+    In the shifted spectrum that is the 2 x 2 block left and above of the centre, hence not symmetric.  float32 inside:
+    half precision has no transform for sizes that are no power of two.
+    """
+    height, width = features.shape[-2:]
+    gain = torch.ones(height, width, device=features.device)
+    rows = torch.tensor([0, height - 1], device=features.device)
+    columns = torch.tensor([0, width - 1], device=features.device)
+    gain = gain.index_put((rows[:, None], columns[None, :]), scale.float().reshape(()))
+    return torch.fft.ifft2(torch.fft.fft2(features.float()) * gain).real.to(features.dtype)
+
+
+class ScaleU(nn.Module):
+    """One vector b and one scalar s for each decoder stage; at 0, where training starts, nothing is changed."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.b = nn.ParameterList(nn.Parameter(torch.zeros(count)) for count in channels)
+        self.s = nn.ParameterList(nn.Parameter(torch.zeros(1)) for _ in channels)
+
+    def forward(self, joined: torch.Tensor, stage: int) -> torch.Tensor:
+        """Backbone and skip features (B, C_b + C_s, H, W), as joined before a stage, to the same shape.
+
+        The backbone is multiplied by 1 + tanh(b) per channel, low frequencies of the skip features by 1 + tanh(s).
+        """
+        b = self.b[stage]
+        backbone, skip = joined[:, : len(b)], joined[:, len(b) :]
+        scaled = backbone * (1 + b.tanh())[:, None, None]
+        filtered = scale_low_frequencies(skip, 1 + self.s[stage].tanh())
+        return torch.cat([scaled, filtered], 1)
+
+    def attach(self, unet: Any) -> list[RemovableHandle]:
+        """Act before every decoder stage of a stock UNet from now on; removing the handles restores it.
+
+        Raises LayoutmarkError if the decoder has another number of stages.
+        """
+        stages = [resnet for block in unet.up_blocks for resnet in block.resnets]
+        if len(stages) != len(self.b):
+            raise LayoutmarkError(
+                "ScaleU", found=f"a decoder of {len(stages)} stages", expected=f"{len(self.b)} stages",
+                do="Use the UNet that the weights were trained with.",
+            )  # fmt: skip
+        return [resnet.register_forward_pre_hook(self._before(stage)) for stage, resnet in enumerate(stages)]
+
+    def _before(self, stage: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
+        def rescale(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG001
+            return (self(inputs[0], stage), *inputs[1:])
+
+        return rescale

@@ -1,0 +1,530 @@
+"""What must hold for InstanceDiffusion whatever the weights: what may have an effect, what may not, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from layoutmark.errors import LayoutmarkError
+from layoutmark.layout import Box, Canvas, Instance, Layout, Mask
+
+conversion, dataprep, network, position_net, sampler, scaleu = (
+    importlib.import_module(f"layoutmark.methods.instancediffusion.{name}")
+    for name in ("conversion", "dataprep", "network", "position_net", "sampler", "scaleu")
+)
+WIDTH, STEPS = 8, 5
+UNET = {
+    "sample_size": 16, "block_out_channels": (8, 8, 16, 16), "layers_per_block": 2, "cross_attention_dim": WIDTH,
+    "attention_head_dim": 2, "norm_num_groups": 4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def net() -> Any:
+    """Random weights everywhere, gates and null features too."""
+    torch.manual_seed(0)
+    config = position_net.PositionNetConfig(WIDTH, WIDTH, 12, (4, 4, 4, 4), (1, 1, 1, 1))
+    made = network.Network(UNET, config)
+    for name, weights in made.named_parameters():
+        if not name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "norm3.weight")):
+            # Larger ones where tokens are made and read, so that no effect drowns in rounding.
+            scale = 2 if "mlps" in name or "fuser" in name else 1
+            weights.copy_(torch.randn_like(weights) * scale * (0.5 if weights.ndim < 2 else weights[0].numel() ** -0.5))
+    return made
+
+
+@pytest.fixture
+def places() -> Any:
+    """Two instances, both in every format; 28 empty slots."""
+    drawn = torch.Generator().manual_seed(1)
+    made = position_net.Grounding.empty(1, WIDTH)
+    masks = torch.zeros(1, 30, 32, 32)
+    for slot in (0, 1):
+        made.valid[0, slot] = 1
+        for field in ("text", "points", "scribbles", "polygons"):
+            value = getattr(made, field)
+            value[0, slot] = torch.rand(value.shape[-1], generator=drawn)
+        made.boxes[0, slot] = torch.tensor([0.1, 0.2, 0.5, 0.6]) + 0.3 * slot
+        masks[0, slot, 4 + 9 * slot : 18 + 9 * slot, 3:20] = 1
+    return dataclasses.replace(made, masks=masks)
+
+
+def changed(places: Any, field: str, slot: int = 0, by: float = 0.05) -> Any:
+    value = getattr(places, field).clone()
+    value[0, slot] = value[0, slot].roll(5, -1) if field == "masks" else value[0, slot] + by
+    return dataclasses.replace(places, **{field: value})
+
+
+def inputs() -> tuple[torch.Tensor, int, torch.Tensor]:
+    drawn = torch.Generator().manual_seed(2)
+    return torch.randn(1, 4, 16, 16, generator=drawn), 500, torch.randn(1, 7, WIDTH, generator=drawn)
+
+
+def noise(net: Any, places: Any, mode: str = "mask", alpha: float = 1.0) -> torch.Tensor:
+    with torch.no_grad():
+        return net(*inputs(), net.tokens(places, position_net.Formats.named(mode)), alpha=alpha)
+
+
+def condition(net: Any, places: Any, prompt: int = 0) -> Any:
+    context = torch.randn(1, 7, WIDTH, generator=torch.Generator().manual_seed(10 + prompt))
+    with torch.no_grad():
+        return sampler.Condition(context, net.tokens(places, position_net.Formats.named("mask")))
+
+
+def branches(net: Any, places: Any) -> list[Any]:
+    return [condition(net, places), *(condition(net, places.alone(0, slot), 1 + slot) for slot in (0, 1))]
+
+
+def drawn_latents(net: Any, conditions: list[list[Any]], **changes: Any) -> torch.Tensor:
+    start = [torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(i)) for i in range(len(conditions))]
+    empty = sampler.Condition(torch.zeros(1, 7, WIDTH), net.null_tokens(1))
+    settings: dict[str, Any] = {
+        "steps": STEPS, "guidance_scale": 3.0, "alphas": sampler.alpha_schedule(STEPS, (0.8, 0, 1 - 0.8)), "mis": 0.5,
+    }  # fmt: skip
+    return sampler.sample(net, torch.cat(start), conditions, empty, **(settings | changes))
+
+
+# What has an effect
+
+
+@pytest.mark.parametrize(
+    ("mode", "field"),
+    [("point", "boxes"), ("box", "scribbles"), ("box", "polygons"), ("box", "masks"), ("mask", "scribbles"),
+     ("point", "scribbles"), ("point", "polygons"), ("point", "masks")],
+)  # fmt: skip
+def test_a_format_that_is_off_has_no_effect(mode: str, field: str, net, places) -> None:
+    assert torch.equal(noise(net, places, mode), noise(net, changed(places, field), mode))
+
+
+@pytest.mark.parametrize(
+    ("mode", "field"),
+    [("box", "boxes"), ("box", "points"), ("box", "text"), ("point", "points"), ("mask", "polygons"), ("mask", "masks"),
+     ("scribble", "scribbles"), ("scribble", "masks"), ("scribble", "boxes")],
+)  # fmt: skip
+def test_a_format_that_is_on_has_an_effect(mode: str, field: str, net, places) -> None:
+    before, after = noise(net, places, mode), noise(net, changed(places, field), mode)
+    assert float((before - after).norm() / before.norm()) > 1e-5
+
+
+@pytest.mark.parametrize("field", ["text", "boxes", "points"])
+@pytest.mark.parametrize("mode", list(position_net.CONFIGURATIONS))
+def test_an_empty_slot_has_no_text_box_or_point(field: str, mode: str, net, places) -> None:
+    assert torch.equal(noise(net, places, mode), noise(net, changed(places, field, slot=9, by=1.0), mode))
+
+
+@pytest.mark.parametrize("field", ["scribbles", "polygons"])
+def test_an_empty_slot_with_a_scribble_or_polygon_counts(field: str, net, places) -> None:
+    assert not torch.equal(noise(net, places, "scribble"), noise(net, changed(places, field, slot=9), "scribble"))
+
+
+def test_validity_counts(net, places) -> None:
+    assert not torch.equal(noise(net, places), noise(net, changed(places, "valid", slot=1, by=-1.0)))
+
+
+def test_an_instance_without_a_scribble_has_one_at_the_origin(net, places) -> None:
+    bare = dataclasses.replace(places, scribbles=torch.zeros_like(places.scribbles))
+    tokens = net.tokens(bare, position_net.Formats.named("scribble"))[0, 60:90]
+    without = net.tokens(bare, position_net.Formats.named("mask"))[0, 60:90]
+    assert not torch.allclose(tokens[:2], without[:2], atol=1e-3)
+    assert torch.allclose(tokens[2:], without[2:], atol=1e-6)
+
+
+def test_tokens_of_an_image_without_masks_are_the_null_ones(net, places) -> None:
+    bare = dataclasses.replace(places, masks=torch.zeros_like(places.masks))
+    ours = net.tokens(bare, position_net.Formats.named("mask"))[:, 120:]
+    assert torch.allclose(ours, net.null_tokens(1)[:, 120:], atol=1e-6)
+    assert not torch.allclose(net.tokens(places, position_net.Formats.named("mask"))[:, 120:], ours, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", list(position_net.CONFIGURATIONS))
+def test_null_tokens_do_not_depend_on_the_formats(mode: str, net) -> None:
+    empty = position_net.Grounding.empty(1, WIDTH)
+    assert torch.equal(net.tokens(empty, position_net.Formats.named(mode)), net.null_tokens(1))
+
+
+def test_slot_order_matters_to_mask_images_only(net, places) -> None:
+    order = torch.tensor([1, 0, *range(2, 30)])
+    fields = {f.name: getattr(places, f.name)[:, order] for f in dataclasses.fields(places)}
+    swapped = position_net.Grounding(**fields)
+    assert torch.allclose(noise(net, places, "box"), noise(net, swapped, "box"), atol=1e-5)
+    assert not torch.allclose(noise(net, places, "mask"), noise(net, swapped, "mask"), atol=1e-4)
+
+
+def test_all_formats_off_is_box() -> None:
+    off = position_net.Formats(False, False, False, False, False)
+    assert off == position_net.Formats(box=True, point=False)
+
+
+def test_images_of_a_batch_do_not_meet(net, places) -> None:
+    other = changed(changed(places, "boxes"), "masks")
+    both = position_net.Grounding(
+        **{f.name: torch.cat([getattr(places, f.name), getattr(other, f.name)]) for f in dataclasses.fields(places)}
+    )
+    formats = position_net.Formats.named("scribble")
+    together = net.tokens(both, formats)
+    for image, single in enumerate((places, other)):
+        assert torch.allclose(together[image : image + 1], net.tokens(single, formats), atol=1e-5)
+
+
+def test_an_instance_alone_sits_in_the_first_slot(places) -> None:
+    alone = places.alone(0, 1)
+    for field in dataclasses.fields(places):
+        value = getattr(alone, field.name)
+        assert torch.equal(value[0, 0], getattr(places, field.name)[0, 1])
+        assert not value[0, 1:].any()
+
+
+def test_tokens_leave_the_global_random_state_alone(net, places) -> None:
+    before = torch.get_rng_state()
+    noise(net, places)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# Strength and ScaleU
+
+
+def test_strength_zero_is_no_grounding_with_scaleu_on(net, places) -> None:
+    latents, timestep, context = inputs()
+    with torch.no_grad():
+        ungrounded = net.unet(latents, timestep, encoder_hidden_states=context).sample
+    assert torch.equal(noise(net, places, alpha=0), ungrounded)
+    assert torch.equal(noise(net, places, alpha=0), noise(net, changed(places, "text", by=1.0), alpha=0))
+    assert torch.allclose(noise(net, places, alpha=1e-7), ungrounded, atol=1e-5)
+    for hook in net.scaleu_hooks:
+        hook.remove()
+    try:
+        assert not torch.allclose(noise(net, places, alpha=0), ungrounded, atol=1e-2)
+    finally:
+        net.scaleu_hooks = net.scaleu.attach(net.unet)
+    assert torch.equal(noise(net, places, alpha=0), ungrounded)
+
+
+def test_strength_zero_leaves_the_fusers_out(net) -> None:
+    with torch.no_grad():
+        out = net(*inputs(), torch.full((1, 184, WIDTH), torch.nan), alpha=0)
+    assert torch.isfinite(out).all()
+
+
+def test_strength_does_not_outlive_a_call(net, places) -> None:
+    before = noise(net, places)
+    assert not torch.allclose(noise(net, places, alpha=0.5), before, atol=1e-4)
+    assert {(fuser.strength, fuser.allowed) for fuser in net.fusers} == {(1.0, None)}
+    assert torch.equal(noise(net, places), before)
+
+
+def test_scaleu_at_zero_changes_nothing() -> None:
+    fresh, joined = scaleu.ScaleU((3,)), torch.randn(2, 5, 6, 7)
+    assert torch.allclose(fresh(joined, 0), joined, atol=1e-6)
+
+
+def test_gains_of_the_skip_filter() -> None:
+    """Closed form: DC s; the four neighbours and two of the diagonals (1 + s) / 2; the other diagonals 1."""
+    scale, (height, width) = 0.3, (6, 5)
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None, :]
+    expected = {(0, 0): scale, (1, 0): 0.65, (0, 1): 0.65, (1, 1): 0.65, (1, -1): 1.0, (2, 1): 1.0}
+    for (down, right), gain in expected.items():
+        wave = torch.cos(2 * torch.pi * (down * rows / height + right * columns / width))[None, None]
+        assert torch.allclose(scaleu.scale_low_frequencies(wave, torch.tensor(scale)), gain * wave, atol=1e-5)
+
+
+def test_scaleu_channels_of_the_published_model() -> None:
+    config = {"block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2}
+    assert scaleu.backbone_channels(config) == (1280,) * 7 + (640,) * 3 + (320,) * 2
+
+
+def test_weights_are_frozen(net) -> None:
+    assert not any(weights.requires_grad for weights in net.parameters())
+    assert not net.training
+
+
+# Masked attention
+
+
+def test_masked_pairs() -> None:
+    boxes = torch.zeros(2, 30, 4)
+    boxes[0, 0], boxes[0, 1] = torch.tensor([0.0, 0.0, 0.25, 0.5]), torch.tensor([0.125, 0.0, 0.5, 1.0])
+    rasters = network.box_rasters(boxes)
+    assert rasters[0, 0].nonzero().amax(0).tolist() == [31, 15]  # rows, columns
+    allowed = network.allowed_pairs(rasters, transposed=False)[0]
+    only_first, shared, only_second, outside = 0, 10, 40 * 64 + 20, 63
+    assert allowed[only_first, shared]
+    assert allowed[shared, only_second]
+    assert not allowed[only_first, only_second]
+    assert not allowed[outside, outside - 1]
+    assert allowed[outside, outside]
+    box, point, polygon, mask = (4096 + 30 * i for i in range(4 + 1) if i != 2)
+    assert allowed[only_first, box]
+    assert not allowed[only_first, box + 1]
+    assert not allowed[polygon + 1, only_first]
+    assert not allowed[only_first, box + 2]  # an empty slot
+    assert allowed[only_first, point : point + 60].all()
+    assert allowed[only_first, mask:].all()
+    assert allowed[4096:, 4096:].all()
+    assert torch.equal(allowed, allowed.T)
+
+
+def test_masked_pairs_of_an_empty_image_are_all_free() -> None:
+    assert network.allowed_pairs(torch.zeros(1, 30, 64, 64, dtype=torch.bool), transposed=True).all()
+
+
+def test_the_released_transposition_is_an_option() -> None:
+    boxes = torch.zeros(1, 30, 4)
+    boxes[0, 0] = torch.tensor([0.1, 0.2, 0.4, 0.9])
+    rasters, turned = network.box_rasters(boxes), network.box_rasters(boxes[..., [1, 0, 3, 2]])
+    released = network.allowed_pairs(rasters, transposed=True)
+    assert torch.equal(released, network.allowed_pairs(turned, transposed=False))
+    assert not torch.equal(released, network.allowed_pairs(rasters, transposed=False))
+
+
+def test_masked_attention_acts_on_the_64_grid_only(net, places) -> None:
+    told = net.tokens(places, position_net.Formats.named("mask"))
+    allowed = network.allowed_pairs(network.box_rasters(places.boxes), transposed=False)
+    with torch.no_grad():
+        assert torch.equal(net(*inputs(), told, allowed=allowed), net(*inputs(), told))
+
+
+# The sampler
+
+
+@pytest.mark.parametrize("mis", [0.0, 0.19])
+def test_a_share_that_floors_to_nothing_is_plain_sampling(mis: float, net, places) -> None:
+    all_branches = branches(net, places)
+    plain = drawn_latents(net, [all_branches[:1]], mis=0.0)
+    assert torch.equal(drawn_latents(net, [all_branches], mis=mis), plain)
+    assert not torch.allclose(drawn_latents(net, [all_branches], mis=0.2), plain, atol=1e-3)
+
+
+def test_without_instances_sharing_is_plain_sampling(net, places) -> None:
+    whole = branches(net, places)[:1]
+    assert torch.equal(drawn_latents(net, [whole], mis=0.5), drawn_latents(net, [whole], mis=0.0))
+
+
+def test_an_image_does_not_depend_on_its_batch(net, places) -> None:
+    crowded, bare = branches(net, places), branches(net, places)[:1]
+    together = drawn_latents(net, [crowded, bare])
+    assert torch.allclose(together[:1], drawn_latents(net, [crowded]), atol=1e-4)
+    assert torch.allclose(together[:1], drawn_latents(net, [crowded], at_once=1), atol=1e-4)
+
+
+def test_number_of_guided_evaluations(net, places) -> None:
+    rows: list[int] = []
+    handle = net.register_forward_pre_hook(lambda module, given: rows.append(len(given[0])))
+    try:
+        drawn_latents(net, [branches(net, places)], mis=0.4)
+    finally:
+        handle.remove()
+    alone, instances = 2, 2
+    assert sum(rows) / 2 == (instances + 1) * (alone + 1) + (STEPS - alone)
+
+
+def test_the_unconditional_half_is_grounded_in_nothing(net, places) -> None:
+    """At guidance 0 only that half is left: no place matters, but the fusers still act."""
+    seen = [drawn_latents(net, [[condition(net, p)]], guidance_scale=0.0) for p in (places, changed(places, "boxes"))]
+    assert torch.equal(*seen)
+    off = drawn_latents(net, [[condition(net, places)]], guidance_scale=0.0, alphas=(0.0,) * STEPS)
+    assert not torch.allclose(seen[0], off, atol=1e-3)
+
+
+def test_grounding_ends_with_the_schedule(net, places) -> None:
+    whole, other = condition(net, places), condition(net, changed(places, "boxes", by=0.2))
+    latents: dict[str, list[torch.Tensor]] = {"whole": [], "other": []}
+    for name, told in (("whole", whole), ("other", other)):
+        drawn_latents(
+            net, [[told]], alphas=(0.0,) * 3 + (1.0,) * 2, mis=0.0,
+            on_step=lambda step, now, name=name: latents[name].append(now[0].latents),
+        )  # fmt: skip
+    same = [torch.equal(a, b) for a, b in zip(latents["whole"], latents["other"], strict=True)]
+    assert same == [True, True, True, False, False]
+
+
+def test_floor_of_the_alpha_schedule() -> None:
+    assert sum(sampler.alpha_schedule(50, (0.58, 0.0, 1 - 0.58))) == 28
+    assert sampler.alpha_schedule(10, (0.5, 0.3, 0.2))[5:] == pytest.approx((2 / 3, 1 / 3, 0, 0, 0))
+
+
+# From annotation to inputs
+
+
+def ring(size: int = 24) -> np.ndarray:
+    rows, columns = np.mgrid[:size, :size] - size / 2
+    radius = np.hypot(rows, columns)
+    return (radius < size / 3) & (radius > size / 8)
+
+
+def test_outline_of_one_pixel() -> None:
+    mask = np.zeros((3, 3), dtype=bool)
+    mask[1, 1] = True
+    (outline,) = dataprep.trace_outlines(mask)
+    assert set(outline) == {(0, 1), (1, 0), (1, 2), (2, 1)}
+    assert len(outline) == 5
+    assert outline[0] == outline[-1]
+
+
+@pytest.mark.parametrize(("columns", "lengths"), [((1, 2), [5, 5]), ((2, 1), [7, 3])])
+def test_outlines_of_pixels_that_touch_by_a_corner(columns: tuple[int, int], lengths: list[int]) -> None:
+    """Both outlines pass the same two background pixels; on one diagonal they are taken up as a whole and a seam."""
+    mask = np.zeros((4, 4), dtype=bool)
+    mask[[1, 2], columns] = True
+    assert [len(outline) for outline in dataprep.trace_outlines(mask)] == lengths
+
+
+def test_outlines_of_a_ring_are_two() -> None:
+    assert len(dataprep.trace_outlines(ring())) == 2
+
+
+def test_points_of_a_mask_lie_in_it_or_beside_it() -> None:
+    mask = ring()
+    points = dataprep.mask_points(mask, random.Random(0))
+    assert points.shape == (256, 2)
+    distance = np.linalg.norm(points, axis=1)
+    assert (np.diff(distance) >= 0).all()
+    padded = np.pad(mask, 2)
+    near = [padded[int(y) : int(y) + 4, int(x) : int(x) + 4].any() for x, y in points]
+    assert all(near)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_scribble_of_a_small_mask(size: int) -> None:
+    mask = np.zeros((9, 9), dtype=bool)
+    mask[3 : 3 + size, 4 : 4 + size] = True
+    points = dataprep.mask_scribble(mask, np.random.RandomState(0))
+    assert points.shape == (20, 2)
+    assert all(mask[int(y), int(x)] for x, y in points)
+    assert len({tuple(point) for point in points}) == (20 if size == 5 else len({tuple(p) for p in points}))
+
+
+def layout() -> Layout:
+    mask = Mask.from_array(ring())
+    given = Instance("b", "a cat", "cat", Box(0.5, 0.5, 0.9, 1.0), point=(0.6, 0.7), scribble=((0.6, 0.6), (0.5, 0.5)))
+    return Layout(Canvas(64, 64), (Instance("a", "a dog", "dog", Box(0.1, 0.2, 0.3, 0.6), mask=mask), given))
+
+
+def test_grounding_of_a_layout() -> None:
+    made = dataprep.grounding(layout(), torch.ones(2, WIDTH), seed=3)
+    assert made.valid[0].tolist() == [1, 1] + [0] * 28
+    assert made.boxes[0, 0].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.6])
+    assert made.points[0, :2].flatten().tolist() == pytest.approx([0.2, 0.4, 0.6, 0.7])
+    assert made.scribbles[0, 1].tolist() == pytest.approx([0.5] * 20 + [0.6] * 20)
+    assert made.polygons[0, 0].any()
+    assert not made.polygons[0, 1].any()
+    assert float(made.masks[0, 0].mean()) == pytest.approx(ring().mean(), abs=0.01)
+    assert not made.masks[0, 1].any()
+    again = dataprep.grounding(layout(), torch.ones(2, WIDTH), seed=3)
+    assert all(torch.equal(getattr(made, f.name), getattr(again, f.name)) for f in dataclasses.fields(made))
+    assert not torch.equal(made.scribbles, dataprep.grounding(layout(), torch.ones(2, WIDTH), seed=4).scribbles)
+
+
+def test_instances_beyond_thirty_are_left_out() -> None:
+    many = Layout(Canvas(8, 8), tuple(Instance(str(i), "dog", "dog", Box(0, 0, 1, 1)) for i in range(33)))
+    assert dataprep.grounding(many, torch.ones(30, WIDTH), seed=0).valid.sum() == 30
+
+
+# What is loaded
+
+
+def test_the_moving_average_is_preferred() -> None:
+    first, second = torch.zeros(1), torch.ones(1)
+    both = {"model": {"scaleu_s_0": first}, "ema": {"scaleu_s_0": second}}
+    assert conversion.network_weights(both)["scaleu.s.0"] is second
+    assert conversion.network_weights({"model": both["model"], "ema": None})["scaleu.s.0"] is first
+
+
+# What is refused
+
+
+def grounded(**changes: Any) -> Callable[[Any], Any]:
+    return lambda net: dataclasses.replace(position_net.Grounding.empty(1, WIDTH), **changes)
+
+
+def loaded(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Any], Any]:
+    def load(net: Any) -> None:
+        weights = net.state_dict()
+        change(weights)
+        net.load(weights)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("call", "parts"),
+    [
+        (lambda net: sampler.new_plms(30),
+         ("steps of instancediffusion", "30", "a divisor of 1000, at least 2", "Take 20, 25 or 50.")),
+        (lambda net: sampler.alpha_schedule(50, (0.8, 0.0, 0.1)),
+         ("alpha of instancediffusion", "(0.8, 0.0, 0.1)", "three shares that add up to 1",
+          "Write the last one as 1 - the others.")),
+        (lambda net: sampler.shared_steps(50, 1.0),
+         ("mis of instancediffusion", "1.0", "a share of the steps in [0, 1)", "The authors advise less than 0.4.")),
+        (lambda net: drawn_latents(net, [[]]),
+         ("conditions of instancediffusion", "1 for 1 images, one of them empty", "at least one for each image",
+          "Give each image the condition of its whole layout first.")),
+        (lambda net: drawn_latents(net, [[None]], alphas=(1.0,)),
+         ("alpha of instancediffusion", "1 values", "one for each of 5 steps", "Use alpha_schedule.")),
+        (lambda net: position_net.Formats.named("boxes"),
+         ("formats of instancediffusion", "'boxes'", "one of box, mask, point, scribble", "Choose one of them.")),
+        (grounded(boxes=torch.zeros(1, 31, 4)),
+         ("grounding of instancediffusion, boxes", "shape (1, 31, 4)", "(1, 30, 4)",
+          "Fill up to 30 slots with zeros, and leave out instances beyond them.")),
+        (grounded(points=torch.full((1, 30, 2), torch.nan)),
+         ("grounding of instancediffusion, points", "a number that is not finite", "finite numbers",
+          "Repair the layout.")),
+        (lambda net: net.tokens(position_net.Grounding.empty(1, 5), position_net.Formats()),
+         ("grounding of instancediffusion, text", "5 numbers an instance", "8",
+          "Use the text encoder that the weights were trained with.")),
+        (lambda net: net(*inputs(), net.null_tokens(1), alpha=1.5),
+         ("alpha of instancediffusion", "1.5", "a strength in [0, 1]", "Use alpha_schedule.")),
+        (lambda net: scaleu.ScaleU((3,)).attach(net.unet),
+         ("ScaleU", "a decoder of 12 stages", "1 stages", "Use the UNet that the weights were trained with.")),
+        (lambda net: conversion.converted_name("input_blocks.3.1.norm.weight"),
+         ("checkpoint of instancediffusion", "the unknown tensor 'input_blocks.3.1.norm.weight'",
+          "the names of the published model", "Is this a checkpoint of InstanceDiffusion?")),
+        (lambda net: conversion.network_weights({"weights": {}, "iters": 3}),
+         ("checkpoint of instancediffusion", "the keys iters, weights", "'ema' or 'model'",
+          "Give the published checkpoint.")),
+        (loaded(lambda weights: weights.pop("scaleu.s.3")),
+         ("weights of instancediffusion", "no weights for 'scaleu.s.3' and 0 more", None,
+          "Check that configuration and checkpoint belong together.")),
+        (loaded(lambda weights: weights.update(other=torch.zeros(1))),
+         ("weights of instancediffusion", "weights nobody takes, 'other' and 0 more", None,
+          "Check that configuration and checkpoint belong together.")),
+        (loaded(lambda weights: weights.update({"scaleu.s.3": torch.zeros(2)})),
+         ("weights of instancediffusion", "another shape: 'scaleu.s.3' and 0 more", None,
+          "Check that configuration and checkpoint belong together.")),
+        (lambda net: dataprep.ordered_scribble(np.zeros((0, 2))),
+         ("scribble", "no points", "at least one", "Leave the scribble out, or give it points.")),
+        (lambda net: dataprep.grounding(layout(), torch.ones(3, WIDTH), seed=0),
+         ("text of instancediffusion", "shape (3, 8)", "2 rows",
+          "Encode the phrase of each of the first 30 instances by itself.")),
+    ],
+)  # fmt: skip
+def test_refusals(call: Callable[[Any], Any], parts: tuple[str, str, str | None, str], net) -> None:
+    with pytest.raises(LayoutmarkError) as caught:
+        call(net)
+    error = caught.value
+    what, found, expected, do = parts
+    assert (error.what, error.found, error.do) == (what, found, do)
+    assert error.expected == (expected or f"the {len(net.state_dict())} tensors of this configuration")
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 30, 51, 2000])
+def test_steps_that_do_not_divide_a_thousand(steps: int) -> None:
+    with pytest.raises(LayoutmarkError, match="a divisor of 1000"):
+        sampler.new_plms(steps)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["input_blocks.0.1.weight", "input_blocks.12.0.in_layers.0.weight", "input_blocks.4.0.op.weight", "nonsense",
+     "output_blocks.12.0.in_layers.0.weight", "output_blocks.11.2.conv.weight", "position_net.linears_list.5.0.weight",
+     "position_net.stages.0.0.gamma", "position_net.null_other_feature", "middle_block.3.norm.weight", "out.1.weight"],
+)  # fmt: skip
+def test_names_no_rule_covers(name: str) -> None:
+    with pytest.raises(LayoutmarkError, match="the unknown tensor"):
+        conversion.converted_name(name)
