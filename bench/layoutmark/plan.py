@@ -121,7 +121,7 @@ def make_plan(
     left_out: dict[str, str] = {}
     for method, _, preset in asked:
         entry = shelf.get_method(method)
-        reason = misfit(entry, stack, opened)
+        reason = misfit(entry, stack, opened) or (None if methods else missing_weights(entry, stack))
         if reason and methods:
             raise LayoutmarkError(
                 f"method {method!r}", found=reason, expected="a method that fits suite and stack", do="Leave it out."
@@ -174,6 +174,14 @@ def misfit(entry: MethodEntry, stack: str, suite: Suite) -> str | None:
     if WITH_REFERENCES in entry.card.inputs and not suite.references(suite.samples[0].id):
         return f"needs reference images, and suite {suite.name!r} has none"
     return None
+
+
+def missing_weights(entry: MethodEntry, stack: str) -> str | None:
+    """Why a method that needs trained weights cannot run with its own settings, or None."""
+    place = resolve_settings(entry.card, stack).get("weights")
+    if not isinstance(place, str) or place.startswith("hub:") or (entry.folder / "weights" / place).is_file():
+        return None
+    return f"no weights for stack {stack!r} yet: layoutmark train {entry.name} --stack {stack}"
 
 
 def reference_rows(suite: Suite, methods: Sequence[str]) -> list[Row]:

@@ -166,7 +166,7 @@ def sentence(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def grounding(layout: Layout, text: torch.Tensor, seed: int) -> Grounding:
+def grounding(layout: Layout, text: torch.Tensor, seed: int, mask_size: int = MASK_SIZE) -> Grounding:
     """Grounding (B = 1) of a layout's first 30 instances; `text` (n, D) has a row for each of them.
 
     A point that is not given is the centre of the box; a scribble that is not given is sampled from the mask.  Numbers
@@ -180,7 +180,7 @@ def grounding(layout: Layout, text: torch.Tensor, seed: int) -> Grounding:
         )  # fmt: skip
     rng, scribbler = random.Random(seed), np.random.RandomState(seed)
     made = Grounding.empty(1, text.shape[-1])
-    masks = torch.zeros(1, SLOTS, MASK_SIZE, MASK_SIZE)
+    masks = torch.zeros(1, SLOTS, mask_size, mask_size)
     for slot, instance in enumerate(instances):
         made.valid[0, slot] = 1
         made.text[0, slot] = text[slot]
@@ -188,7 +188,7 @@ def grounding(layout: Layout, text: torch.Tensor, seed: int) -> Grounding:
         made.points[0, slot] = torch.tensor(instance.point or _centre(instance))
         mask = instance.mask.array() if instance.mask else None
         if mask is not None:
-            masks[0, slot] = _resized(mask)
+            masks[0, slot] = _resized(mask, mask_size)
             made.polygons[0, slot] = _flat(as_fractions(mask_points(mask, rng), mask.shape))
         if instance.scribble:
             made.scribbles[0, slot] = _flat(ordered_scribble(np.array(instance.scribble)))
@@ -202,10 +202,10 @@ def _centre(instance: Instance) -> tuple[float, float]:
     return (x0 + x1) / 2, (y0 + y1) / 2
 
 
-def _resized(mask: Pixels) -> torch.Tensor:
-    """Nearest neighbour to 512 x 512."""
+def _resized(mask: Pixels, side: int) -> torch.Tensor:
+    """Nearest neighbour to `side` x `side`."""
     height, width = mask.shape
-    rows, columns = np.arange(MASK_SIZE) * height // MASK_SIZE, np.arange(MASK_SIZE) * width // MASK_SIZE
+    rows, columns = np.arange(side) * height // side, np.arange(side) * width // side
     return torch.from_numpy(mask[rows][:, columns]).float()
 
 

@@ -7,7 +7,7 @@ Coordinates are fractions of the canvas in [0, 1], x before y, y down.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 
@@ -20,11 +20,10 @@ from layoutmark.errors import LayoutmarkError
 
 SLOTS = 30
 """Instances an image can have; the mask images are input channels, so the number is part of the weights."""
-FREQUENCIES = 16
 SIZES = MappingProxyType({"box": 4, "point": 2, "scribble": 2 * 20, "polygon": 2 * 256})
 """Coordinates of an instance in each format, in the order of the tokens."""
 MASK_SIZE = 512
-"""Side to which mask images are brought, in pixels."""
+"""Side to which the published network brings mask images, in pixels."""
 MASK_TOKENS = 64
 TOKENS = len(SIZES) * SLOTS + MASK_TOKENS
 """Tokens of an image: 184."""
@@ -87,7 +86,7 @@ class Grounding:
     polygons: torch.Tensor
     """(B, 30, 512): 256 points inside and on the outline of the mask."""
     masks: torch.Tensor
-    """(B, 30, H, W), 0 or 1, any size and dtype: brought to 512 x 512 by nearest neighbour."""
+    """(B, 30, H, W), 0 or 1, any size and dtype: brought to the network's size by nearest neighbour."""
 
     def __post_init__(self) -> None:
         images = self.valid.shape[0] if self.valid.ndim else 0
@@ -130,6 +129,15 @@ class Grounding:
             chosen[field.name][0, 0] = value[image, slot]
         return Grounding(**chosen)
 
+    def to(self, device: torch.device | str) -> Grounding:
+        """The same on another device."""
+        return Grounding(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+    @classmethod
+    def together(cls, images: Sequence[Grounding]) -> Grounding:
+        """One batch of several images, whose mask images have one size."""
+        return cls(**{f.name: torch.cat([getattr(image, f.name) for image in images]) for f in fields(cls)})
+
     def layout(self, name: str) -> torch.Tensor:
         """Coordinates (B, 30, n) of the format `box`, `point`, `scribble` or `polygon`."""
         return {"box": self.boxes, "point": self.points, "scribble": self.scribbles, "polygon": self.polygons}[name]
@@ -144,19 +152,22 @@ class PositionNetConfig:
     hidden_width: int = 3072
     convnext_widths: tuple[int, ...] = (96, 192, 384, 768)
     convnext_depths: tuple[int, ...] = (3, 3, 9, 3)
+    frequencies: int = 16
+    mask_size: int = MASK_SIZE
+    """Side to which mask images are brought, in pixels; a multiple of 256."""
 
     @property
     def mask_width(self) -> int:
-        """Numbers that describe a mask token before its MLP: 16 x 16 cells spread over 64 tokens."""
-        return self.convnext_widths[-1] * (MASK_SIZE // 32) ** 2 // MASK_TOKENS
+        """Numbers that describe a mask token before its MLP: all cells (16 x 16) spread over 64 tokens."""
+        return self.convnext_widths[-1] * (self.mask_size // 32) ** 2 // MASK_TOKENS
 
 
-def fourier(coordinates: torch.Tensor) -> torch.Tensor:
-    """Fourier features (..., 32 n) of coordinates (..., n), in float32.
+def fourier(coordinates: torch.Tensor, frequencies: int = 16) -> torch.Tensor:
+    """Fourier features (..., 2 f n) of coordinates (..., n) at f frequencies, in float32.
 
-    For each of 16 frequencies 100^(k/16), without a factor pi: sines of all coordinates, then their cosines.
+    For each frequency 100^(k/f), without a factor pi: sines of all coordinates, then their cosines.
     """
-    steps = torch.arange(FREQUENCIES, device=coordinates.device, dtype=torch.float32) / FREQUENCIES
+    steps = torch.arange(frequencies, device=coordinates.device, dtype=torch.float32) / frequencies
     angles = coordinates.float().unsqueeze(-2) * (100**steps).unsqueeze(-1)
     return torch.stack([angles.sin(), angles.cos()], -2).flatten(-3)
 
@@ -173,7 +184,7 @@ class PositionNet(nn.Module):
     def __init__(self, config: PositionNetConfig) -> None:
         super().__init__()
         self.config = config
-        widths = {name: 2 * FREQUENCIES * size for name, size in SIZES.items()} | {"mask": config.mask_width}
+        widths = {name: 2 * config.frequencies * size for name, size in SIZES.items()} | {"mask": config.mask_width}
         self.null = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(width)) for name, width in ({"text": config.text_width} | widths).items()}
         )
@@ -216,7 +227,7 @@ class PositionNet(nn.Module):
             # the published weights were trained that way.
             present = ((coordinates.sum(-1, keepdim=True) + valid) > 0).float()
         text = _choose(valid, grounding.text.float(), self.null["text"])
-        layout = _choose(present, fourier(coordinates), self.null[name])
+        layout = _choose(present, fourier(coordinates, self.config.frequencies), self.null[name])
         token: torch.Tensor = self.mlps[name](torch.cat([text, layout], -1).to(dtype))
         return token
 
@@ -233,15 +244,16 @@ class PositionNet(nn.Module):
     def mask_features(self, masks: torch.Tensor) -> torch.Tensor:
         """Mask images (B, 30, H, W) to features (B, 64, mask width), before null feature and position.
 
-        The 16 x 16 grid of C channels is cut in row-major order into 4 C rows of 64: a token is a column of that
+        The grid of C channels (16 x 16) is cut in row-major order into rows (4 C) of 64: a token is a column of that
         matrix, not a patch of the image.
         """
         grid: torch.Tensor = self.grid(masks)
         return grid.reshape(len(grid), -1, MASK_TOKENS).transpose(1, 2)
 
     def grid(self, masks: torch.Tensor) -> torch.Tensor:
-        """Output (B, C, 16, 16) of the convolutional network for mask images (B, 30, H, W)."""
-        sized = F.interpolate(masks, (MASK_SIZE, MASK_SIZE), mode="nearest")
+        """Output (B, C, side / 32, side / 32) of the convolutional network for mask images (B, 30, H, W)."""
+        side = self.config.mask_size
+        sized = F.interpolate(masks, (side, side), mode="nearest")
         out: torch.Tensor = self.convnext(self.in_conv(sized)).last_hidden_state
         return out
 

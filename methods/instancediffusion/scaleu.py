@@ -5,6 +5,8 @@ It belongs to the network, not to the grounding: it acts in both halves of guida
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,18 +30,25 @@ def backbone_channels(config: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(stages)
 
 
+@functools.cache
+def low_waves(height: int, width: int) -> torch.Tensor:
+    """Orthogonal waves (H * W, 7) of the frequencies 0 and -1 of both axes: a constant, three cosines, three sines."""
+    y, x = torch.arange(height) * (2 * math.pi / height), torch.arange(width) * (2 * math.pi / width)
+    phases = [(y[:, None] * a + x[None, :] * b).flatten() for a, b in ((0, 1), (1, 0), (1, 1))]
+    waves = [torch.ones(height * width), *(p.cos() for p in phases), *(p.sin() for p in phases)]
+    return torch.stack(waves, 1) / math.sqrt(height * width)
+
+
 def scale_low_frequencies(features: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Multiply the frequencies 0 and -1 of both axes of (B, C, H, W) by a scalar; real part, dtype kept.
 
-    In the shifted spectrum that is the 2 x 2 block left and above of the centre, hence not symmetric.  float32 inside:
-    half precision has no transform for sizes that are no power of two.
+    In the shifted spectrum that is the 2 x 2 block left and above of the centre, hence not symmetric.  Four frequencies
+    need no transform: their part is a projection on a few waves.  float32 inside.
     """
-    height, width = features.shape[-2:]
-    gain = torch.ones(height, width, device=features.device)
-    rows = torch.tensor([0, height - 1], device=features.device)
-    columns = torch.tensor([0, width - 1], device=features.device)
-    gain = gain.index_put((rows[:, None], columns[None, :]), scale.float().reshape(()))
-    return torch.fft.ifft2(torch.fft.fft2(features.float()) * gain).real.to(features.dtype)
+    waves = low_waves(*features.shape[-2:]).to(features.device)
+    flat = features.float().flatten(2)
+    part = ((flat @ waves) @ waves.T).view(features.shape)
+    return (features.float() + (scale.float() - 1) * part).to(features.dtype)
 
 
 class ScaleU(nn.Module):

@@ -155,3 +155,19 @@ def test_shuffling_leaves_no_sample_its_own_picture(suite, count) -> None:
     assert sorted(partner) == sorted(partner.values()) == sorted(s.id for s in samples)
     assert all(a != b for a, b in partner.items())
     assert shuffled(samples[::-1]) == partner
+
+
+def test_a_method_without_its_weights_is_left_out_with_the_command_that_trains_them(tmp_path: Path) -> None:
+    folder = tmp_path / "methods" / "learner"
+    folder.mkdir(parents=True)
+    card = (
+        'name = "learner"\ntitle = "L"\nsummary = "s"\nversion = "1"\ntraining_free = false\ninputs = ["prompt"]\n'
+        'stacks = ["mini"]\n[settings.default]\nweights = "mini.safetensors"\n'
+    )
+    (folder / "method.toml").write_text(card, "utf-8")
+    shelf = Shelf([tmp_path])
+    left_out = make_plan(shelf, suite="mini", stack="mini", limit=1).left_out
+    assert left_out["learner"] == "no weights for stack 'mini' yet: layoutmark train learner --stack mini"
+    (folder / "weights").mkdir()
+    (folder / "weights" / "mini.safetensors").touch()
+    assert "learner" not in make_plan(shelf, suite="mini", stack="mini", limit=1).left_out

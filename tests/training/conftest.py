@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.shelf import Shelf
-from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED, Renders, renders
+from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED, renders
 
 COUNT = 24
 

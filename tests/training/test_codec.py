@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.training import codec
 from layoutmark.training.codec import PatchCode
-from layoutmark.training.data import Renders
 
 
 @pytest.fixture(scope="module")

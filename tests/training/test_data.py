@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.card import DEGRADATIONS, SEVERITIES
 from layoutmark.training.card import RENDERS as HELD_OUT_COUNT
 from layoutmark.training.clip import degrade
-from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED, Renders, renders
+from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED, renders
 from layoutmark.training.stack import RENDERS as TRAIN_COUNT
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.features.quiet import ultralytics
 from layoutmark.training import clip, codec, detector, dino, generator, vae
-from layoutmark.training.data import Renders
 
 STEPS = 3
 

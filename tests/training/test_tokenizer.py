@@ -8,7 +8,7 @@ import pytest
 from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
-from layoutmark.training.data import Renders
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.tokenizer import END, LENGTH, START, train_tokenizer
 
 

@@ -34,6 +34,10 @@ class MethodEntry:
         """Import `adapter.py`, which offers ``build(stack, settings) -> Method``."""
         return _load(f"method {self.name!r}", "methods", self.folder, "adapter", "build")
 
+    def load_recipe(self) -> ModuleType:
+        """Import `train.py`, which offers ``recipe(stack, pictures) -> layoutmark.diffusion.recipe.Recipe``."""
+        return _load(f"method {self.name!r}", "methods", self.folder, "train", "recipe")
+
 
 @dataclass(frozen=True, slots=True)
 class SuiteEntry:
@@ -82,6 +86,11 @@ class ReportEntry:
     def load(self) -> ModuleType:
         """Import `render.py`, which offers ``render(results, run, out) -> Path``."""
         return _load(f"report {self.name!r}", "reports", self.folder, "render", "render")
+
+
+def generator_weights(stack: StackEntry) -> Path:
+    """The file of a stack's UNet, on which trained weights of methods depend."""
+    return stack.folder / stack.card.generator.folder / "unet" / "diffusion_pytorch_model.safetensors"
 
 
 def _load(what: str, kind: str, folder: Path, file: str, function: str) -> ModuleType:

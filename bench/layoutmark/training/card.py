@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from layoutmark.diffusion import load_stack
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.door import Method, Pixels
 from layoutmark.evidence import Evidence
 from layoutmark.features.crops import crop
@@ -27,7 +28,7 @@ from layoutmark.score import Status
 from layoutmark.shelf import Shelf, StackEntry, resolve_settings
 from layoutmark.statistics import derive_seed, spearman
 from layoutmark.training.clip import degrade
-from layoutmark.training.data import HELD_OUT_SEED, Renders, World, renders
+from layoutmark.training.data import HELD_OUT_SEED, World, renders
 
 RENDERS, SIDE = 512, 64
 SEVERITIES = tuple(i / 8 for i in range(9))

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageFilter
 
-from layoutmark.training.data import Renders
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.loop import device, train
 from layoutmark.training.tokenizer import train_tokenizer
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from layoutmark.training.data import Renders
+from layoutmark.diffusion.recipe import Renders
 
 PATCH = 4
 CHANNELS = 16

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from layoutmark.diffusion.recipe import Renders
 
 TRAIN_SEED = 10_000_000
 """Seeds of suites and of the held-out check stay below this; training renders start here."""
@@ -32,14 +33,6 @@ class World(Protocol):
     def portraits(self) -> Mapping[tuple[str, str, str], npt.NDArray[np.uint8]]:
         """One picture (h, w, 3) of every identity (category, style, tint), cut to the thing's visible box."""
         ...
-
-
-@dataclass(frozen=True)
-class Renders:
-    """Pictures as uint8 (n, side, side, 3); per picture its captions and things (plain data)."""
-
-    pixels: npt.NDArray[np.uint8]
-    facts: list[dict[str, Any]]
 
 
 def renders(world: World, folder: Path, first_seed: int, count: int, side: int) -> Renders:

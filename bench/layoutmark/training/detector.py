@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from layoutmark.training.data import Renders
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.loop import average, device, train
 
 IMAGE_SIZE = 128

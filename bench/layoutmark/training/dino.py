@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageFilter
 from transformers import ViTConfig, ViTModel
 
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.layout import Mask
-from layoutmark.training.data import Renders
 from layoutmark.training.loop import device, train
 
 SIZE = 48

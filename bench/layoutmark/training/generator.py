@@ -15,8 +15,8 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.codec import CHANNELS, PatchCode, encode_all
-from layoutmark.training.data import Renders
 from layoutmark.training.loop import WORTH_COMPILING, average, device, train
 from layoutmark.training.tokenizer import END, LENGTH, START, train_tokenizer
 

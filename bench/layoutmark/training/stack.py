@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.features.detector import save_detector
 from layoutmark.features.quiet import ultralytics
 from layoutmark.training import clip, codec, detector, dino, generator, vae
-from layoutmark.training.data import TRAIN_SEED, Renders, World, renders
+from layoutmark.training.data import TRAIN_SEED, World, renders
 
 RENDERS = 30_000
 SIDE = 64

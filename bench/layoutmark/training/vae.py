@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
+from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.codec import CHANNELS, PATCH, PatchCode, images_of, to_patches
-from layoutmark.training.data import Renders
 from layoutmark.training.loop import WORTH_COMPILING, average, device, train
 
 NOISE = 0.05

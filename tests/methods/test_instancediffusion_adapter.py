@@ -1,0 +1,219 @@
+"""InstanceDiffusion behind the door: what it refuses, what it notes, where its weights come from, how it is trained."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from layoutmark.diffusion.recipe import Renders
+from layoutmark.diffusion.weights import check_lock, find_weights, read_tensors
+from layoutmark.errors import LayoutmarkError
+from layoutmark.layout import Box, Canvas, Instance, Layout, Mask
+from layoutmark.shelf import Shelf, resolve_settings
+from layoutmark.training.method import train_method
+
+adapter, trained, training = (
+    importlib.import_module(f"layoutmark.methods.instancediffusion.{name}") for name in ("adapter", "trained", "train")
+)
+MASK = Mask.from_array(np.indices((32, 32)).sum(0) < 20)
+SMALL = {"steps": 4, "mis": 0.0, "allow_untrained": True, "weights": ""}
+
+
+def instance(number: int, **parts: Any) -> Instance:
+    x = 0.1 * (number % 5)
+    return Instance(str(number), "a red dog", "dog", Box(x, x, x + 0.4, x + 0.5), **parts)
+
+
+def layout(count: int, **parts: Any) -> Layout:
+    return Layout(Canvas(32, 32), tuple(instance(number, **parts) for number in range(count)))
+
+
+def build(stack: Any, **changes: object) -> Any:
+    card = Shelf().get_method("instancediffusion").card
+    return adapter.build(stack, resolve_settings(card, "sd15", None, SMALL | changes))
+
+
+def opened(stack: Any, **changes: object) -> Any:
+    """Untrained, with gates that let the instances through."""
+    made = build(stack, **changes)
+    drawn = torch.Generator().manual_seed(3)
+    for name, value in made.network.named_parameters():
+        if name.endswith(("alpha_attn", "alpha_dense")):
+            value.fill_(1.0)
+        elif trained.is_trained(name):
+            value.add_(0.3 * torch.randn(value.shape, generator=drawn))
+    return made
+
+
+def draw(method: Any, *layouts: Layout, seeds: list[int] | None = None) -> torch.Tensor:
+    many = len(layouts)
+    return method.generate(layouts, ["a red dog on a mat"] * many, [{}] * many, seeds=seeds or list(range(many)))
+
+
+def test_closed_gates_draw_what_the_stack_draws_wherever_the_boxes_are(stack) -> None:
+    method = build(stack)
+    assert torch.equal(draw(method, layout(1)), draw(method, layout(0)))
+
+
+@pytest.mark.parametrize("formats", ["box", "mask", "point", "scribble"])
+def test_each_configuration_reads_its_formats_and_no_other(stack, formats: str) -> None:
+    method = opened(stack, formats=formats)
+    plain = layout(2, mask=MASK, scribble=((0.2, 0.3), (0.4, 0.4)), point=(0.3, 0.3))
+    other = Mask.from_array(~MASK.array())
+    moved = {
+        "box": layout(2, mask=MASK, scribble=((0.2, 0.3), (0.4, 0.4)), point=(0.3, 0.3)),
+        "mask": layout(2, mask=other, scribble=((0.2, 0.3), (0.4, 0.4)), point=(0.3, 0.3)),
+        "point": layout(2, mask=MASK, scribble=((0.2, 0.3), (0.4, 0.4)), point=(0.9, 0.1)),
+        "scribble": layout(2, mask=MASK, scribble=((0.9, 0.3), (0.1, 0.9)), point=(0.3, 0.3)),
+    }
+    shifted = [Instance(i.id, i.phrase, i.category, Box(0.5, 0.5, 1, 1), i.mask, i.point, i.scribble)
+               for i in moved["box"].instances]  # fmt: skip
+    moved["box"] = Layout(Canvas(32, 32), tuple(shifted))
+    reads = {"box": {"box", "point"}, "point": {"point"}, "mask": {"box", "point", "mask"},
+             "scribble": {"box", "point", "mask", "scribble"}}[formats]  # fmt: skip
+    before = draw(method, plain)
+    changed = {name for name, changed in moved.items() if not torch.equal(draw(method, changed), before)}
+    assert changed == reads
+
+
+def test_an_image_does_not_depend_on_its_company(stack) -> None:
+    method = opened(stack, mis=0.5, branches_at_once=3)
+    layouts = [layout(2), layout(0), layout(3)]
+    together = draw(method, *layouts, seeds=[5, 2**40, 7]).int()
+    for index, seed in enumerate([5, 2**40, 7]):
+        alone = draw(method, layouts[index], seeds=[seed]).int()
+        assert (alone[0] - together[index]).abs().max() <= 1  # a grey level: batches round differently
+
+
+def test_thirty_instances_fit_and_one_more_is_not_applicable(stack) -> None:
+    method = build(stack)
+    assert method.applicable(layout(30), "", {}) is None
+    assert method.applicable(layout(31), "", {}) == "31 instances, and the network has 30 slots"
+    cut = build(stack, cut_instances=True)
+    assert cut.applicable(layout(31), "", {}) is None
+    draw(cut, layout(31))
+    assert cut.notes == [{"untrained": "random weights", "cut_instances": "1"}]
+
+
+def test_an_instance_without_what_the_configuration_reads_is_not_applicable(stack) -> None:
+    assert build(stack, formats="mask").applicable(layout(1), "", {}) == "instance '0' has no mask"
+    reason = build(stack, formats="scribble").applicable(layout(1), "", {})
+    assert reason == "instance '0' has neither scribble nor mask"
+    assert build(stack, formats="scribble").applicable(layout(1, scribble=((0.1, 0.1),)), "", {}) is None
+
+
+def test_without_weights_nothing_is_drawn_unless_it_is_allowed(stack) -> None:
+    with pytest.raises(LayoutmarkError, match=r"weights of instancediffusion: found none for this stack.*--set"):
+        build(stack, allow_untrained=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 30}, "divisor of 1000"),
+        ({"mis": 1.0}, r"share of the steps in \[0, 1\)"),
+        ({"alpha": 0.7, "alpha_falling": 0.5}, "three shares"),
+        ({"branches_at_once": 0}, "at least 1"),
+        ({"masked_attention": "released"}, "64 x 64"),
+        ({"weights": "nowhere.safetensors"}, "no file 'nowhere.safetensors'"),
+    ],
+)
+def test_bad_settings_are_refused_before_the_first_image(stack, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(LayoutmarkError, match=message):
+        build(stack, **change)
+
+
+def test_an_adapter_comes_back_from_its_file(stack, tmp_path: Path) -> None:
+    made = opened(stack, formats="mask")
+    trained.save_adapter(made.network, tmp_path / "own.safetensors")
+    again = build(stack, formats="mask", weights=str(tmp_path / "own.safetensors"))
+    names = [name for name in made.network.state_dict() if trained.is_trained(name)]
+    assert set(load_file(tmp_path / "own.safetensors")) == set(names)
+    assert again.trained
+    for name in names:
+        assert torch.equal(again.network.state_dict()[name], made.network.state_dict()[name].half().float())
+
+
+def test_another_file_is_refused_by_name(stack, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(LayoutmarkError, match=r"weights 'other.safetensors': found no 'position_net'"):
+        build(stack, weights=str(tmp_path / "other.safetensors"))
+
+
+def test_a_pickle_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
+    torch.save({"model": Path("/")}, tmp_path / "evil.pth")
+    with pytest.raises(LayoutmarkError, match="files that run code are not loaded"):
+        read_tensors(tmp_path / "evil.pth")
+
+
+def test_a_fetched_file_must_stay_the_one_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYOUTMARK_HOME", str(tmp_path / "home"))
+    file = tmp_path / "weights.bin"
+    file.write_bytes(b"one")
+    check_lock("me/model@main/weights.bin", file)
+    check_lock("me/model@main/weights.bin", file)
+    file.write_bytes(b"two")
+    with pytest.raises(LayoutmarkError, match="as at the first download"):
+        check_lock("me/model@main/weights.bin", file)
+
+
+def test_offline_a_file_never_fetched_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(LayoutmarkError, match=r"weights 'me/model@main/a.safetensors': found not on this machine"):
+        find_weights("hub:me/model@main/a.safetensors", tmp_path, "instancediffusion")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Renders:
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
+    thing = {"category": "dog", "phrase": "a red dog", "box": [0.1, 0.2, 0.6, 0.9], "mask": [32, 32, MASK.counts]}
+    return Renders(pixels, [{"captions": ["a dog", "a red dog", "the dog", "dog"], "things": [thing] * 2}] * 6)
+
+
+def test_training_changes_the_adapter_alone_and_repeats_itself(
+    stack, pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "WIDTHS", trained.scaled_config(stack))
+    monkeypatch.setattr(training, "ROWS", {"box": 1, "mask": 1, "point": 1, "scribble": 1})
+    before = {name: value.clone() for name, value in stack.unet.state_dict().items()}
+
+    def run(work: str, *scales: float) -> dict[str, torch.Tensor]:
+        for scale in scales:
+            recipe = training.recipe(stack, pictures)
+            facts = train_method(
+                "x", recipe, tmp_path / work, tmp_path / f"{work}.safetensors", scale=scale, made_on="0"
+            )
+        assert facts["steps"] == 4
+        return load_file(tmp_path / f"{work}.safetensors")
+
+    four = 4 / training.STEPS
+    whole = run("whole", four)
+    new = {n: v.half() for n, v in trained.new_network(stack, training.WIDTHS).state_dict().items()}
+    still = [n for n in whole if torch.equal(whole[n], new[n])]
+    assert not [n for n in still if "alpha" in n or "scaleu.b" in n], still
+    assert all(torch.equal(value, before[name]) for name, value in stack.unet.state_dict().items())
+    assert torch.equal(run("again", four)["scaleu.b.0"], whole["scaleu.b.0"])
+
+
+def test_weights_name_the_generator_they_were_trained_on() -> None:
+    import json
+
+    from layoutmark.provenance import digest_file
+    from layoutmark.shelf.entries import generator_weights
+
+    folder = Shelf().get_method("instancediffusion").folder / "weights"
+    if not (folder / "mini.json").exists():
+        pytest.skip("the weights for the stack mini are not trained yet")
+    facts = json.loads((folder / "mini.json").read_text("utf-8"))
+    assert facts["generator"] == digest_file(generator_weights(Shelf().get_stack("mini")))
