@@ -1,0 +1,110 @@
+"""All new weights of LocRef-Diffusion on one stack, and the file they lie in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from layoutmark.diffusion import Stack
+from layoutmark.diffusion.weights import find_weights, read_tensors
+from layoutmark.errors import LayoutmarkError
+
+from .appearance import (
+    LAST,
+    METHOD,
+    PENULTIMATE,
+    TRAINED,
+    AppearanceNet,
+    Projection,
+    Reading,
+    published_encoder,
+    small_encoder,
+    trained_parameters,
+)
+from .attention import new_branches
+
+
+class LocRefNet(nn.Module):
+    """Appearance-net and the image branches of a UNet.  What learns is what a file of weights holds."""
+
+    def __init__(self, appearance: AppearanceNet, branches: nn.ModuleDict, projection: Projection) -> None:
+        super().__init__()
+        self.appearance = appearance
+        self.branches = branches
+        self.kind = {"method": METHOD, "reading": appearance.reading, "projection": projection}
+
+
+def new_network(
+    stack: Stack, encoder: str, reading: Reading, projection: Projection = "trained", *, seed: int = 0
+) -> LocRefNet:
+    """An untrained adapter on the stack's device, in its dtype.
+
+    `encoder` is "trained" for a small one that learns too, a folder, or `hub:OWNER/NAME@REVISION/FOLDER`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if encoder == TRAINED:
+            side = stack.latent_shape[1] * stack.pixels_per_cell
+            looking: nn.Module = small_encoder(side, reading)
+        else:
+            looking = published_encoder(encoder, Path(__file__).parent, stack.dtype)
+        state = LAST if encoder == TRAINED else PENULTIMATE
+        width = int(stack.unet.config.cross_attention_dim)
+        appearance = AppearanceNet(looking, width, reading, projection, state)
+    branches = new_branches(stack.unet, own_query=reading == "T")
+    return LocRefNet(appearance, branches, projection).to(stack.device, stack.dtype)
+
+
+def trained_network(
+    stack: Stack, place: str, encoder: str, reading: Reading, projection: Projection = "trained"
+) -> LocRefNet:
+    """The adapter with the weights that the setting `weights` names, frozen.
+
+    Raises LayoutmarkError if they cannot be found or read, were trained as another kind of adapter, or do not fit.
+    """
+    path = find_weights(place, Path(__file__).parent, METHOD)
+    network = new_network(stack, encoder, reading, projection)
+    load(network, path)
+    return network.eval().requires_grad_(False)
+
+
+def save(network: LocRefNet, path: Path) -> None:
+    """Write what learns, in half precision, with its kind in the metadata."""
+    tensors = {name: parameter.detach().half().cpu().contiguous() for name, parameter in trained_parameters(network)}
+    save_file(tensors, path, metadata=network.kind)
+
+
+def load(network: LocRefNet, path: Path) -> None:
+    """Read what `save` wrote into a network of the same kind."""
+    what = f"weights {path.name!r}"
+    tensors = read_tensors(path)
+    with safe_open(path, framework="pt") as file:
+        kind = file.metadata() or {}
+    if kind != network.kind:
+        raise LayoutmarkError(
+            what, found=_told(kind), expected=_told(network.kind),
+            do="Use the settings it was trained with, or train weights for these.",
+        )  # fmt: skip
+    wanted = dict(trained_parameters(network))
+    unfit = [n for n in wanted.keys() | tensors.keys() if _shape(wanted.get(n)) != _shape(tensors.get(n))]
+    if unfit:
+        name = min(unfit)
+        raise LayoutmarkError(
+            f"{what}, tensor {name!r}", found=_shape(tensors.get(name)), expected=_shape(wanted.get(name)),
+            do="Is it the file of another stack or encoder?",
+        )  # fmt: skip
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(tensors[name])
+
+
+def _shape(tensor: torch.Tensor | None) -> str:
+    return "none" if tensor is None else " x ".join(map(str, tensor.shape))
+
+
+def _told(kind: dict[str, str]) -> str:
+    return ", ".join(f"{key} {value!r}" for key, value in sorted(kind.items())) or "no metadata"
