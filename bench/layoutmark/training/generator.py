@@ -15,14 +15,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from layoutmark.diffusion.noising import loss_weight, noisy
 from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.codec import CHANNELS, PatchCode, encode_all
 from layoutmark.training.loop import WORTH_COMPILING, average, device, train
 from layoutmark.training.tokenizer import END, LENGTH, START, train_tokenizer
 
 DROP_CAPTION = 0.1
-MOST_WEIGHT = 30.0
-MOST_SIGNAL = 10.0
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
@@ -46,23 +45,17 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def new_unet() -> UNet2DConditionModel:
-    """An untrained U-Net of the miniature shape: three levels (16, 8, 4), cross-attention on each."""
+    """An untrained U-Net of the miniature shape: grids of 16, 8 and 4, the coarsest without cross-attention.
+
+    As in Stable Diffusion, only the middle block attends on the coarsest grid.
+    """
     return UNet2DConditionModel(
         sample_size=16, in_channels=CHANNELS, out_channels=CHANNELS,
-        down_block_types=("CrossAttnDownBlock2D",) * 3, up_block_types=("CrossAttnUpBlock2D",) * 3,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         block_out_channels=(64, 96, 144), layers_per_block=1, cross_attention_dim=128, attention_head_dim=4,
         norm_num_groups=16,
     )  # fmt: skip
-
-
-def loss_weight(snr: torch.Tensor) -> torch.Tensor:
-    """Weight of the noise error at a signal-to-noise ratio: that of the velocity error, bounded at both ends.
-
-    With the plain error the noisiest third of the steps weighs almost nothing (0.004 against 0.2), and there it is
-    decided what is drawn where: after 5,500 steps the model was worse there than the mean picture, and words hardly
-    mattered.
-    """
-    return torch.clamp(1 + 1 / snr, max=MOST_WEIGHT) * torch.clamp(MOST_SIGNAL / snr, max=1.0)
 
 
 def large_things(data: Renders) -> torch.Tensor:
@@ -100,12 +93,14 @@ def train_generator(
     batch: int,
     seed: int,
     words: Sequence[str],
+    again: int = 0,
     rate: float = 4.5e-4,
     start: Path | None = None,
 ) -> tuple[GeneratorParts, float]:
     """Train text encoder and U-Net; returns the averaged weights and the seconds spent.
 
-    Without a checkpoint training starts from random weights, or from those of the pipeline folder `start`.
+    Without a checkpoint training starts from random weights, or from those of the pipeline folder `start`.  After
+    `steps` it starts `again` from the averaged weights, for that many steps more at the full rate (a warm restart).
     """
     torch.manual_seed(seed)
     place = device()
@@ -126,7 +121,7 @@ def train_generator(
     if start is not None:
         text_encoder.load_state_dict(CLIPTextModel.from_pretrained(start / "text_encoder").float().state_dict())
         unet.load_state_dict(UNet2DConditionModel.from_pretrained(start / "unet").state_dict())
-    drawn_by = torch.compile(unet) if steps >= WORTH_COMPILING else unet
+    drawn_by = torch.compile(unet) if steps + again >= WORTH_COMPILING else unet
     kept_text, kept_unet = new_text_encoder(tokenizer).to(place), _placed(new_unet(), place)
     kept_text.load_state_dict(text_encoder.state_dict())
     kept_unet.load_state_dict(unet.state_dict())
@@ -146,11 +141,10 @@ def train_generator(
         clean = latents[index].float().to(place)
         noise = torch.randn(clean.shape, generator=generator).to(place)
         time = torch.randint(0, 1000, (batch,), generator=generator).to(place)
-        a = signal[time].view(-1, 1, 1, 1)
-        noisy = a.sqrt() * clean + (1 - a).sqrt() * noise
+        latents_in = noisy(clean, noise, signal[time]).contiguous(memory_format=torch.channels_last)
         with torch.autocast(place.type, dtype=torch.bfloat16, enabled=True):
             context = text_encoder(ids.to(place)).last_hidden_state
-            predicted = drawn_by(noisy.contiguous(memory_format=torch.channels_last), time, context).sample
+            predicted = drawn_by(latents_in, time, context).sample
         loss: torch.Tensor = ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[time]).mean()
         return loss
 
@@ -160,10 +154,15 @@ def train_generator(
         average(kept_text, text_encoder, decay)
 
     modules = {"unet": unet, "text": text_encoder, "kept_unet": kept_unet, "kept_text": kept_text}
-    seconds = train(
-        "generator", steps, modules, optimiser, step_loss, folder=folder, seed=seed, rate=rate, after=after, warmup=300,
-        checkpoint_every=250,
-    )  # fmt: skip
+    seconds = 0.0
+    for name, count in (("generator", steps), ("generator-again", again)):
+        text_encoder.load_state_dict(kept_text.state_dict())
+        unet.load_state_dict(kept_unet.state_dict())
+        seconds += train(
+            name, count, modules, optimiser, step_loss, folder=folder, seed=seed, rate=rate, after=after, warmup=300,
+            checkpoint_every=250,
+        )  # fmt: skip
+        seed += 1  # other batches the second time
     plain = kept_unet.cpu().to(memory_format=torch.contiguous_format)
     return GeneratorParts(tokenizer, kept_text.cpu().eval(), plain.eval()), seconds
 
