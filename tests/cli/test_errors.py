@@ -16,7 +16,7 @@ CASES = {
         ["suites", "lst"], r"layoutmark suites: unknown command: found 'lst'; expected one of list, .* mean 'list'\?"
     ),
     "choice": (
-        ["train", "stacks"], r"layoutmark train: unknown command: found 'stacks'; .* stack.* Did .*'stack'\?"
+        ["train", "stacks"], r"unknown recipe: found 'stacks'; expected .*stack\. Did .*'stack'\?"
     ),
     "option": (
         ["run", "--sedes", "2"],

@@ -49,9 +49,11 @@ def print_json(data: Any) -> None:
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Print a table; columns that are too wide are folded, never cut."""
+    """Print a table; columns that are too wide are folded, never cut, and the first one, the name, stays whole."""
     console = Console(soft_wrap=False)
-    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=title or None)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=title or None)
+    for index, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*row)
     console.print(table, markup=False)

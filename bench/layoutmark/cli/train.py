@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.cli.common import command, print_rows, shelf
-from layoutmark.errors import LayoutmarkError, MissingPackage
+from layoutmark.errors import LayoutmarkError, MissingPackage, unknown_name
 from layoutmark.provenance import digest_file
 from layoutmark.shelf import MethodEntry, Shelf, StackEntry
 from layoutmark.shelf.entries import generator_weights
@@ -39,6 +39,9 @@ def add(commands: Any) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     guests = shelf(options)
+    trainable = [name for name, found in guests.methods().items() if (found.folder / "train.py").is_file()]
+    if options.what not in (kinds := ["stack", "card", *trainable]):
+        raise unknown_name("recipe", options.what, kinds)
     entry = guests.get_stack(options.stack)
     if entry.name != "mini":
         raise LayoutmarkError(
