@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +85,14 @@ def test_each_configuration_reads_its_formats_and_no_other(stack, formats: str) 
 
 
 def test_an_image_does_not_depend_on_its_company(stack) -> None:
-    method = opened(stack, mis=0.5, branches_at_once=3)
+    # In double precision: these weights are wild enough to turn float32's rounding, which follows the batch, into grey levels.
+    models = {name: deepcopy(getattr(stack, name)).double() for name in ("unet", "vae", "text_encoder")}
+    method = opened(replace(stack, dtype=torch.float64, **models), mis=0.5, branches_at_once=3)
     layouts = [layout(2), layout(0), layout(3)]
     together = draw(method, *layouts, seeds=[5, 2**40, 7]).int()
     for index, seed in enumerate([5, 2**40, 7]):
         alone = draw(method, layouts[index], seeds=[seed]).int()
-        assert (alone[0] - together[index]).abs().max() <= 1  # a grey level: batches round differently
+        assert (alone[0] - together[index]).abs().max() <= 1  # a grey level
 
 
 def test_thirty_instances_fit_and_one_more_is_not_applicable(stack) -> None:
