@@ -18,7 +18,7 @@ from layoutmark.door import Layout, Reference
 from layoutmark.errors import LayoutmarkError
 
 from .dataprep import grounding
-from .network import MASKED_SIDE, Network, allowed_pairs, box_rasters
+from .network import Network, allowed_pairs, box_rasters
 from .position_net import SLOTS, Formats, Grounding
 from .sampler import Condition, alpha_schedule, new_plms, sample, shared_steps
 from .trained import METHOD, new_network, trained_network
@@ -122,7 +122,8 @@ class InstanceDiffusion:
         # Point mode has neither boxes nor polygons to tell pixels apart by.
         if self.settings.masked_attention != "off" and self.settings.formats != "point":
             transposed = self.settings.masked_attention == "released"
-            allowed = allowed_pairs(box_rasters(grounded.boxes), transposed=transposed)
+            side = self.stack.latent_shape[-1]
+            allowed = allowed_pairs(box_rasters(grounded.boxes, side), transposed=transposed)
         return Condition(self._context(text), tokens, allowed)
 
     def _context(self, text: str) -> torch.Tensor:
@@ -152,13 +153,13 @@ def pooled_states(stack: Stack, phrases: Sequence[str]) -> torch.Tensor:
 def build(stack: Stack, settings: Mapping[str, object]) -> InstanceDiffusion:
     """Build InstanceDiffusion on a stack.  Raises LayoutmarkError for bad settings, or weights missing or unfit."""
     chosen = read_settings(Settings, settings, METHOD)
-    _check(stack, chosen)
+    _check(chosen)
     if chosen.allow_untrained and not chosen.weights:
         return InstanceDiffusion(stack, new_network(stack), chosen, trained=False)
     return InstanceDiffusion(stack, trained_network(stack, chosen.weights, Path(__file__).parent), chosen)
 
 
-def _check(stack: Stack, settings: Settings) -> None:
+def _check(settings: Settings) -> None:
     """Say now what would otherwise fail image by image."""
     new_plms(settings.steps)
     alpha_schedule(settings.steps, settings.shares)
@@ -167,9 +168,4 @@ def _check(stack: Stack, settings: Settings) -> None:
         raise LayoutmarkError(
             f"{METHOD}: setting 'branches_at_once'", found=str(settings.branches_at_once), expected="at least 1",
             do="Take 8.",
-        )  # fmt: skip
-    if settings.masked_attention != "off" and stack.latent_shape[1:] != (MASKED_SIDE, MASKED_SIDE):
-        raise LayoutmarkError(
-            f"{METHOD}: setting 'masked_attention'", found=f"latents of {stack.latent_shape[1:]} cells",
-            expected=f"{MASKED_SIDE} x {MASKED_SIDE}, the only grid on which it acts", do="Leave it off.",
         )  # fmt: skip

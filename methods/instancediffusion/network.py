@@ -16,7 +16,7 @@ from .position_net import SIZES, SLOTS, TOKENS, Formats, Grounding, PositionNet,
 from .scaleu import ScaleU, backbone_channels
 
 MASKED_SIDE = 64
-"""Side of the only grid, in latent cells, on which masked attention acts."""
+"""Side of the only grid on which masked attention acts in the public code: that of the latents themselves."""
 
 
 class Fuser(nn.Module):
@@ -39,21 +39,22 @@ class Fuser(nn.Module):
 
     def forward(self, pixels: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Pixels (B, n, d) after attending to themselves and the tokens (B, 184, D); `strength` scales both gates."""
-        count = pixels.shape[1]
-        mask = self.allowed if self.allowed is not None and count == MASKED_SIDE**2 else None
         joined = self.norm1(torch.cat([pixels, self.linear(tokens)], 1))
-        seen = self._attend(joined, mask)[:, :count]
+        mask = self.allowed if self.allowed is not None and self.allowed.shape[-1] == joined.shape[1] else None
+        seen = self._attend(joined, pixels.shape[1], mask)
         pixels = pixels + self.strength * self.alpha_attn.tanh() * seen
         fused: torch.Tensor = pixels + self.strength * self.alpha_dense.tanh() * self.ff(self.norm2(pixels))
         return fused
 
-    def _attend(self, joined: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        # Not through the stock module: it would copy a mask of 4,280 x 4,280 once for each head.
+    def _attend(self, joined: torch.Tensor, pixels: int, mask: torch.Tensor | None) -> torch.Tensor:
+        # Not through the stock module: it would copy a mask of 4,280 x 4,280 once for each head, and what the tokens
+        # see is thrown away.
         def heads(projected: torch.Tensor) -> torch.Tensor:
             return projected.unflatten(-1, (self.attn.heads, -1)).transpose(1, 2)
 
-        query, key, value = (heads(to(joined)) for to in (self.attn.to_q, self.attn.to_k, self.attn.to_v))
-        shown = None if mask is None else mask.unsqueeze(1)
+        query = heads(self.attn.to_q(joined[:, :pixels]))
+        key, value = heads(self.attn.to_k(joined)), heads(self.attn.to_v(joined))
+        shown = None if mask is None else mask[:, None, :pixels]
         out: torch.Tensor = F.scaled_dot_product_attention(query, key, value, attn_mask=shown)
         attended: torch.Tensor = self.attn.to_out[0](out.transpose(1, 2).flatten(2))
         return attended
@@ -133,7 +134,8 @@ class Network(nn.Module):
             context: states of the text encoder (B, n, D).
             tokens: instance tokens (B, 184, D).
             alpha: strength of the gated attention, 0..1; at 0 it is left out and the tokens have no effect.
-            allowed: bool (B, 4280, 4280) of `allowed_pairs`; None lets everything see everything.
+            allowed: bool (B, N, N) of `allowed_pairs`, which acts on its own grid alone; None lets everything see
+                everything.
 
         Raises LayoutmarkError for an alpha outside its range.
         """
@@ -162,28 +164,28 @@ class Network(nn.Module):
         return noise.to(latents.dtype)
 
 
-def box_rasters(boxes: torch.Tensor) -> torch.Tensor:
-    """Boxes (B, 30, 4), xyxy in [0, 1], as bool (B, 30, 64, 64), rows before columns; half-open, half rounds to even.
+def box_rasters(boxes: torch.Tensor, side: int = MASKED_SIDE) -> torch.Tensor:
+    """Boxes (B, 30, 4), xyxy in [0, 1], as bool (B, 30, side, side), rows before columns; half-open, half to even.
 
     An empty slot, and a box that rounds to nothing, covers no cell.
     """
     # Rounded in float64, as the public code does: a corner may lie on a half.
-    x0, y0, x1, y1 = (boxes.double() * MASKED_SIDE).round().unbind(-1)
-    cells = torch.arange(MASKED_SIDE, device=boxes.device)
+    x0, y0, x1, y1 = (boxes.double() * side).round().unbind(-1)
+    cells = torch.arange(side, device=boxes.device)
     rows = (cells >= y0[..., None]) & (cells < y1[..., None])
     columns = (cells >= x0[..., None]) & (cells < x1[..., None])
     return rows[..., :, None] & columns[..., None, :]
 
 
 def allowed_pairs(rasters: torch.Tensor, *, transposed: bool) -> torch.Tensor:
-    """Who may attend to whom: rasters bool (B, 30, 64, 64) to bool (B, 4280, 4280), pixels first, then the tokens.
+    """Who may attend to whom: rasters bool (B, 30, h, w) to bool (B, hw + 184, hw + 184), pixels first, then tokens.
 
     Pixels see each other where a box covers both; a pixel and the box or polygon token of an instance where its box
     covers the pixel.  Other tokens, token to token and everything to itself are free.  An image without any covered
     cell is free altogether.  The public code mistakes x for y here, and the published weights were trained with that:
     `transposed` repeats it.
     """
-    images, pixels = len(rasters), MASKED_SIDE**2
+    images, pixels = len(rasters), rasters[0, 0].numel()
     covers = (rasters.transpose(-1, -2) if transposed else rasters).flatten(2).float()
     allowed = torch.ones(images, pixels + TOKENS, pixels + TOKENS, dtype=torch.bool, device=rasters.device)
     allowed[:, :pixels, :pixels] = covers.transpose(1, 2) @ covers > 0

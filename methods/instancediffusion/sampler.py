@@ -30,7 +30,7 @@ class Condition:
     tokens: torch.Tensor
     """Instance tokens (1, 184, D)."""
     allowed: torch.Tensor | None = None
-    """Pairs for masked attention, bool (1, 4280, 4280), or None."""
+    """Pairs for masked attention, bool (1, N, N), or None."""
 
 
 @dataclass(eq=False)

@@ -283,11 +283,14 @@ def test_the_released_transposition_is_an_option() -> None:
     assert not torch.equal(released, network.allowed_pairs(rasters, transposed=False))
 
 
-def test_masked_attention_acts_on_the_64_grid_only(net, places) -> None:
+def test_masked_attention_acts_on_its_own_grid_only(net, places) -> None:
     told = net.tokens(places, position_net.Formats.named("mask"))
-    allowed = network.allowed_pairs(network.box_rasters(places.boxes), transposed=False)
+    side = inputs()[0].shape[-1]
     with torch.no_grad():
-        assert torch.equal(net(*inputs(), told, allowed=allowed), net(*inputs(), told))
+        free = net(*inputs(), told)
+        for grid, acts in ((side, True), (2 * side, False)):
+            allowed = network.allowed_pairs(network.box_rasters(places.boxes, grid), transposed=False)
+            assert torch.equal(net(*inputs(), told, allowed=allowed), free) is not acts
 
 
 # The sampler
