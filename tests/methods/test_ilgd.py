@@ -15,6 +15,7 @@ from layoutmark.diffusion import (
     Layer,
     Step,
     Text,
+    box_guidance,
     denoise,
     initial_noise,
     new_scheduler,
@@ -278,8 +279,8 @@ def test_step_gates_of_the_reference(stack, text, monkeypatch) -> None:
         counts["guide"] += 1
         return real_loss(*args)
 
-    monkeypatch.setattr(ilgd, "inject", counted)
-    monkeypatch.setattr(ilgd, "box_loss", counted_loss)
+    monkeypatch.setattr(box_guidance, "inject", counted)
+    monkeypatch.setattr(box_guidance, "box_loss", counted_loss)
     handle = stack.unet.register_forward_hook(lambda *_: counts.__setitem__("unet", counts["unet"] + 1))
     try:
         run(stack, text, targets(*BOTH), chosen)
@@ -347,7 +348,7 @@ def test_latents_need_not_be_square(stack, text) -> None:
 # 15
 def test_an_exception_in_the_loop_leaves_nothing_behind(stack, text, monkeypatch) -> None:
     before = dict(stack.unet.attn_processors)
-    monkeypatch.setattr(ilgd, "box_loss", lambda *_: (_ for _ in ()).throw(RuntimeError("broken on purpose")))
+    monkeypatch.setattr(box_guidance, "box_loss", lambda *_: (_ for _ in ()).throw(RuntimeError("broken on purpose")))
     with pytest.raises(RuntimeError, match="broken on purpose"):
         run(stack, text, targets(*BOTH), settings(recompute=True))
     assert all(stack.unet.attn_processors[name] is processor for name, processor in before.items())

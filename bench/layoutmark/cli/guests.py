@@ -6,15 +6,18 @@ import argparse
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layoutmark.cli.common import command, print_json, print_rows, shelf
-from layoutmark.errors import LayoutmarkError
+from layoutmark.errors import LayoutmarkError, MissingPackage
 from layoutmark.plan import built_folder
 from layoutmark.provenance import canonical
-from layoutmark.shelf import Shelf
+from layoutmark.shelf import MethodEntry, Shelf
 from layoutmark.shelf.kinds import Source
 from layoutmark.suites import load_built_suite, save_built_suite
+
+if TYPE_CHECKING:
+    from layoutmark.diffusion.golden import Difference
 
 KINDS: dict[str, tuple[Callable[[Shelf], Any], Callable[[Shelf], Any]]] = {
     "methods": (Shelf.methods, Shelf.broken_methods),
@@ -25,7 +28,7 @@ KINDS: dict[str, tuple[Callable[[Shelf], Any], Callable[[Shelf], Any]]] = {
 
 
 def add(commands: Any) -> None:
-    """Add the four commands, each with `list` and `show`; suites have `build` too."""
+    """Add the four commands, each with `list` and `show`; methods have `check` too, suites `build`."""
     for kind in KINDS:
         part = command(commands, kind, f"List the {kind} that can be used, or show one.", _list, as_json=True)
         part.set_defaults(kind=kind)
@@ -35,6 +38,24 @@ def add(commands: Any) -> None:
         shown = command(verbs, "show", f"Show all that one of the {kind} says of itself.", _show, as_json=True)
         shown.set_defaults(kind=kind)
         shown.add_argument("name", help="its name")
+        if kind == "methods":
+            checked = command(
+                verbs,
+                "check",
+                "Run the conformance suite on a method, or replay tensors recorded from its public implementation.",
+                _check,
+                as_json=True,
+            )
+            checked.add_argument("name", help="its name")
+            checked.add_argument(
+                "--stack",
+                default=None,
+                help="a stack, or `tiny` for random models of toy size "
+                "(default: mini if the method has weights for it, else tiny)",
+            )
+            checked.add_argument(
+                "--golden", type=Path, default=None, metavar="FOLDER", help="replay this folder instead of the checks"
+            )
         if kind == "suites":
             built = command(
                 verbs,
@@ -77,6 +98,49 @@ def _show(options: argparse.Namespace) -> int:
         if value not in ("", None, (), {}, []):
             print(f"{key}: {value if isinstance(value, str) else canonical(value)}")
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """0 if all passed, 1 if something failed."""
+    entry = shelf(options).get_method(options.name)
+    try:
+        from layoutmark.conformance import Outcome, check_method, subject_of
+    except ModuleNotFoundError as error:
+        raise MissingPackage.of("methods check", str(error.name), "torch") from error
+    if options.golden is not None:
+        return _replay(entry, options)
+    verdicts = list(check_method(subject_of(entry, options.stack)))
+    rows = [{"check": name, "outcome": str(v.outcome), "reason": v.reason} for name, v in verdicts]
+    if options.json:
+        print_json(rows)
+    else:
+        print_rows(("check", "outcome", "reason"), [tuple(row.values()) for row in rows])
+    return int(any(verdict.outcome is Outcome.FAILED for _, verdict in verdicts))
+
+
+def _replay(entry: MethodEntry, options: argparse.Namespace) -> int:
+    """0 if every recorded tensor is within its limit, 1 if not."""
+    from layoutmark.conformance import replay
+
+    found = replay(entry, options.golden)
+    if options.json:
+        print_json([difference.to_json() for difference in found])
+    else:
+        print_rows(("tensor", "absolute", "relative", "tolerance", "ok"), [_shown(difference) for difference in found])
+        for difference in found:
+            if difference.note:
+                print(f"{difference.tensor}: {difference.note}")
+        compared = [difference.ok for difference in found if difference.tolerance is not None]
+        over, rest = compared.count(False), len(found) - len(compared)
+        print(f"{compared.count(True)} within tolerance, {over} over, {rest} not compared")
+    return int(any(not difference.ok for difference in found))
+
+
+def _shown(difference: Difference) -> tuple[str, ...]:
+    if difference.tolerance is None:
+        return difference.tensor, "", "", "", "-"
+    numbers = (f"{value:.2g}" for value in (difference.absolute, difference.relative, difference.tolerance))
+    return difference.tensor, *numbers, "yes" if difference.ok else "NO"
 
 
 def _build(options: argparse.Namespace) -> int:

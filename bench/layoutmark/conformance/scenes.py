@@ -1,0 +1,76 @@
+"""Requests that the checks make: scenes whose instances have everything an instance can have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Reference
+
+SIDE = 64
+CATEGORIES = ("dog", "cat", "clock", "bird", "car", "bed")
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What one picture is asked for."""
+
+    layout: Layout
+    prompt: str
+    refs: Mapping[str, Reference]
+    seed: int = 1
+
+    def with_instances(self, instances: Sequence[Instance]) -> Request:
+        """The same with other instances."""
+        return replace(self, layout=Layout(self.layout.canvas, tuple(instances)))
+
+
+def scene(count: int, seed: int = 1) -> Request:
+    """`count` instances side by side; the prompt names them all, each category once."""
+    columns = math.ceil(math.sqrt(count)) if count else 1
+    cell = 1 / columns
+    boxes = [
+        Box(x * cell + 0.1 * cell, y * cell + 0.15 * cell, x * cell + 0.9 * cell, y * cell + 0.85 * cell)
+        for y, x in (divmod(number, columns) for number in range(count))
+    ]
+    return scene_of(boxes, seed)
+
+
+def scene_of(boxes: Sequence[Box], seed: int = 1) -> Request:
+    """A scene with these boxes; what belongs to an instance lies in its box."""
+    instances = [_instance(number, box) for number, box in enumerate(boxes)]
+    named = list(dict.fromkeys(instance.phrase for instance in instances)) or ["a photo"]
+    refs = {str(instance.reference): _reference(number) for number, instance in enumerate(instances)}
+    return Request(Layout(Canvas(SIDE, SIDE), tuple(instances)), " and ".join(named), refs, seed)
+
+
+def box_mask(box: Box) -> Mask:
+    """The ellipse inside a box, at least one pixel."""
+    y, x = (np.mgrid[0:SIDE, 0:SIDE] + 0.5) / SIDE
+    centre_x, centre_y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+    inside = ((x - centre_x) / (box.x1 - box.x0)) ** 2 + ((y - centre_y) / (box.y1 - box.y0)) ** 2 <= 0.25
+    inside[min(int(centre_y * SIDE), SIDE - 1), min(int(centre_x * SIDE), SIDE - 1)] = True
+    return Mask.from_array(inside)
+
+
+def _instance(number: int, box: Box) -> Instance:
+    category = CATEGORIES[number % len(CATEGORIES)]
+    shares = np.linspace(0.2, 0.8, 5)
+    return Instance(
+        str(number), f"a {category}", category, box,
+        mask=box_mask(box),
+        point=((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2),
+        scribble=tuple((box.x0 + s * (box.x1 - box.x0), box.y0 + s * (box.y1 - box.y0)) for s in shares.tolist()),
+        attributes={"colour": "red"},
+        reference=f"reference-{number}",
+    )  # fmt: skip
+
+
+def _reference(number: int) -> Reference:
+    image = np.random.default_rng(number).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    mask = np.zeros((48, 48), dtype=bool)
+    mask[8:40, 8:40] = True
+    return Reference(f"reference-{number}", CATEGORIES[number % len(CATEGORIES)], image, mask)
