@@ -21,7 +21,7 @@ from .composite import COLOURS, Pair
 from .conditions import Condition, Inputs
 from .network import new_network, save
 
-STEPS, BATCH, RATE = 6_000, 16, 4e-4
+STEPS, BATCH, RATE = 4_000, 16, 4e-4
 FOREGROUND, BACKGROUND = 2.3, 0.3
 """W_f and W_b: how much the error counts inside the boxes and outside."""
 IMAGE_ONLY, TEXT_ONLY, BOTH = 0.05, 0.05, 0.05
