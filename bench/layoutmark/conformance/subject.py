@@ -18,6 +18,8 @@ from layoutmark.shelf import MethodCard, MethodEntry, Shelf, resolve_settings
 STEPS = 4
 """Steps of a picture, where the method has a setting `steps`: enough for a beginning, a middle and an end."""
 MINI, TINY = "mini", "tiny"
+UNTRAINED: Mapping[str, object] = {"allow_untrained": True, "weights": "", "subject_backend": "none"}
+"""Settings by these names let a method draw without weights of its own."""
 
 
 class Unwilling(Exception):
@@ -79,8 +81,8 @@ def subject_of(
         entry: from the shelf.
         stack: a loaded stack, the name of one, `tiny` for random models of toy size, or None for `mini` if the method
             has weights for it, else `tiny`.
-        overrides: settings that stand above those of the card.  On a loaded stack and on `tiny` a method that has a
-            setting `allow_untrained` runs with random weights, unless they say otherwise.
+        overrides: settings that stand above those of the card.  On a loaded stack and on `tiny` a method runs without
+            trained weights (`UNTRAINED`), unless they say otherwise.
 
     Raises LayoutmarkError if adapter or stack cannot be used.
     """
@@ -94,9 +96,7 @@ def subject_of(
         loaded = load_stack(found.folder / found.card.generator.folder)
         return Subject(entry.card, entry.folder, build, loaded, stack, given)
     name = MINI if MINI in entry.card.stacks else entry.card.stacks[0]
-    known = entry.card.settings.default
-    untrained: dict[str, object] = {"allow_untrained": True, "weights": ""} if "allow_untrained" in known else {}
-    without = {key: value for key, value in untrained.items() if key in known}
+    without = {key: value for key, value in UNTRAINED.items() if key in entry.card.settings.default}
     chosen = tiny.stack() if isinstance(stack, str) else stack
     return Subject(entry.card, entry.folder, build, chosen, name, without | given)
 

@@ -1,0 +1,67 @@
+"""One subject's mask in a layout image, step by step: segmented once, completed by each step's attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from layoutmark.diffusion.blending import SEEN, Bools, Floats, on_grid, subject_mask
+from layoutmark.diffusion.regions import box_region
+from layoutmark.diffusion.segmenting import Pixels, Segmenter
+from layoutmark.layout import Box
+
+
+@dataclass(eq=False)
+class Cut:
+    """Gives the subject's mask on a grid (h, w); `picture` (H, W, 3) has sides that are multiples of the grid's.
+
+    Without `box` the segmenter is asked for the tight box of the stronger attention and for its peak.  With it the
+    segmenter is asked for the box, and the mask stays within it, enlarged on all sides by `margin` of its side.
+    `notes` say what a reader should know.
+    """
+
+    picture: Pixels
+    grid: tuple[int, int]
+    segmenter: Segmenter
+    box: Box | None = None
+    margin: float = 0.1
+    notes: set[str] = field(default_factory=set)
+    _segment: Bools | None = field(default=None, init=False)
+
+    def __call__(self, attention: Floats | None) -> Bools:
+        """The mask for attention in [0, 1], or None if it says nothing; all True if nothing is known."""
+        if self._segment is None and (self.box is not None or attention is not None):
+            self._segment = self._segmented(attention)
+        empty = np.zeros(self.grid, dtype=bool)
+        mask = subject_mask(attention, empty if self._segment is None else self._segment)
+        if not mask.any():
+            self.notes.add("no mask")
+            mask = ~empty
+        if self.box is None:
+            return mask
+        allowed = box_region(enlarged(self.box, self.margin), *self.grid).numpy()
+        if not (mask & allowed).any():
+            self.notes.add("mask outside its box")
+            return allowed
+        inside: Bools = mask & allowed
+        return inside
+
+    def _segmented(self, attention: Floats | None) -> Bools:
+        if self.box is not None:
+            found = self.segmenter.segment(self.picture, self.box, None)
+        else:
+            assert attention is not None
+            height, width = self.grid
+            rows, columns = np.nonzero(attention >= SEEN)
+            left, top, right, bottom = (int(n) for n in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+            tight = Box(left / width, top / height, right / width, bottom / height)
+            row, column = np.unravel_index(attention.argmax(), self.grid)
+            found = self.segmenter.segment(self.picture, tight, ((column + 0.5) / width, (row + 0.5) / height))
+        return on_grid(found, *self.grid)
+
+
+def enlarged(box: Box, margin: float) -> Box:
+    """The box with `margin` of its width and height added on each side, within the canvas."""
+    dx, dy = margin * (box.x1 - box.x0), margin * (box.y1 - box.y0)
+    return Box.clipped(box.x0 - dx, box.y0 - dy, box.x1 + dx, box.y1 + dy)

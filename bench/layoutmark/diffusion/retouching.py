@@ -1,0 +1,243 @@
+"""The two stages of Layout-and-Retouch (Kim et al., arXiv 2407.09779) for one picture and one subject.
+
+Stage 1 lets the plain model take the first steps and the personalised one the rest.  Stage 2 draws again from the same
+noise beside the replayed layout image and reference: attention of the first gives structure, values of the second
+give the subject's look, and outside the subject's mask the latents are those of the layout image.  The paper names
+these parts; which variables, layers and steps are ours.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+
+from layoutmark.diffusion.attention import Layer
+from layoutmark.diffusion.attention_swap import Edits, Site, swapping
+from layoutmark.diffusion.blending import Bools, Floats, unit_range
+from layoutmark.diffusion.matching import Match, joint_features, match
+from layoutmark.diffusion.personal import Subject
+from layoutmark.diffusion.sampling import Denoiser, Predictor, Step, denoise
+from layoutmark.errors import LayoutmarkError
+
+REFERENCE, LAYOUT, TARGET = 0, 1, 2
+"""Rows of a half of stage 2's batch."""
+
+
+def layout_trajectory(
+    noise: torch.Tensor,
+    scheduler: Any,
+    plain: Denoiser,
+    personal: Denoiser,
+    subject: Subject,
+    plain_steps: int,
+    predict: tuple[Predictor, Predictor] = (Step.noise, Step.noise),
+) -> torch.Tensor:
+    """Stage 1: latents before every step and after the last, (steps + 1, B, C, h, w).
+
+    Args:
+        noise: unit noise (B, C, h, w).
+        scheduler: a fresh one.
+        plain: without the subject, with the class noun; takes the first `plain_steps` steps.
+        personal: with the subject's words; takes the others, wearing `subject`.
+        subject: the personalised weights.
+        plain_steps: lambda_1 of the paper.
+        predict: how each of the two predicts the noise.
+    """
+    passed: list[torch.Tensor] = []
+
+    def step_noise(step: Step) -> torch.Tensor:
+        passed.append(step.latents)
+        if step.index < plain_steps:
+            return predict[0](step)
+        step.denoiser = personal
+        with subject.worn(personal.unet):
+            return predict[1](step)
+
+    last = denoise(plain, noise, scheduler, predict=step_noise)
+    return torch.stack([*passed, last])
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What stage 2 carries over, in which steps and layers.  Steps count from 0."""
+
+    structure_steps: int
+    """Attention maps come from the layout image before this step (lambda_2)."""
+    appearance_from: int
+    """Values come from the reference from this step on (lambda_3)."""
+    blend_from: int
+    """Latents are blended from this step on (lambda_4)."""
+    structure_stride: int
+    """Maps are carried over on layers that reduce the latent grid by this or more."""
+    map_stride: int
+    """Layers of this reduction tell where the subject is."""
+    map_steps: int
+    """Over how many of the last steps their attention is averaged."""
+    first_layer: int
+    """Values are carried over from this self-attention layer on."""
+    reference_swap: Literal["warp_v", "kv", "none"]
+    """Values warped by semantic matching, keys and values as they are, or nothing."""
+    dimensions: int
+    """Principal components of a block's features."""
+    cycle_error: float
+    """Trusted distance between start and end of a match there and back, as a share of height times foreground."""
+    foreground: float
+    """Attention in [0, 1] from which a cell is the subject's for the values."""
+
+
+@dataclass(eq=False)
+class Retouch:
+    """Stage 2 for one picture.  `cut` turns the subject's attention (h, w), or None, into its mask (h, w)."""
+
+    denoiser: Denoiser
+    """Its text has three rows: reference, layout, target."""
+    subject: Subject
+    layout: torch.Tensor
+    """Trajectory (steps + 1, 1, C, h, w) that is replayed and blended with; the target begins where it begins."""
+    reference: torch.Tensor
+    """Trajectory of the reference picture, of the same shape."""
+    positions: tuple[int, ...]
+    """Of the subject's tokens in the prompt of layout and target."""
+    rules: Rules
+    cut: Callable[[Floats | None], Bools]
+
+    def __post_init__(self) -> None:
+        self.passed: list[torch.Tensor] = []
+        self.maps: deque[torch.Tensor] = deque(maxlen=self.rules.map_steps)
+        self.features: torch.Tensor | None = None
+        self._matches: dict[int, Match | None] = {}
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the latents."""
+        return int(self.layout.shape[-2]), int(self.layout.shape[-1])
+
+    def run(self, scheduler: Any) -> torch.Tensor:
+        """The target's trajectory, (steps + 1, 1, C, h, w), as it was after blending."""
+        start = torch.cat([self.reference[0], self.layout[0], self.layout[0]])
+        last = denoise(self.denoiser, start, scheduler, predict=self._predict, on_step=self._feed)
+        return torch.stack([*self.passed, self._blended(len(self.passed), last[TARGET:])])
+
+    def _feed(self, step: Step) -> None:
+        """Replay reference and layout whatever was predicted for them, and blend the target."""
+        target = self._blended(step.index, step.latents[TARGET:])
+        self.passed.append(target)
+        step.latents = torch.cat([self.reference[step.index], self.layout[step.index], target])
+
+    def _blended(self, index: int, target: torch.Tensor) -> torch.Tensor:
+        # Before the first step there is no attention yet, and target and layout are the same.
+        if index < self.rules.blend_from or not self.maps:
+            return target
+        attention = self._attention(*self.grid)
+        mask = self.cut(None if attention is None else attention.double().cpu().numpy())
+        return torch.where(torch.from_numpy(mask).to(target.device), target, self.layout[index])
+
+    def _attention(self, height: int, width: int) -> torch.Tensor | None:
+        """Where the last steps saw the subject: (height, width) in [0, 1], None if everywhere alike."""
+        mean = torch.stack([*self.maps]).mean(0)
+        resized = F.interpolate(mean[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
+        stretched = unit_range(resized.cpu().numpy())
+        return None if stretched is None else torch.from_numpy(stretched).to(mean.device)
+
+    def _predict(self, step: Step) -> torch.Tensor:
+        index = step.index
+        seen: list[torch.Tensor] = []
+        blocks: list[torch.Tensor] = []
+        self._matches = {}
+
+        def choose(site: Site) -> Edits | None:
+            return self._edits(site, index, seen)
+
+        with self.subject.worn(self.denoiser.unet), self._watching(blocks), swapping(self.denoiser.unet, choose):
+            noise = step.noise()
+        if not seen:
+            raise LayoutmarkError(
+                "setting 'map_stride'", found=f"{self.rules.map_stride}, which no cross-attention layer has",
+                expected="by how much a layer reduces the latent grid", do="Take 1, 2 or 4.",
+            )  # fmt: skip
+        self.maps.append(torch.stack(seen).mean(0))
+        if self.rules.reference_swap == "warp_v":
+            self.features = joint_features(blocks, self.grid, self.rules.dimensions)
+        return noise
+
+    @contextmanager
+    def _watching(self, blocks: list[torch.Tensor]) -> Iterator[None]:
+        """Collect what the last two decoder blocks say of reference and target, in the conditional half."""
+
+        def keep(_: torch.nn.Module, __: tuple[Any, ...], out: torch.Tensor) -> None:
+            blocks.append(out.chunk(2)[1][[REFERENCE, TARGET]])
+
+        hooks = [block.register_forward_hook(keep) for block in self.denoiser.unet.up_blocks[-2:]]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _edits(self, site: Site, index: int, seen: list[torch.Tensor]) -> Edits | None:
+        """What happens at one layer.  Edits see two halves (without and with the prompt) of three rows each."""
+        rules, stride = self.rules, site.layer.stride
+        structure = index < rules.structure_steps and stride >= rules.structure_stride
+        shows = site.cross and stride == rules.map_stride
+
+        def probabilities(maps: torch.Tensor) -> torch.Tensor:
+            if structure:
+                maps = carried(maps, LAYOUT)
+            if shows:
+                seen.append(self._subject_map(maps, site.layer))
+            return maps
+
+        looks = probabilities if structure or shows else None
+        if site.cross or index < rules.appearance_from or site.number < rules.first_layer:
+            return Edits(probabilities=looks) if looks else None
+        if rules.reference_swap == "kv":
+            whole = lambda variable: carried(variable, REFERENCE)  # noqa: E731
+            return Edits(whole, whole, looks)
+        # Features of this pass come too late for it: those of the step before stand in, as in DreamMatcher.
+        if rules.reference_swap == "warp_v" and self.features is not None and (found := self._match(site.layer)):
+            return Edits(values=lambda values: warped(values, found), probabilities=looks)
+        return Edits(probabilities=looks) if looks else None
+
+    def _subject_map(self, maps: torch.Tensor, layer: Layer) -> torch.Tensor:
+        """The target's attention to the subject's tokens, summed over them, mean over heads: (h, w)."""
+        columns = maps.chunk(2)[1][TARGET][..., list(self.positions)].sum(-1).mean(0)
+        return columns.view(layer.height, layer.width).float()
+
+    def _match(self, layer: Layer) -> Match | None:
+        """Trusted matches of the target's foreground on a layer's grid; None without a foreground."""
+        if layer.stride not in self._matches:
+            self._matches[layer.stride] = self._matched((layer.height, layer.width))
+        return self._matches[layer.stride]
+
+    def _matched(self, grid: tuple[int, int]) -> Match | None:
+        assert self.features is not None
+        attention = self._attention(*grid)
+        if attention is None:
+            return None
+        foreground = (attention >= self.rules.foreground).flatten()
+        reference, target = F.adaptive_avg_pool2d(self.features, grid)
+        error = self.rules.cycle_error * grid[0] * float(foreground.float().mean())
+        found = match(target, reference, error)
+        return Match(found.index, found.trusted & foreground)
+
+
+def carried(variable: torch.Tensor, source: int) -> torch.Tensor:
+    """The target's row of both halves (2 * 3, ...) replaced by that of another row."""
+    rows = variable.unflatten(0, (2, 3)).clone()
+    rows[:, TARGET] = rows[:, source]
+    together: torch.Tensor = rows.flatten(0, 1)
+    return together
+
+
+def warped(values: torch.Tensor, found: Match) -> torch.Tensor:
+    """The target's values (2 * 3, heads, cells, c) replaced by the reference's where the match is trusted."""
+    rows = values.unflatten(0, (2, 3)).clone()
+    rows[:, TARGET] = torch.where(found.trusted[:, None], found.warp(rows[:, REFERENCE]), rows[:, TARGET])
+    together: torch.Tensor = rows.flatten(0, 1)
+    return together

@@ -1,0 +1,17 @@
+"""Layout-and-Retouch (Kim et al., arXiv 2407.09779), paper mode: a personalised picture, composed by the plain model.
+
+It takes no boxes.  Both stages stand in `layoutmark.diffusion` (`retoucher`, `retouching`), which the box variant uses
+too; README.md says what the paper leaves open and what was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from layoutmark.diffusion import Stack, read_settings
+from layoutmark.diffusion.retoucher import Retoucher, RetouchSettings
+
+
+def build(stack: Stack, settings: Mapping[str, object]) -> Retoucher:
+    """Build paper mode on a stack.  Raises LayoutmarkError for unknown, missing or mistyped settings."""
+    return Retoucher(stack, read_settings(RetouchSettings, settings, "layout_and_retouch"))

@@ -1,0 +1,223 @@
+"""Subjects: words that call for them, weights worn for a while, their training and their place on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+from layoutmark.diffusion import Stack, content_ids, encode
+from layoutmark.diffusion import personal_training as training
+from layoutmark.diffusion.personal import Subject, encode_worded, new_lora, photo_of, word
+from layoutmark.diffusion.subjects import Subjects
+from layoutmark.errors import LayoutmarkError
+from layoutmark.layout import Box, Canvas, Instance, Layout, Reference, Sample
+from layoutmark.personalise import personalise
+
+QUICK = training.PersonalRecipe(steps=2, batch=2, rate=1e-2, rank=2, views=3, smallest=0.5)
+
+
+def reference(seed: int = 0, mask: bool = True) -> Reference:
+    pixels = np.random.default_rng(seed).integers(0, 255, (20, 12, 3)).astype(np.uint8)
+    shown = np.zeros((20, 12), dtype=bool)
+    shown[5:15, 3:9] = True
+    return Reference("it", "dog", pixels, shown if mask else None)
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr(training, "RECIPES", dict.fromkeys(training.RECIPES, (QUICK, QUICK)))
+
+
+def digest(stack: Stack) -> str:
+    parts = [p for model in (stack.unet, stack.text_encoder) for p in model.state_dict().values()]
+    return hashlib.sha256(b"".join(p.numpy().tobytes() for p in parts)).hexdigest()
+
+
+def hooks(stack: Stack) -> int:
+    models = (stack.unet, stack.text_encoder)
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for model in models for m in model.modules())
+
+
+def drawn(stack: Stack, subject: Subject) -> torch.Tensor:
+    with torch.no_grad(), subject.worn(stack.unet):
+        return stack.unet(torch.ones(1, 4, 16, 16), torch.tensor(400), torch.ones(1, 77, 24)).sample
+
+
+@pytest.mark.parametrize(
+    ("backend", "text", "positions"),
+    [
+        ("dreambooth", "a red sks dog and a cat", (3, 4, 5, 6)),
+        ("textual_inversion", "a red sks and a cat", (3, 4, 5)),
+        ("none", "a red dog and a cat", (3,)),
+    ],
+)
+def test_prompts_call_for_the_subject(tokenizer, backend: str, text: str, positions: tuple[int, ...]) -> None:
+    worded = word(tokenizer, "a red dog and a cat", (3,), backend)
+    assert list(worded.ids) == content_ids(tokenizer, text)
+    assert worded.positions == positions  # "sks" is three tokens of this vocabulary
+    assert worded.moved((6,)) == (6 + len(worded.ids) - 6,)
+    assert worded.moved((2,)) == (2,)
+    assert worded.moved((3,)) == positions
+
+
+def test_a_noun_of_several_tokens(tokenizer) -> None:
+    photo = photo_of(tokenizer, "giraffe", "dreambooth")
+    assert list(photo.ids) == content_ids(tokenizer, "a photo of sks giraffe")
+    first = len(content_ids(tokenizer, "a photo of")) + 1
+    assert photo.positions == tuple(range(first, len(photo.ids) + 1))
+
+
+def test_what_does_not_fit_is_cut(stack) -> None:
+    worded = word(stack.tokenizer, "a " * 73 + "dog", (74,), "dreambooth")
+    assert worded.positions == (74, 75)
+    assert encode_worded(stack, Subject("dreambooth"), [worded]).shape == (1, 77, 24)
+
+
+def test_without_vectors_the_words_are_encoded_as_ever(stack) -> None:
+    worded = word(stack.tokenizer, "a red dog", (3,), "dreambooth")
+    plain = encode(stack.tokenizer, stack.text_encoder, ["a red sks dog"])
+    assert torch.equal(encode_worded(stack, Subject("dreambooth"), [worded]), plain)
+
+
+def test_vectors_stand_for_the_identifier_only(stack) -> None:
+    embedding = stack.text_encoder.get_input_embeddings().weight
+    own = embedding[content_ids(stack.tokenizer, "sks")]
+    prompts = [word(stack.tokenizer, "a red dog", (3,), "textual_inversion"),
+               word(stack.tokenizer, "a red dog", (3,), "none")]  # fmt: skip
+    plain = encode_worded(stack, Subject("textual_inversion"), prompts)
+    assert torch.equal(encode_worded(stack, Subject("textual_inversion", vectors=own), prompts), plain)
+    changed = encode_worded(stack, Subject("textual_inversion", vectors=-own), prompts)
+    assert torch.equal(changed[1], plain[1])
+    assert torch.equal(changed[0, :3], plain[0, :3])  # the text encoder looks back only
+    assert not torch.allclose(changed[0, 3:], plain[0, 3:], atol=1e-3)
+    assert hooks(stack) == 0
+
+
+def test_new_factors_change_nothing_and_trained_ones_only_while_worn(stack) -> None:
+    before = digest(stack)
+    plain = drawn(stack, Subject("none"))
+    factors = new_lora(stack.unet, 2, torch.Generator().manual_seed(0))
+    assert len(factors) == 2 * 7 * 8  # seven blocks, two attentions of four projections
+    assert torch.equal(drawn(stack, Subject("dreambooth", factors)), plain)
+    for name in factors:
+        if "lora_B" in name:
+            factors[name] += 0.3
+    assert not torch.allclose(drawn(stack, Subject("dreambooth", factors)), plain, atol=1e-3)
+    with pytest.raises(RuntimeError, match="on purpose"), Subject("dreambooth", factors).worn(stack.unet):
+        raise RuntimeError("on purpose")
+    assert torch.equal(drawn(stack, Subject("none")), plain)
+    assert hooks(stack) == 0
+    assert digest(stack) == before
+
+
+def test_a_worn_change_is_that_of_changed_weights(stack) -> None:
+    factors = new_lora(stack.unet, 2, torch.Generator().manual_seed(0))
+    factors = {n: torch.full_like(t, 0.2) if "lora_B" in n else t for n, t in factors.items()}
+    changed = tiny_models.unet()
+    changed.load_state_dict(stack.unet.state_dict())
+    for name, down in factors.items():
+        if "lora_A" in name:
+            module = changed.get_submodule(name.removesuffix(".lora_A.weight"))
+            module.weight += factors[name.replace("lora_A", "lora_B")] @ down
+    twin = drawn(replace(stack, unet=changed), Subject("none"))
+    torch.testing.assert_close(drawn(stack, Subject("dreambooth", factors)), twin, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["dreambooth", "textual_inversion"])
+def test_training_learns_repeats_and_leaves_the_stack_alone(stack, backend: str) -> None:
+    before = digest(stack)
+    recipe = replace(QUICK, steps=12, rate=3e-2)
+    subjects = [training.train_subject(stack, [reference()], "dog", backend, recipe) for _ in range(2)]
+    other = training.train_subject(stack, [reference(1)], "dog", backend, recipe)
+
+    def learned(subject: Subject) -> torch.Tensor:
+        parts = subject.lora.values() if subject.vectors is None else [subject.vectors]
+        return torch.cat([part.flatten() for part in parts])
+
+    assert torch.equal(learned(subjects[0]), learned(subjects[1]))
+    assert not torch.equal(learned(subjects[0]), learned(other))
+    assert digest(stack) == before
+    assert hooks(stack) == 0
+    assert not learned(other).requires_grad
+    latents, weights = training._views(stack, [reference()], recipe, torch.Generator().manual_seed(1))
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(2))
+    errors = {}
+    fresh = training._untrained(stack, "dog", backend, recipe, torch.Generator().manual_seed(1))
+    for name, subject in (("fresh", fresh), ("trained", subjects[0])):
+        text = encode_worded(stack, subject, [photo_of(stack.tokenizer, "dog", backend)]).expand(3, -1, -1)
+        with torch.no_grad(), subject.worn(stack.unet):
+            predicted = stack.unet(0.7 * latents + 0.7 * noise, torch.tensor(400), text).sample
+        errors[name] = float(((predicted - noise).square().mean(1) * weights).sum())
+    assert errors["trained"] < errors["fresh"]
+
+
+def test_only_the_subject_counts_where_there_is_a_mask(stack) -> None:
+    _, weights = training._views(stack, [reference(), reference(mask=False)], QUICK, torch.Generator().manual_seed(1))
+    assert 0 < float(weights[0].mean()) < 0.5
+    assert weights[1].all()
+
+
+def test_framing() -> None:
+    pixels = np.zeros((10, 20, 3), np.uint8)
+    pixels[:, 10:] = 200
+    whole = training.framed(pixels, 40)
+    assert whole.shape == (40, 40, 3)
+    assert (whole[:, 39] == 200).all()
+    assert (whole[:, 0] == 0).all()
+    small = training.framed(pixels, 40, 0.5, (1.0, 0.0), "constant")
+    assert np.argwhere(small[..., 0] > 100).min(0).tolist() == [0, 30]
+    assert (small[10:] == 0).all()
+
+
+def test_subjects_are_kept_by_content(stack, places, quick) -> None:
+    subjects = Subjects(stack, "dreambooth")
+    assert subjects.find([reference()], "dog") is None
+    made = subjects.make([reference()], "dog")
+    found = Subjects(stack, "dreambooth").find([reference()], "dog")
+    assert found is not None
+    assert found.lora.keys() == made.lora.keys()
+    assert all(torch.equal(found.lora[name], made.lora[name]) for name in made.lora)
+    keys = {
+        subjects.key([reference()], "dog"), subjects.key([reference(1)], "dog"), subjects.key([reference()], "cat"),
+        subjects.key([reference(mask=False)], "dog"), subjects.key([reference(), reference(1)], "dog"),
+        Subjects(stack, "textual_inversion").key([reference()], "dog"),
+        Subjects(tiny_models.stack(1), "dreambooth").key([reference()], "dog"),
+    }  # fmt: skip
+    assert len(keys) == 7
+    vectors = Subjects(stack, "textual_inversion").make([reference()], "dog").vectors
+    again = Subjects(stack, "textual_inversion").find([reference()], "dog")
+    assert again is not None
+    assert torch.equal(again.vectors, vectors)
+    assert Subjects(stack, "none").find([reference()], "dog").backend == "none"
+
+
+def test_a_suite_is_personalised_once(stack, places, quick) -> None:
+    layout = Layout(
+        Canvas(32, 32),
+        (
+            Instance("0", "a dog", "dog", Box(0, 0, 1, 1), reference="a"),
+            Instance("1", "a cat", "cat", Box(0, 0, 1, 1), reference="b"),
+            Instance("2", "a mat", "mat", Box(0, 0, 1, 1)),
+        ),
+    )
+    shown = {"a": reference(), "b": reference(1)}
+    suite = SimpleNamespace(samples=[Sample(i, "a dog", layout) for i in "xy"], references=lambda _: shown)
+    told: list[tuple[str, int, int]] = []
+    assert personalise(suite, stack, "textual_inversion", lambda *said: told.append(said)) == 2
+    assert personalise(suite, stack, "textual_inversion", lambda *said: told.append(said)) == 2
+    assert told == [("textual_inversion", n, 2) for n in (0, 1, 2, 2)]
+    with pytest.raises(LayoutmarkError, match=r"unknown personalisation backend: found 'dreamboth'.*'dreambooth'"):
+        personalise(suite, stack, "dreamboth", lambda *_: None)
+
+
+def test_each_backend_has_recipes_for_small_and_large(stack) -> None:
+    small, large = training.RECIPES["dreambooth"]
+    assert training.personal_recipe("dreambooth", stack) is small
+    shape = SimpleNamespace(latent_shape=(4, 64, 64))
+    assert training.personal_recipe("dreambooth", shape) is large

@@ -1,0 +1,334 @@
+"""Properties of Layout-and-Retouch that follow from its definition, on toy models with random weights."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+from layoutmark.diffusion import (
+    Denoiser,
+    Text,
+    decode,
+    denoise,
+    encode_for_guidance,
+    initial_noise,
+    new_scheduler,
+    retouching,
+)
+from layoutmark.diffusion import personal_training as training
+from layoutmark.diffusion.inversion import invert
+from layoutmark.diffusion.matching import Match
+from layoutmark.diffusion.personal import Subject, new_lora
+from layoutmark.diffusion.retouching import Retouch, Rules, layout_trajectory, warped
+from layoutmark.errors import LayoutmarkError
+from layoutmark.layout import Box, Canvas, Instance, Layout, Reference
+from layoutmark.shelf import Shelf, resolve_settings
+
+STEPS = 5
+LAYERS = 7
+OFF = Rules(
+    structure_steps=0, appearance_from=0, blend_from=0, structure_stride=1, map_stride=1, map_steps=2, first_layer=3,
+    reference_swap="none", dimensions=8, cycle_error=1.0, foreground=0.0,
+)  # fmt: skip
+ON = replace(OFF, structure_steps=3, appearance_from=1, reference_swap="warp_v")
+
+adapter = importlib.import_module("layoutmark.methods.layout_and_retouch.adapter")
+
+
+def everywhere(_) -> np.ndarray:
+    return np.ones((16, 16), dtype=bool)
+
+
+def nowhere(_) -> np.ndarray:
+    return np.zeros((16, 16), dtype=bool)
+
+
+@pytest.fixture(scope="module")
+def subject(stack) -> Subject:
+    """Weights that matter."""
+    factors = new_lora(stack.unet, 2, torch.Generator().manual_seed(0))
+    return Subject("dreambooth", {n: torch.full_like(t, 0.3) if "lora_B" in n else t for n, t in factors.items()})
+
+
+@pytest.fixture(scope="module")
+def words(stack) -> tuple[Text, Text]:
+    return tuple(encode_for_guidance(stack.tokenizer, stack.text_encoder, [p]) for p in ("a dog", "a sks dog"))
+
+
+@pytest.fixture(scope="module")
+def layout(stack, words, subject) -> torch.Tensor:
+    """A trajectory of stage 1."""
+    return stage_one(stack, words, subject, 2)
+
+
+@pytest.fixture(scope="module")
+def reference(stack, words) -> torch.Tensor:
+    clean = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(8))
+    return invert(Denoiser(stack.unet, words[0], 1.0), clean, new_scheduler(stack, "ddim", STEPS))
+
+
+def stage_one(stack, words, subject, plain_steps: int) -> torch.Tensor:
+    plain, personal = (Denoiser(stack.unet, text, 4.0) for text in words)
+    scheduler = new_scheduler(stack, "ddim", STEPS)
+    return layout_trajectory(initial_noise(stack, [3]), scheduler, plain, personal, subject, plain_steps)
+
+
+def plain_run(stack, text: Text, subject: Subject = Subject("none")) -> torch.Tensor:  # noqa: B008
+    with subject.worn(stack.unet):
+        return denoise(Denoiser(stack.unet, text, 4.0), initial_noise(stack, [3]), new_scheduler(stack, "ddim", STEPS))
+
+
+def rows(*texts: Text) -> Text:
+    return Text(torch.cat([t.conditional for t in texts]), torch.cat([t.unconditional for t in texts]))
+
+
+def retouch(stack, words, subject, layout, reference, rules: Rules, cut=everywhere) -> torch.Tensor:
+    denoiser = Denoiser(stack.unet, rows(words[0], words[1], words[1]), 4.0)
+    made = Retouch(denoiser, subject, layout, reference, (2, 3), rules, cut)
+    return made.run(new_scheduler(stack, "ddim", STEPS))
+
+
+# 1
+def test_stage_one_is_one_pipeline_at_either_end(stack, words, subject) -> None:
+    assert torch.equal(stage_one(stack, words, subject, 0)[-1], plain_run(stack, words[1], subject))
+    assert torch.equal(stage_one(stack, words, subject, STEPS)[-1], plain_run(stack, words[0]))
+    between = [stage_one(stack, words, subject, n)[-1] for n in (0, 2, STEPS)]
+    assert not torch.allclose(between[0], between[1], atol=1e-3)
+    assert not torch.allclose(between[1], between[2], atol=1e-3)
+    same = [stage_one(stack, (words[0], words[0]), Subject("none"), n) for n in range(STEPS + 1)]
+    assert all(torch.equal(made, same[0]) for made in same)
+
+
+# 2
+def test_the_models_share_the_steps(stack, words, subject) -> None:
+    calls: list[bool] = []
+    watched = stack.unet.register_forward_pre_hook(
+        lambda unet, args, kwargs: calls.append(
+            torch.equal(kwargs["encoder_hidden_states"][1:], words[1].conditional)
+            and len(unet.get_submodule("mid_block.attentions.0.transformer_blocks.0.attn1.to_q")._forward_hooks) == 1
+        ),
+        with_kwargs=True,
+    )
+    try:
+        made = stage_one(stack, words, subject, 2)
+    finally:
+        watched.remove()
+    assert calls == [False] * 2 + [True] * (STEPS - 2)
+    assert made.shape == (STEPS + 1, 1, 4, 16, 16)
+    assert torch.equal(made[0], initial_noise(stack, [3]))
+
+
+# 3
+def test_with_all_off_stage_two_is_the_personalised_pipeline(stack, words, subject, layout, reference) -> None:
+    made = retouch(stack, words, subject, layout, reference, OFF)
+    torch.testing.assert_close(made[-1], plain_run(stack, words[1], subject), atol=1e-4, rtol=1e-4)
+
+
+# 4
+def test_an_empty_mask_replays_the_layout_image(stack, words, subject, layout, reference) -> None:
+    made = retouch(stack, words, subject, layout, reference, ON, nowhere)
+    assert torch.equal(made, layout)
+
+
+# 5
+def test_outside_the_mask_stands_the_layout_image(stack, words, subject, layout, reference) -> None:
+    half = everywhere(None)
+    half[:, 8:] = False
+    made = retouch(stack, words, subject, layout, reference, replace(ON, blend_from=2), lambda _: half)
+    for index in range(STEPS + 1):
+        assert torch.equal(made[index][..., 8:], layout[index][..., 8:]) == (index != 1)
+    assert not torch.allclose(made[-1][..., :8], layout[-1][..., :8], atol=1e-3)
+
+
+# 6
+@pytest.mark.parametrize("swap", ["warp_v", "kv"])
+def test_identical_sources_change_nothing(words, swap: str) -> None:
+    stack = tiny_models.stack()
+    stack.unet.double()
+    text = Text(words[1].conditional.double(), words[1].unconditional.double())
+    start = initial_noise(stack, [3]).double()
+    plain = Denoiser(stack.unet, text, 4.0)
+    none = Subject("none")
+    layout = layout_trajectory(start, new_scheduler(stack, "ddim", STEPS), plain, plain, none, 0)
+    made = retouch(stack, (text, text), none, layout, layout, replace(ON, reference_swap=swap))
+    torch.testing.assert_close(made, layout, atol=1e-10, rtol=0)
+
+
+# 7, 12
+@pytest.mark.parametrize("swap", ["warp_v", "kv"])
+def test_the_reference_shows_and_sources_are_fed_as_they_were(
+    stack, words, subject, layout, reference, swap: str
+) -> None:
+    fed: list[torch.Tensor] = []
+    rules = replace(ON, reference_swap=swap)
+    watched = stack.unet.register_forward_pre_hook(lambda _, args, kwargs: fed.append(args[0]), with_kwargs=True)
+    try:
+        made = retouch(stack, words, subject, layout, reference, rules)
+    finally:
+        watched.remove()
+    for index, latents in enumerate(fed):
+        assert torch.equal(latents[:3], latents[3:])
+        assert torch.equal(latents[:2], torch.cat([reference[index], layout[index]]))
+    other = retouch(stack, words, subject, layout, reference.flip(-1), rules)
+    assert not torch.allclose(made[-1], other[-1], atol=1e-3)
+
+
+# 8
+def test_swaps_happen_where_and_when_they_should(stack, words, subject, layout, reference, monkeypatch) -> None:
+    carried: list[torch.Tensor] = []
+    moved: list[torch.Tensor] = []
+    real = retouching.carried, retouching.warped
+
+    def watched_maps(maps: torch.Tensor, source: int) -> torch.Tensor:
+        assert source == retouching.LAYOUT
+        carried.append(real[0](maps, source))
+        return carried[-1]
+
+    def watched_values(values: torch.Tensor, found: Match) -> torch.Tensor:
+        moved.append(real[1](values, found))
+        assert moved[-1].shape == values.shape
+        assert moved[-1].dtype == values.dtype
+        return moved[-1]
+
+    monkeypatch.setattr(retouching, "carried", watched_maps)
+    monkeypatch.setattr(retouching, "warped", watched_values)
+    retouch(stack, words, subject, layout, reference, replace(ON, structure_steps=3, appearance_from=2, first_layer=5))
+    assert len(carried) == 3 * 2 * LAYERS
+    assert all(torch.allclose(maps.sum(-1), torch.ones_like(maps[..., 0])) for maps in carried)
+    assert len(moved) == (STEPS - 2) * 2
+    assert {values.shape[2] for values in moved} == {256}  # the last two layers have the latents' own grid
+    carried.clear()
+    retouch(stack, words, subject, layout, reference, replace(ON, structure_steps=1, structure_stride=2))
+    assert {maps.shape[2] for maps in carried} == {64}
+
+
+# 10
+def test_untrusted_places_keep_their_values() -> None:
+    values = torch.randn(6, 2, 9, 4)
+    index = torch.arange(9).flip(0)
+    assert torch.equal(warped(values, Match(index, torch.zeros(9, dtype=torch.bool))), values)
+    some = torch.arange(9) < 4
+    made = warped(values, Match(index, some))
+    for half in (0, 3):
+        assert torch.equal(made[half : half + 2], values[half : half + 2])
+        assert torch.equal(made[half + 2, :, :4], values[half, :, [8, 7, 6, 5]])
+        assert torch.equal(made[half + 2, :, 4:], values[half + 2, :, 4:])
+
+
+def test_a_foreground_of_nothing_moves_nothing(stack, words, subject, layout, reference) -> None:
+    none = retouch(stack, words, subject, layout, reference, replace(ON, foreground=1.1))
+    off = retouch(stack, words, subject, layout, reference, replace(ON, reference_swap="none"))
+    torch.testing.assert_close(none, off, atol=1e-4, rtol=1e-4)
+
+
+def test_a_stride_that_no_layer_has_is_told(stack, words, subject, layout, reference) -> None:
+    with pytest.raises(LayoutmarkError, match=r"setting 'map_stride': found 8, which no cross-attention layer has"):
+        retouch(stack, words, subject, layout, reference, replace(ON, map_stride=8))
+
+
+def shown(seed: int, category: str) -> Reference:
+    pixels = np.random.default_rng(seed).integers(0, 255, (24, 32, 3)).astype(np.uint8)
+    return Reference(category, category, pixels)
+
+
+DOG = Instance("0", "a red dog", "dog", Box(0, 0.2, 0.5, 0.8), reference="dog")
+CAT = Instance("1", "a blue cat", "cat", Box(0.5, 0.2, 1, 0.8), reference="cat")
+MAT = Instance("2", "a mat", "mat", Box(0, 0.8, 1, 1))
+PROMPT = "a red dog and a blue cat on a mat"
+REFS = {"dog": shown(1, "dog"), "cat": shown(2, "cat")}
+
+
+def layout_of(*instances: Instance) -> Layout:
+    return Layout(Canvas(32, 32), instances)
+
+
+def build(stack, **changes: object):
+    small = {"steps": 4, "personalise_missing": True}
+    card = Shelf().get_method("layout_and_retouch").card
+    return adapter.build(stack, resolve_settings(card, "mini", None, small | changes))
+
+
+@pytest.fixture
+def quick(monkeypatch, places) -> None:
+    recipe = training.PersonalRecipe(steps=2, batch=1, rate=1e-2, rank=2, views=1)
+    monkeypatch.setattr(training, "RECIPES", dict.fromkeys(training.RECIPES, (recipe, recipe)))
+
+
+# 15
+def test_one_subject_is_stage_one_and_one_retouch(stack, quick) -> None:
+    method = build(stack, subject_backend="none")
+    image = method.generate([layout_of(DOG, MAT)], [PROMPT], [REFS], seeds=[7])
+    text = encode_for_guidance(stack.tokenizer, stack.text_encoder, [PROMPT])
+    photo = encode_for_guidance(stack.tokenizer, stack.text_encoder, ["a photo of dog"])
+    empty = encode_for_guidance(stack.tokenizer, stack.text_encoder, [""])
+    four = lambda: new_scheduler(stack, "ddim", 4)  # noqa: E731
+    plain, none = Denoiser(stack.unet, text, 4.0), Subject("none")
+    layout = layout_trajectory(initial_noise(stack, [7]), four(), plain, plain, none, 1)
+    reference = invert(Denoiser(stack.unet, empty, 1.0), training.reference_latent(stack, REFS["dog"]), four())
+    picture = decode(stack, layout[-1])[0].permute(1, 2, 0).numpy()
+    cut = importlib.import_module("layoutmark.diffusion.cutting").Cut(picture, (16, 16), method.segmenter)
+    three = Denoiser(stack.unet, rows(photo, text, text), 4.0)
+    made = Retouch(three, none, layout, reference, (3,), method.settings.rules, cut).run(four())
+    assert torch.equal(image, decode(stack, made[-1]))
+    assert method.notes == [{"deviations": "subject_backend=none"}]
+
+
+# 16
+def test_images_depend_on_their_own_input_and_weights_stay(stack, quick) -> None:
+    def digest() -> str:
+        parts = [p for m in (stack.unet, stack.text_encoder, stack.vae) for p in m.state_dict().values()]
+        return hashlib.sha256(b"".join(p.numpy().tobytes() for p in parts)).hexdigest()
+
+    before = digest()
+    method = build(stack)
+    two = method.generate([layout_of(DOG, CAT), layout_of(DOG)], [PROMPT, "a red dog"], [REFS] * 2, seeds=[7, 8])
+    assert method.notes == [{"deviations": "multi_subject_sequential"}, {}]
+    kept = {name: tensor.clone() for name, tensor in method.subjects.find([REFS["dog"]], "dog").lora.items()}
+    alone = method.generate([layout_of(DOG)], ["a red dog"], [REFS], seeds=[8])
+    assert torch.equal(two[1:], alone)
+    assert two.shape == (2, 3, 32, 32)
+    assert two.dtype == torch.uint8
+    assert digest() == before
+    after = method.subjects.find([REFS["dog"]], "dog").lora
+    assert all(torch.equal(after[name], kept[name]) for name in kept)
+    moved = replace(DOG, box=Box(0.6, 0.1, 0.9, 0.4))
+    assert torch.equal(method.generate([layout_of(moved)], ["a red dog"], [REFS], seeds=[8]), alone)
+
+
+def test_what_is_missing_is_said(stack, quick) -> None:
+    method = build(stack, personalise_missing=False)
+    assert method.applicable(layout_of(MAT), PROMPT, REFS) == "no instance has a reference image"
+    assert "phrase 'a red dog': found no such words" in str(method.applicable(layout_of(DOG), "a cat", REFS))
+    reason = str(method.applicable(layout_of(DOG), PROMPT, REFS))
+    assert "subject 'dog': found no weights by dreambooth for this stack" in reason
+    assert "Run: layoutmark personalise SUITE --stack STACK --backend dreambooth" in reason
+    with pytest.raises(LayoutmarkError, match="no weights by dreambooth"):
+        method.generate([layout_of(DOG)], [PROMPT], [REFS], seeds=[1])
+    method.subjects.make([REFS["dog"]], "dog")
+    assert method.applicable(layout_of(DOG, MAT), "a red dog", REFS) is None
+
+
+def test_shares_become_steps_and_bad_ones_are_refused(stack) -> None:
+    card = Shelf().get_method("layout_and_retouch").card
+    settings = adapter.build(stack, resolve_settings(card, "sd14")).settings
+    found = settings.rules
+    assert (settings.step(settings.lambda_1), found.structure_steps, found.appearance_from, found.blend_from) == (
+        15, 20, 5, 10,
+    )  # fmt: skip
+    assert (found.first_layer, found.structure_stride, found.map_stride) == (10, 2, 4)
+    with pytest.raises(LayoutmarkError, match=r"setting 'lambda_2': found 1.5; expected a share of the steps"):
+        build(stack, lambda_2=1.5)
+    with pytest.raises(LayoutmarkError, match="Did you mean 'lambda_1'"):
+        adapter.build(stack, resolve_settings(card, "mini") | {"lambda1": 0.1})
+
+
+def test_the_card_reads_no_boxes() -> None:
+    card = Shelf().get_method("layout_and_retouch").card
+    assert "boxes" not in card.inputs
+    assert str(card.limits["layout"]).startswith("Not controlled")

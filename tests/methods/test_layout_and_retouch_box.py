@@ -1,0 +1,118 @@
+"""The box variant of Layout-and-Retouch: what it adds to paper mode, and that its rows say so."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from layoutmark.diffusion import encode_for_guidance, initial_noise
+from layoutmark.diffusion.personal import Subject, word
+from layoutmark.diffusion.retoucher import Call
+from layoutmark.layout import Box, Canvas, Instance, Layout, Reference
+from layoutmark.shelf import Shelf, resolve_settings
+
+STEPS = 5
+PROMPT = "a red dog and a blue cat"
+DOG = Instance("0", "a red dog", "dog", Box(0, 0.25, 0.5, 0.75), reference="dog")
+CAT = Instance("1", "a blue cat", "cat", Box(0.5, 0.25, 1, 1))
+ALL = Box(0, 0, 1, 1)
+REFS = {"dog": Reference("dog", "dog", np.random.default_rng(1).integers(0, 255, (24, 32, 3)).astype(np.uint8))}
+
+paper = importlib.import_module("layoutmark.methods.layout_and_retouch.adapter")
+box = importlib.import_module("layoutmark.methods.layout_and_retouch_box.adapter")
+
+
+def build(module, stack, **changes: object):
+    name = module.__name__.split(".")[2]
+    small = {
+        "steps": STEPS,
+        "subject_backend": "none",
+        **({"inject_steps": 2, "loss_steps": 3} if module is box else {}),
+    }
+    return module.build(stack, resolve_settings(Shelf().get_method(name).card, "mini", None, small | changes))
+
+
+def stage_one(method, *instances: Instance, backend: str = "none") -> torch.Tensor:
+    stack = method.stack
+    layout = Layout(Canvas(32, 32), instances)
+    places = list(zip(instances, method._locate(layout, PROMPT), strict=True))
+    plain, personal = (encode_for_guidance(stack.tokenizer, stack.text_encoder, [p]) for p in (PROMPT, "a sks dog"))
+    worded = word(stack.tokenizer, PROMPT, places[0][1].positions, backend)
+    call = Call(instances[0], REFS["dog"], Subject(backend), worded)
+    return method.layout_image(initial_noise(stack, [3]), plain, personal, call, places)
+
+
+# 14
+def test_without_strengths_stage_one_is_that_of_paper_mode(stack) -> None:
+    ours, theirs = build(box, stack, nu=0.0, eta=0.0), build(paper, stack)
+    before = dict(stack.unet.attn_processors)
+    assert torch.equal(stage_one(ours, DOG, CAT), stage_one(theirs, DOG, CAT))
+    assert all(stack.unet.attn_processors[name] is processor for name, processor in before.items())
+
+
+@pytest.mark.parametrize("strength", ["nu", "eta"])
+def test_each_strength_and_each_box_counts(stack, strength: str) -> None:
+    method = build(box, stack, **{"nu": 0.0, "eta": 0.0, strength: 1.0})
+    made = stage_one(method, DOG, CAT)
+    assert not torch.allclose(made[-1], stage_one(build(paper, stack), DOG, CAT)[-1], atol=1e-4)
+    for moved in ((replace(DOG, box=CAT.box), CAT), (DOG, replace(CAT, box=DOG.box))):
+        assert not torch.allclose(made[-1], stage_one(method, *moved)[-1], atol=1e-4)
+
+
+def test_guidance_follows_the_words_of_the_prompt_in_use(stack, monkeypatch) -> None:
+    seen: list[list[int]] = []
+    real = box.Guidance
+
+    def watched(attention, targets, settings):
+        seen.append(targets.positions.tolist())
+        return real(attention, targets, settings)
+
+    monkeypatch.setattr(box, "Guidance", watched)
+    stage_one(build(box, stack), DOG, CAT, backend="dreambooth")
+    assert seen == [[3, 7], [3, 4, 5, 6, 10]]
+
+
+# 14
+def test_a_box_over_everything_confines_nothing(stack) -> None:
+    whole = replace(DOG, box=ALL)
+    layout = Layout(Canvas(32, 32), (whole,))
+    held = build(box, stack, nu=0.0, eta=0.0, lambda_4=0.0)
+    free = build(box, stack, nu=0.0, eta=0.0, lambda_4=0.0)
+    free.segmenter = held.segmenter = Fixed()
+    free.mask_box = lambda _: None
+    images = [m.generate([layout], ["a red dog"], [REFS], seeds=[5]) for m in (held, free)]
+    assert torch.equal(*images)
+    tight = build(box, stack, nu=0.0, eta=0.0, lambda_4=0.0)
+    tight.segmenter = Fixed()
+    other = tight.generate([Layout(Canvas(32, 32), (DOG,))], ["a red dog"], [REFS], seeds=[5])
+    assert not torch.equal(other, images[0])
+
+
+class Fixed:
+    """Sees the subject on the left."""
+
+    def segment(self, pixels, *_):
+        mask = np.zeros(pixels.shape[:2], dtype=bool)
+        mask[:, :16] = True
+        return mask
+
+
+# 14
+def test_every_picture_names_what_makes_it_a_variant(stack) -> None:
+    method = build(box, stack)
+    layout = Layout(Canvas(32, 32), (DOG, CAT))
+    assert method.applicable(layout, PROMPT, REFS) is None
+    assert "'a blue cat'" in str(method.applicable(layout, "a red dog", REFS))
+    method.generate([layout], [PROMPT], [REFS], seeds=[1])
+    tokens = method.notes[0]["deviations"].split(", ")
+    assert tokens == ["boxes_in_stage1", "mask_clipped_to_box", "subject_backend=none"]
+    assert method.deviations(2)[2] == "multi_subject_sequential"
+    assert build(paper, stack, subject_backend="dreambooth").deviations(1) == []
+    cards = [Shelf().get_method(name).card for name in ("layout_and_retouch", "layout_and_retouch_box")]
+    assert ["boxes" in card.inputs for card in cards] == [False, True]
+    assert cards[0].title != cards[1].title
+    assert {"boxes-in-stage1", "mask-clipped-to-box"} <= {d.id for d in cards[1].deviations}
