@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-browser lint types format speed docs stack-mini clean
+.PHONY: help install demo test test-all test-browser lint types format speed validity docs stack-mini clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,11 @@ format: $(STAMP) ## Rewrite the code in the house format
 
 speed: $(STAMP) ## Time the stages and print one table
 	$(BIN)/python tests/speed/run.py
+
+validity: $(STAMP) ## Measure the metrics themselves and write docs/metrics.md anew (an hour; parts run alone)
+	$(BIN)/python tests/validity/parity.py
+	$(BIN)/python tests/validity/response.py --work build/validity
+	$(BIN)/python tests/validity/coverage.py
 
 docs: $(STAMP) ## Write docs/cli.md anew from the command itself
 	$(BIN)/python -m layoutmark.cli.docs

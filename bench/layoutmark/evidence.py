@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.layout import Sample
+from layoutmark.layout import Mask, Sample
 from layoutmark.score import Outcome, Status
 
 Vector = npt.NDArray[np.float32]
@@ -19,11 +19,15 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """What a detector saw, best first: boxes (n, 4) normalised xyxy, scores (n,) in [0, 1], category names (n)."""
+    """What a detector saw, best first: boxes (n, 4) normalised xyxy, scores (n,) in [0, 1], category names (n).
+
+    `masks` (n) are the pixels of each thing, each on the grid of the whole picture; None if the detector gives none.
+    """
 
     boxes: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
     labels: tuple[str, ...]
+    masks: tuple[Mask, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,11 +40,14 @@ class CropEvidence:
     Keys of `vectors` (unit length, float32): ``clip/target-crop``, ``clip/detected-crop``, ``clip/phrase``,
     ``clip/reference``, ``dino/target-crop``, ``dino/detected-crop``, ``dino/reference``.
     `absent` maps the same keys to a reason such as ``not detected``.
+    `colours` are the shares, in [0, 1], of the basic colours among the `pixels` pixels of the target-box crop.
     """
 
     instance: str
     vectors: Mapping[str, Vector]
     absent: Mapping[str, str] = field(default_factory=dict)
+    colours: Mapping[str, float] = field(default_factory=dict)
+    pixels: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +55,8 @@ class Evidence:
     """One image of one method: sample, seed index, status with its reason, and features.
 
     `vectors` holds whole-image features (``clip/image``, ``clip/prompt``), `crops` one entry per instance in the
-    layout's order, `quality` named scalars (``clip-iqa``).  Without pixels (status not in SCORED) all are empty.
+    layout's order, `quality` named scalars (``clip-iqa``, ``contrast``, ``saturation``, ``text-cut``).  Without pixels
+    (status not in SCORED) all are empty.
     """
 
     sample: Sample

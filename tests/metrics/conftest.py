@@ -13,7 +13,7 @@ from layoutmark.score import Status
 
 Corners = tuple[float, float, float, float]
 CATEGORIES = ("bus", "cat", "dog", "kite")
-SCORERS = {"detector": "tiny-yolo", "clip": "tiny-clip", "dino": "tiny-vit", "quality": "tiny-iqa"}
+SCORERS = {"detector": "tiny-yolo", "clip": "tiny-clip", "dino": "tiny-vit", "quality": "tiny-iqa", "pixels": "hsv"}
 
 
 def build(

@@ -14,6 +14,7 @@ from layoutmark.door import Pixels, Suite
 from layoutmark.evidence import CropEvidence, Detections, Evidence
 from layoutmark.features.crops import crop, detected_boxes
 from layoutmark.features.scorers import Scorers
+from layoutmark.measure.pixels import colour_shares, contrast, saturation
 from layoutmark.plan import Job, Plan, jobs
 from layoutmark.provenance import digest, digest_code, digest_pixels
 from layoutmark.score import SCORED, Status
@@ -182,8 +183,13 @@ def _row_evidence(
             continue
         name = names[job.key]
         held: dict[str, npt.NDArray[np.float32]] = {}
+        scalars = {"contrast": contrast(pixels[job.key]), "saturation": saturation(pixels[job.key])}
+        if quality:
+            scalars["clip-iqa"] = quality[name]
         if whole:
             held = {"clip/image": whole[name], "clip/prompt": texts[job.sample.prompt][0]}
+            words = (job.sample.prompt, *(i.phrase for i in job.sample.layout.instances))
+            scalars["text-cut"] = sum(texts[w][1] for w in words) / len(words)
         found.append(
             Evidence(
                 job.sample,
@@ -193,10 +199,12 @@ def _row_evidence(
                 detections=detections.get(name),
                 vectors=held,
                 crops=tuple(
-                    _crop_evidence(job, i.id, i.phrase, crop_names, vectors, texts, references)
+                    _crop_evidence(
+                        job, i.id, i.phrase, crops[job.key, i.id, "target"], crop_names, vectors, texts, references
+                    )
                     for i in job.sample.layout.instances
                 ),
-                quality={"clip-iqa": quality[name]} if quality else {},
+                quality=scalars,
             )
         )
     return found
@@ -206,6 +214,7 @@ def _crop_evidence(
     job: Job,
     instance: str,
     phrase: str,
+    target: Pixels,
     names: Mapping[tuple[str, str, str], str],
     vectors: Mapping[str, Mapping[str, npt.NDArray[np.float32]]],
     texts: Mapping[str, tuple[npt.NDArray[np.float32], bool]],
@@ -229,4 +238,5 @@ def _crop_evidence(
                 absent[f"{scorer}/{kind}-crop"] = "not detected"
             else:
                 held[f"{scorer}/{kind}-crop"] = known[name]
-    return CropEvidence(instance, held, absent)
+    height, width = target.shape[:2]
+    return CropEvidence(instance, held, absent, colour_shares(target), height * width)

@@ -12,6 +12,7 @@ from layoutmark.door import Metric, Pixels, Suite
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Sample, sample_to_json
+from layoutmark.measure import pixels
 from layoutmark.measure.collect import collect
 from layoutmark.metrics import HEADLINE, all_metrics
 from layoutmark.plan import Plan, Row, jobs
@@ -30,12 +31,12 @@ PORTRAIT, TRUE_CROP = "reference portrait", "target-box crop of the true image"
 
 
 def scorer_names(suite: Suite, scorers: Scorers) -> dict[str, str]:
-    """Full names of the scorers, and what fidelity is measured against on this suite."""
+    """Full names of the scorers, what fidelity is measured against on this suite, and how pixels are read."""
     first = suite.samples[0].id
     against = (
         PORTRAIT if suite.references(first) else TRUE_CROP if suite.true_image(first) is not None else "no reference"
     )
-    return {**scorers.names(), "reference": against}
+    return {**scorers.names(), "reference": against, "pixels": pixels.NAME}
 
 
 def measure(

@@ -8,8 +8,8 @@ many weights at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,11 @@ import numpy.typing as npt
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Evidence
-from layoutmark.metrics.coco import RECALLS, match
+from layoutmark.metrics.coco import RECALLS, Matched, match
+
+Floats = npt.NDArray[np.float64]
+BLOCK = 1 << 22
+"""Most rows times draws that are worked on at once; it bounds the memory to some hundred megabytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,12 +29,14 @@ class CategoryRows:
     """What one category contributes: its detections best first, and how many targets each image has.
 
     `image` (rows,) is a position in the evidence, `hit` (thresholds, rows) says which detections are true positives,
-    `targets` (images,) counts targets.  `runs` (rows,) numbers stretches of one image with one score, or is None when
-    no score is tied inside an image.  Rows after the last hit are left out: they cannot change the curve.
+    `counted` (thresholds, rows) which count at all (all but those outside the area), `targets` (images,) counts
+    targets.  `runs` (rows,) numbers stretches of one image with one score, or is None when no score is tied inside an
+    image.  Rows after the last hit are left out: they cannot change the curve.
     """
 
     image: npt.NDArray[np.intp]
     hit: npt.NDArray[np.bool_]
+    counted: npt.NDArray[np.bool_]
     targets: npt.NDArray[np.int64]
     runs: npt.NDArray[np.intp] | None
 
@@ -46,14 +52,27 @@ class ApTable:
 
 def ap_table(evidence: Sequence[Evidence], thresholds: Sequence[float] = (0.5,)) -> ApTable:
     """What pycocotools matched, ready for `ap_from_table`.  Images without pixels take part with no rows."""
-    matched = match(evidence, thresholds)
+    return tabulated(match(evidence, thresholds), len(evidence), thresholds)
+
+
+def tabulated(matched: Matched | None, images: int, thresholds: Sequence[float], area: int = 0) -> ApTable:
+    """The table of one of the areas that were matched, by its place in their list."""
     found: dict[str, CategoryRows] = {}
     if matched is not None:
-        step = len(matched.order)
+        step, areas = len(matched.order), len(matched.coco.params.areaRng)
         for k, name in enumerate(matched.categories):
-            matches = matched.coco.evalImgs[k * step : (k + 1) * step]
-            found[name] = _rows(matches, matched.order, len(evidence), len(thresholds))
-    return ApTable(len(evidence), tuple(thresholds), found)
+            first = (k * areas + area) * step
+            matches = matched.coco.evalImgs[first : first + step]
+            found[name] = _rows(matches, matched.order, images, len(thresholds))
+    return ApTable(images, tuple(thresholds), found)
+
+
+def at_thresholds(table: ApTable, thresholds: slice) -> ApTable:
+    """The same table at some of its thresholds."""
+    if thresholds == slice(None):
+        return table
+    rows = {n: replace(r, hit=r.hit[thresholds], counted=r.counted[thresholds]) for n, r in table.categories.items()}
+    return ApTable(table.images, table.thresholds[thresholds], rows)
 
 
 def ap_from_table(table: ApTable, weights: npt.NDArray[np.integer]) -> float | None:
@@ -72,8 +91,7 @@ def ap_from_table(table: ApTable, weights: npt.NDArray[np.integer]) -> float | N
     for rows in table.categories.values():
         positives = int(rows.targets @ weights)
         if positives:
-            weight, hit = _repeated(rows, weights)
-            values.extend(_average_precisions(hit, weight, positives))
+            values.extend(_average_precisions(*_repeated(rows, weights), positives))
     return float(np.mean(values)) if values else None
 
 
@@ -84,12 +102,53 @@ def ap_draws(table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np
         positives = weights @ rows.targets
         some = np.flatnonzero(positives)
         if rows.runs is None:
-            total[some] += _many_precisions(rows, weights[some], positives[some])
+            step = max(1, BLOCK // max(1, len(rows.image)))
+            for at in range(0, len(some), step):
+                part = some[at : at + step]
+                total[part] += _many_precisions(rows, weights[part], positives[part])
         else:
             for k in some:
-                weight, hit = _repeated(rows, weights[k])
-                total[k] += sum(_average_precisions(hit, weight, int(positives[k])))
+                total[k] += sum(_average_precisions(*_repeated(rows, weights[k]), int(positives[k])))
         counted[some] += len(table.thresholds)
+    with np.errstate(invalid="ignore"):
+        return total / counted
+
+
+def ar_draws(table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """AR of every row of `weights` (draws, images): the share of targets found, averaged like AP; NaN like AP."""
+    columns = weights.astype(np.float64)
+    return _recalls(table, lambda per_image: columns @ per_image, len(weights))
+
+
+def ar_alone(table: ApTable) -> npt.NDArray[np.float64]:
+    """AR (images,) of each image by itself; NaN where it has no target."""
+    return _recalls(table, lambda per_image: per_image, table.images)
+
+
+def _recalls(table: ApTable, summed: Callable[[Floats], Floats], count: int) -> Floats:
+    """Mean recall of `count` sets, each of which sums numbers of images in its own way."""
+    total, counted = np.zeros(count), np.zeros(count)
+    for rows in table.categories.values():
+        hits = rows.hit.sum(axis=0).astype(np.float64)
+        found: Floats = np.bincount(rows.image, weights=hits, minlength=table.images).astype(np.float64)
+        positives = summed(rows.targets.astype(np.float64))
+        some = positives > 0
+        total[some] += summed(found)[some] / positives[some]
+        counted[some] += len(table.thresholds)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / counted, dtype=np.float64)
+
+
+def ap_alone(table: ApTable) -> npt.NDArray[np.float64]:
+    """AP (images,) of each image by itself, as if it were the whole set; NaN where it has no target."""
+    total, counted = np.zeros(table.images), np.zeros(table.images)
+    for rows in table.categories.values():
+        for image in np.flatnonzero(rows.targets):
+            mine = rows.image == image
+            weight = np.ones(int(mine.sum()), dtype=np.int64)
+            found = _average_precisions(weight, rows.hit[:, mine], rows.counted[:, mine], int(rows.targets[image]))
+            total[image] += sum(found)
+            counted[image] += len(found)
     with np.errstate(invalid="ignore"):
         return total / counted
 
@@ -97,33 +156,30 @@ def ap_draws(table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np
 def _many_precisions(
     rows: CategoryRows, weights: npt.NDArray[np.integer], positives: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.float64]:
-    """Sum over thresholds of `_average_precisions`, per draw.
-
-    The curve turns only at true positives, so two matrices (hits, images) hold all that weights act on: how many
-    detections and how many true positives of an image come no later than that hit.
-    """
+    """Sum over thresholds of `_average_precisions`, per draw; the curve turns only at true positives."""
     found = np.zeros(len(weights))
-    columns = weights.T.astype(np.float64)  # float products of small whole numbers are exact, and much faster
-    for hit in rows.hit:
+    weight = np.take(weights, rows.image, axis=1)
+    everything = bool(rows.counted.all())
+    seen = np.cumsum(weight, axis=1) if everything else weight
+    for hit, counted in zip(rows.hit, rows.counted, strict=True):
         at = np.flatnonzero(hit)
         if not len(at):
             continue
-        true, seen = np.zeros((2, len(at), len(rows.targets)))
-        true[np.arange(len(at)), rows.image[at]] = 1
-        before = np.searchsorted(at, np.arange(at[-1] + 1), side="left")
-        np.add.at(seen, (before, rows.image[: at[-1] + 1]), 1)
-        positive = np.cumsum(true, axis=0) @ columns
-        precision = positive / (np.cumsum(seen, axis=0) @ columns + np.spacing(1))
-        envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        reached = np.searchsorted(RECALLS, positive / positives, side="right")
-        found += (envelope * np.diff(reached, axis=0, prepend=0)).sum(axis=0) / len(RECALLS)
+        positive = np.cumsum(weight[:, at], axis=1)
+        before = seen[:, at] if everything else np.cumsum(weight * counted, axis=1)[:, at]
+        precision = positive / (before + np.spacing(1))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        reached = np.searchsorted(RECALLS, positive / positives[:, None], side="right")
+        found += (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
     return found
 
 
-def _average_precisions(hit: npt.NDArray[np.bool_], weight: npt.NDArray[np.integer], positives: int) -> list[float]:
+def _average_precisions(
+    weight: npt.NDArray[np.integer], hit: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_], positives: int
+) -> list[float]:
     """Per threshold the mean of 101 interpolated precisions: pycocotools' accumulation with a weight per detection."""
     true = np.cumsum(hit * weight, axis=1).astype(np.float64)
-    precision = true / (np.cumsum(weight).astype(np.float64) + np.spacing(1))
+    precision = true / (np.cumsum(counted * weight, axis=1).astype(np.float64) + np.spacing(1))
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     found = []
     for recall, highest in zip(true / positives, envelope, strict=True):
@@ -134,20 +190,20 @@ def _average_precisions(hit: npt.NDArray[np.bool_], weight: npt.NDArray[np.integ
 
 def _repeated(
     rows: CategoryRows, weights: npt.NDArray[np.integer]
-) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.bool_]]:
-    """Weight per row and hits, such that a weight means adjacent copies of the row.
+) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Weight per row, hits and counted rows, such that a weight means adjacent copies of the row.
 
     Copies of an image repeat its rows of one score as a group (a b a b, not a a b b).  That differs only where scores
     are tied inside an image; there the copies are written out, each with weight 1.
     """
     if rows.runs is None:
-        return weights[rows.image], rows.hit
+        return weights[rows.image], rows.hit, rows.counted
     first = np.flatnonzero(np.diff(rows.runs, prepend=-1))
     length = np.diff(first, append=len(rows.runs))
     copies = np.repeat(np.arange(len(first)), weights[rows.image[first]])
     long = length[copies]
     index = np.arange(long.sum()) + np.repeat(first[copies] - (np.cumsum(long) - long), long)
-    return np.ones(len(index), dtype=np.int64), rows.hit[:, index]
+    return np.ones(len(index), dtype=np.int64), rows.hit[:, index], rows.counted[:, index]
 
 
 def _rows(
@@ -155,18 +211,24 @@ def _rows(
 ) -> CategoryRows:
     """Merge one category's matches of all images, best first, ties in the order of images."""
     targets = np.zeros(count, dtype=np.int64)
-    image, score, hit = [np.empty(0, np.intp)], [np.empty(0)], [np.empty((thresholds, 0), np.bool_)]
+    image, score, none = [np.empty(0, np.intp)], [np.empty(0)], np.empty((thresholds, 0), np.bool_)
+    hit, counted = [none], [none]
     for position, found in zip(order, matches, strict=True):
         if found is not None:
-            targets[position] = len(found["gtIds"])
+            targets[position] = np.sum(np.asarray(found["gtIgnore"]) == 0)
             image.append(np.full(len(found["dtScores"]), position, dtype=np.intp))
             score.append(np.asarray(found["dtScores"], dtype=np.float64))
-            hit.append(found["dtMatches"] > 0)
+            counts: npt.NDArray[np.bool_] = np.asarray(found["dtIgnore"]) == 0
+            counted.append(counts)
+            hit.append((found["dtMatches"] > 0) & counts)
     scores, hits = np.concatenate(score), np.concatenate(hit, axis=1)
+    inside: npt.NDArray[np.bool_] = np.concatenate(counted, axis=1)
     best_first = np.argsort(-scores, kind="stable")
-    images, scores, hits = np.concatenate(image)[best_first], scores[best_first], hits[:, best_first]
+    best_first = best_first[np.asarray(inside.any(axis=0))[best_first]]
+    images, scores = np.concatenate(image)[best_first], scores[best_first]
+    hits, inside = hits[:, best_first], inside[:, best_first]
     runs = np.cumsum((np.diff(images, prepend=-1) != 0) | (np.diff(scores, prepend=np.inf) != 0))
     # A run that holds the last hit stays whole: its misses lie between its copies.
     kept = np.searchsorted(runs, runs[hits.any(axis=0)].max(initial=0), side="right")
-    images, hits, runs = images[:kept], hits[:, :kept], runs[:kept]
-    return CategoryRows(images, hits, targets, None if len(np.unique(runs)) == kept else runs)
+    images, hits, inside, runs = images[:kept], hits[:, :kept], inside[:, :kept], runs[:kept]
+    return CategoryRows(images, hits, inside, targets, None if len(np.unique(runs)) == kept else runs)

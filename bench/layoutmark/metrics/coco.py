@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from layoutmark.evidence import Evidence
 from layoutmark.metrics.mean import without_pixels
@@ -22,7 +23,7 @@ from layoutmark.metrics.mean import without_pixels
 CONFIDENCE = 0.001
 MAX_DETECTIONS = 100
 RECALLS = np.linspace(0.0, 1.0, 101)
-EVERY_AREA = [0.0, 1e10]
+EVERY_AREA = (0.0, 1e10)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,20 +35,35 @@ class Matched:
     categories: list[str]
 
 
-def coco_ap(evidence: Sequence[Evidence], thresholds: Sequence[float]) -> float | None:
+def coco_ap(
+    evidence: Sequence[Evidence], thresholds: Sequence[float], area: tuple[float, float] = EVERY_AREA
+) -> float | None:
     """AP by pycocotools over the images with pixels, averaged over categories and thresholds; None without targets."""
-    matched = match(evidence, thresholds)
-    if matched is None:
-        return None
+    matched = match(evidence, thresholds, (area,))
+    return None if matched is None else average(accumulated(matched)["precision"])
+
+
+def accumulated(matched: Matched) -> Mapping[str, Any]:
+    """Pycocotools' tables: ``precision`` (thresholds, recalls, categories, areas, 1), ``recall`` without recalls."""
     with contextlib.redirect_stdout(io.StringIO()):
         matched.coco.accumulate()
-    precision = matched.coco.eval["precision"]
-    valid = precision[precision > -1]
+    found: Mapping[str, Any] = matched.coco.eval
+    return found
+
+
+def average(values: npt.NDArray[np.float64]) -> float | None:
+    """Mean of what is defined (pycocotools writes -1 where it is not), or None if nothing is."""
+    valid = values[values > -1]
     return float(valid.mean()) if valid.size else None
 
 
-def match(evidence: Sequence[Evidence], thresholds: Sequence[float]) -> Matched | None:
-    """Match by pycocotools; None when no image with pixels and detections has a target."""
+def match(
+    evidence: Sequence[Evidence], thresholds: Sequence[float], areas: Sequence[tuple[float, float]] = (EVERY_AREA,)
+) -> Matched | None:
+    """Match by pycocotools; None when no image with pixels and detections has a target.
+
+    Targets, and detections without a match, whose area in pixels of the canvas is outside an area do not count there.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -68,7 +84,7 @@ def match(evidence: Sequence[Evidence], thresholds: Sequence[float]) -> Matched 
         coco.params.iouThrs = np.array(thresholds)
         coco.params.recThrs = RECALLS
         coco.params.maxDets = [MAX_DETECTIONS]
-        coco.params.areaRng, coco.params.areaRngLbl = [EVERY_AREA], ["all"]
+        coco.params.areaRng, coco.params.areaRngLbl = [list(a) for a in areas], [str(a) for a in areas]
         coco.evaluate()
     return Matched(coco, order, categories)
 

@@ -8,23 +8,33 @@ refused, because a NaN that slips into a mean or a quantile is hard to see after
 from layoutmark.statistics.interval import Interval, mean_interval
 from layoutmark.statistics.multiplicity import holm, tie_groups
 from layoutmark.statistics.paired import PairedDifference, paired_mean_difference, paired_statistic_difference
+from layoutmark.statistics.planning import Design, Spread, designs, split_spread
 from layoutmark.statistics.power import needed_clusters
 from layoutmark.statistics.rank import spearman
-from layoutmark.statistics.resampling import bootstrap_interval, cluster_weights, jackknife_interval
+from layoutmark.statistics.ranking import Place, best_shares, rank_intervals
+from layoutmark.statistics.resampling import bootstrap_interval, cluster_weights, jackknife_interval, pseudo_values
 from layoutmark.statistics.seeds import derive_seed
 
 __all__ = [
+    "Design",
     "Interval",
     "PairedDifference",
+    "Place",
+    "Spread",
+    "best_shares",
     "bootstrap_interval",
     "cluster_weights",
     "derive_seed",
+    "designs",
     "holm",
     "jackknife_interval",
     "mean_interval",
     "needed_clusters",
     "paired_mean_difference",
     "paired_statistic_difference",
+    "pseudo_values",
+    "rank_intervals",
     "spearman",
+    "split_spread",
     "tie_groups",
 ]

@@ -106,3 +106,13 @@ def jackknife_interval(estimate: float, leave_one_out: npt.ArrayLike, level: flo
     error = math.sqrt((count - 1) / count * squares)
     reach = t_quantile(level, count - 1) * error
     return Interval(centre - reach, centre + reach, level, "jackknife")
+
+
+def pseudo_values(estimate: float, leave_one_out: npt.ArrayLike) -> Floats:
+    """What each item contributes to a statistic that is no mean of items (Tukey 1958).
+
+    leave_one_out: shape (n,), the statistic without each item in turn.  Value i is n * estimate - (n - 1) * value
+    without i; for a mean it is item i itself.  Raises LayoutmarkError for numbers not finite.
+    """
+    values, centre = finite("leave-one-out values", leave_one_out), float(finite("estimate", [estimate])[0])
+    return np.asarray(len(values) * centre - (len(values) - 1) * values, dtype=np.float64)

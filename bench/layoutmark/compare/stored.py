@@ -1,0 +1,128 @@
+"""Rows of finished runs, read back without any model: which of them may be compared at all, and how they compare."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Container, Mapping, Sequence
+from itertools import chain, count
+from typing import Any
+
+import numpy as np
+
+from layoutmark.compare.pairs import all_pairs
+from layoutmark.compare.ranking import all_ranks, all_ties, pareto
+from layoutmark.compare.rows import result_row
+from layoutmark.door import Metric
+from layoutmark.errors import LayoutmarkError
+from layoutmark.evidence import Detections, Evidence, InstanceOutcome, SampleOutcome
+from layoutmark.layout import sample_from_json
+from layoutmark.metrics import HEADLINE, all_metrics
+from layoutmark.score import Outcome, Score, Status, Unscored
+from layoutmark.store import RunFolder
+
+
+def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> dict[str, Any]:
+    """Compare rows of finished runs: `addresses` are (label, run, method or None for all its methods).
+
+    Raises LayoutmarkError when protocols differ, a method is unknown, or fewer than two rows are named.
+    """
+    evidence: dict[str, list[Evidence]] = {}
+    outcomes: dict[str, dict[str, list[SampleOutcome]]] = {}
+    protocol: tuple[str, str] | None = None
+    metrics: list[Metric] = []
+    for label, run, method in addresses:
+        results = run.read_results()
+        here = str(results["protocol"]["hash"])
+        if protocol is not None and here != protocol[1]:
+            raise LayoutmarkError(
+                f"runs {protocol[0]!r} and {label!r}",
+                found=f"protocols {protocol[1]} and {here}: {', '.join(_differing(addresses[0][1], results))} differ",
+                expected="one protocol",
+                do="Score both again with the same suite, stack, seeds and version.",
+            )
+        protocol = (label, here)
+        parts = results["protocol"]["parts"]
+        metrics = all_metrics(parts["stack"]["names"])
+        now = {m.info.name: m.info.version for m in metrics}
+        if now != parts["metrics"]:
+            other = sorted({name for name, _ in now.items() ^ parts["metrics"].items()})
+            raise LayoutmarkError(
+                f"run {label!r}",
+                found=f"other versions of {', '.join(other)}",
+                expected="those of this version",
+                do=f"Run: layoutmark measure {results['name']}",
+            )
+        known = {m["name"]: m["kind"] for m in results["methods"]}
+        close = difflib.get_close_matches(method or "", known, n=1)
+        if method is not None and method not in known:
+            raise LayoutmarkError(
+                f"run {label!r}",
+                found=f"no method {method!r}",
+                expected="one of " + ", ".join(known),
+                do=f"Did you mean {close[0]!r}?" if close else "Name RUN:METHOD.",
+            )
+        names = [method] if method is not None else [n for n, kind in known.items() if kind != "reference"]
+        restored = _restored(results, run)
+        for name in names:
+            key = _unused(label if method is not None else f"{label}:{name}", evidence)
+            evidence[key], outcomes[key] = restored[name]
+    if len(evidence) < 2:
+        raise LayoutmarkError(
+            "compare", found=f"{len(evidence)} method", expected="at least two", do="Name another RUN or RUN:METHOD."
+        )
+    headline = [m for m in metrics if m.info.name in HEADLINE]
+    rows = [result_row(n, m, evidence[n], outcomes[n][m.info.name]) for n in evidence for m in headline]
+    pairs = all_pairs(evidence, outcomes, headline)
+    ties = all_ties(rows, pairs, list(evidence), headline)
+    return {
+        "protocol": protocol[1] if protocol else "",
+        "rows": rows,
+        "pairs": pairs,
+        "ties": ties,
+        "ranks": all_ranks(evidence, outcomes, pairs, ties, headline),
+        "pareto": pareto(rows),
+    }
+
+
+def _unused(name: str, taken: Container[str]) -> str:
+    """The name itself, or with a number where it is compared with itself."""
+    return next(n for n in chain([name], (f"{name} ({k})" for k in count(2))) if n not in taken)
+
+
+def _differing(run: RunFolder, results: Mapping[str, Any]) -> list[str]:
+    first, second = run.read_results()["protocol"]["parts"], results["protocol"]["parts"]
+    return [part for part in first if first[part] != second.get(part)]
+
+
+def _restored(
+    results: Mapping[str, Any], run: RunFolder
+) -> dict[str, tuple[list[Evidence], dict[str, list[SampleOutcome]]]]:
+    """Evidence (detections) and outcomes of a stored run, without any model."""
+    samples = {s["id"]: sample_from_json(s) for s in results["samples"]}
+    seen: dict[tuple[str, str, int], Detections] = {}
+    for (method, sample, seed), part in run.read_detections().groupby(["method", "sample", "seed"], sort=False):
+        boxes = part[["x0", "y0", "x1", "y1"]].to_numpy(dtype=np.float64)
+        seen[method, sample, int(seed)] = Detections(
+            boxes, part["score"].to_numpy(dtype=np.float64), tuple(part["label"])
+        )
+    nothing = Detections(np.empty((0, 4)), np.empty(0), ())
+    names = [m["name"] for m in results["metrics"]]
+    found: dict[str, tuple[list[Evidence], dict[str, list[SampleOutcome]]]] = {}
+    for image in results["images"]:
+        evidence, outcomes = found.setdefault(image["method"], ([], {n: [] for n in names}))
+        key = (image["method"], image["sample"], image["seed"])
+        pixels = image["image"] is not None
+        evidence.append(
+            Evidence(
+                samples[image["sample"]], image["seed"], Status(image["status"]), image["reason"],
+                detections=seen.get(key, nothing) if pixels else None,
+            )
+        )  # fmt: skip
+        for name in names:
+            parts = tuple(InstanceOutcome(i, _outcome(s[name])) for i, s in image["instances"].items() if name in s)
+            outcomes[name].append(SampleOutcome(image["sample"], image["seed"], _outcome(image["scores"][name]), parts))
+    return found
+
+
+def _outcome(data: Any) -> Outcome:
+    return Unscored(str(data["unscored"])) if isinstance(data, Mapping) else Score(float(data))

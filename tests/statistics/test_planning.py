@@ -1,0 +1,74 @@
+"""Spread of prompts and seeds, and the designs it asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from layoutmark.errors import LayoutmarkError
+from layoutmark.statistics import Design, Spread, designs, needed_clusters, paired_mean_difference, pseudo_values
+from layoutmark.statistics import split_spread as split
+
+
+def pilot(prompts: int, seeds: int, between: float, within: float, shift: float = 0.0, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    values = shift + np.repeat(between * rng.normal(size=prompts), seeds) + within * rng.normal(size=prompts * seeds)
+    return values, [f"p{k // seeds}" for k in range(prompts * seeds)]
+
+
+def test_components_come_back() -> None:
+    found = split(*pilot(4000, 3, 0.2, 0.5))
+    assert (found.prompts, found.seeds) == (pytest.approx(0.2, rel=0.1), pytest.approx(0.5, rel=0.05))
+
+
+def test_by_hand() -> None:
+    # Means 1 and 3 of two each: between mean square 4, within 2, so (4 - 2) / 2 = 1.
+    assert split([0, 2, 2, 4], ["a", "a", "b", "b"]) == Spread(1.0, pytest.approx(2**0.5))
+
+
+def test_unequal_groups_and_no_spread_between_prompts() -> None:
+    assert split([0, 2, 0, 2, 0, 2], ["a", "a", "b", "b", "c", "c"]).prompts == 0.0
+    values, keys = pilot(3000, 4, 0.3, 0.3)
+    kept = np.random.default_rng(1).random(len(values)) < 0.7
+    found = split(values[kept], [k for k, keep in zip(keys, kept, strict=True) if keep])
+    assert found.prompts == pytest.approx(0.3, rel=0.06)
+
+
+def test_one_seed_cannot_be_split_and_no_more_are_promised() -> None:
+    values, keys = pilot(200, 1, 0.3, 0.4)
+    found = split(values, keys)
+    assert found.seeds is None
+    assert found.prompts == pytest.approx(float(np.std(values, ddof=1)))
+    assert [d.seeds for d in designs(found, 0.1)] == [1]
+
+
+def test_more_seeds_help_only_where_seeds_differ() -> None:
+    noisy, steady = designs(Spread(0.0, 0.4), 0.1), designs(Spread(0.4, 0.0), 0.1)
+    assert [d.prompts for d in steady] == [needed_clusters(0.4, 0.1)] * 4
+    assert noisy[0].prompts == steady[0].prompts
+    assert noisy[3].prompts < noisy[0].prompts / 6
+    assert [d.images for d in steady] == [d.prompts * d.seeds for d in steady]
+    assert isinstance(noisy[0], Design)
+
+
+def test_a_design_has_the_power_it_promises() -> None:
+    (design,) = designs(Spread(0.3, 0.3), 0.15, seeds=(2,))
+    found = 0
+    for k in range(400):
+        values, keys = pilot(design.prompts, 2, 0.3, 0.3, 0.15, seed=k)
+        difference = paired_mean_difference(values, np.zeros_like(values), keys)
+        assert difference is not None
+        found += difference.low > 0
+    assert found / 400 == pytest.approx(0.8, abs=0.06)
+
+
+def test_pseudo_values_of_a_mean_are_the_items() -> None:
+    values = np.array([0.2, 0.9, 0.4])
+    left = [float(np.delete(values, i).mean()) for i in range(3)]
+    assert pseudo_values(float(values.mean()), left) == pytest.approx(values)
+
+
+def test_one_prompt_is_no_pilot() -> None:
+    with pytest.raises(LayoutmarkError) as caught:
+        split([0.1, 0.2], ["a", "a"])
+    assert str(caught.value) == "pilot: found 1 prompt; expected at least 2. Run more prompts."

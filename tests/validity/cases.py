@@ -1,0 +1,113 @@
+"""Random evidence that has everything a metric may ask for, the same for one seed on every machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from layoutmark.evidence import CropEvidence, Detections, Evidence
+from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Sample
+from layoutmark.measure.pixels import colour_shares, contrast, saturation
+from layoutmark.score import Status
+
+CATEGORIES = ("bus", "cat", "dog", "kite")
+SCORERS = {
+    "detector": "yolo", "clip": "clip", "dino": "vit", "quality": "iqa", "pixels": "hsv", "masks": "yolo-seg",
+    "reference": "portrait",
+}  # fmt: skip
+COLOURS = {"red": (220, 40, 40), "blue": (40, 90, 230), "green": (40, 170, 60), "yellow": (250, 200, 30)}
+SIDE, CANVAS, WIDTH = 32, 256, 16
+"""Pixels of pictures and masks; pixels of the canvas, which areas are counted in; length of vectors."""
+
+
+def evidence(seed: int, samples: int = 10, seeds: int = 2) -> tuple[list[Evidence], list[np.ndarray]]:
+    """Images and their pixels (SIDE, SIDE, 3): `samples` times `seeds`, one of them failed."""
+    rng = np.random.default_rng(seed)
+    found, pictures = [], []
+    for s in range(samples):
+        sample = _sample(rng, s)
+        references = {i.id: _vector(rng) for i in sample.layout.instances}
+        for k in range(seeds):
+            picture = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+            for instance in sample.layout.instances:
+                x0, y0, x1, y1 = instance.box.cells(SIDE, SIDE)
+                picture[y0:y1:2, x0:x1] = COLOURS[str(rng.choice(list(COLOURS)))]
+            found.append(_evidence(rng, sample, k, picture, references))
+            pictures.append(picture)
+    found[3] = Evidence(found[3].sample, found[3].seed, Status.FAILED, "no paint left")
+    return found, pictures
+
+
+def _sample(rng: np.random.Generator, number: int) -> Sample:
+    instances = []
+    for k in range(int(rng.integers(0, 5)) if number else 3):
+        box = Box(*_box(rng))
+        marks = tuple((float(x), float(y)) for x, y in rng.uniform((box.x0, box.y0), (box.x1, box.y1), (4, 2)))
+        grid = np.zeros((SIDE, SIDE), bool)
+        x0, y0, x1, y1 = box.cells(SIDE, SIDE)
+        grid[y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0)) < 0.8
+        category = str(rng.choice(CATEGORIES[:3]))
+        colour = str(rng.choice(list(COLOURS)))
+        kept = bool(rng.random() < 0.8)
+        instances.append(
+            Instance(
+                f"i{k}", f"a {colour} {category}", category, box, mask=Mask.from_array(grid) if kept else None,
+                point=marks[0] if kept else None, scribble=marks[1:] if kept else None,
+                attributes={"colour": colour} if kept else {}, reference=f"r{min(k, 2)}",
+            )
+        )  # fmt: skip
+    return Sample(f"s{number:03d}", f"prompt {number}", Layout(Canvas(CANVAS, CANVAS), tuple(instances)))
+
+
+def _box(rng: np.random.Generator) -> tuple[float, float, float, float]:
+    x, y = rng.uniform(0, 0.55, 2)
+    w, h = rng.uniform(0.1, 0.4, 2) * rng.choice([1.0, 1.0, 2.0])
+    return float(x), float(y), float(min(1, x + w)), float(min(1, y + h))
+
+
+def _vector(rng: np.random.Generator) -> np.ndarray:
+    vector = rng.normal(size=WIDTH)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def _evidence(
+    rng: np.random.Generator, sample: Sample, seed: int, picture: np.ndarray, references: dict[str, np.ndarray]
+) -> Evidence:
+    rows: list[tuple[float, str, tuple[float, ...]]] = []
+    for instance in sample.layout.instances:
+        for _ in range(int(rng.integers(0, 3))):
+            moved = np.array(instance.box.xyxy) + rng.normal(0, 0.03, 4)
+            x0, y0, x1, y1 = np.clip(moved, 0, 1)
+            label = instance.category if rng.random() < 0.85 else str(rng.choice(CATEGORIES))
+            rows.append((float(rng.uniform()), label, (min(x0, x1), min(y0, y1), max(x0, x1) + 1e-3, max(y0, y1))))
+    for _ in range(int(rng.integers(0, 3))):
+        rows.append((float(rng.uniform()), str(rng.choice(CATEGORIES)), _box(rng)))
+    rows.sort(key=lambda r: -r[0])
+    masks = tuple(Mask.from_array(rng.random((SIDE, SIDE)) < 0.5) for _ in rows)
+    detections = Detections(
+        np.array([r[2] for r in rows]).reshape(-1, 4), np.array([r[0] for r in rows]), tuple(r[1] for r in rows), masks
+    )
+    crops = []
+    for instance in sample.layout.instances:
+        vectors = {
+            f"{kind}/{what}": _vector(rng)
+            for kind, parts in (("clip", ("target-crop", "detected-crop", "phrase")), ("dino", ("target-crop",)))
+            for what in parts
+        }
+        near = references[instance.id] + 0.6 * _vector(rng)
+        vectors["dino/target-crop"] = (near / np.linalg.norm(near)).astype(np.float32)
+        vectors["dino/reference"] = vectors["clip/reference"] = references[instance.id]
+        x0, y0, x1, y1 = instance.box.cells(SIDE, SIDE)
+        part = picture[y0:y1, x0:x1]
+        crops.append(
+            CropEvidence(
+                instance.id, vectors, {"dino/detected-crop": "not detected"}, colour_shares(part), part[..., 0].size
+            )
+        )
+    quality: dict[str, Any] = {
+        "clip-iqa": float(rng.uniform()), "contrast": contrast(picture), "saturation": saturation(picture),
+        "text-cut": 0.0,
+    }  # fmt: skip
+    whole = {"clip/image": _vector(rng), "clip/prompt": _vector(rng)}
+    return Evidence(sample, seed, Status.OK, "", detections, whole, tuple(crops), quality)

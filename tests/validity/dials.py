@@ -1,0 +1,232 @@
+"""Dials: one defect each, from none to much, turned on scenes of the miniature world whose truth is known.
+
+A dial changes the scene, its pixels, or the words a picture is judged by.  What a level hits, a higher level hits
+too: things and images are drawn by numbers that do not depend on the level.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from layoutmark.layout import Reference, Sample
+from layoutmark.shelf import Shelf
+from layoutmark.statistics import derive_seed
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """One sample of the suite: its scene, its references, and the whole suite's samples."""
+
+    sample: Sample
+    scene: Any
+    references: Mapping[str, Reference]
+    everyone: Sequence[Sample]
+    world: Any
+
+    def chance(self, *parts: str | int) -> float:
+        """A fixed number in [0, 1) for a thing or the image."""
+        return derive_seed(self.sample.id, *parts) / 2**63
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What is judged: the picture, the sample it is judged by, and the scene that was drawn."""
+
+    pixels: Pixels
+    sample: Sample
+    scene: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """A defect: `turn(case, level)`, and its levels from none upwards, in `unit`."""
+
+    name: str
+    unit: str
+    levels: tuple[float, ...]
+    turn: Callable[[Case, float], View]
+
+
+SHARES = tuple(k / 6 for k in range(7))
+
+
+def cases(suite: str = "mini-refs", limit: int | None = None) -> list[Case]:
+    """The suite's samples with their scenes."""
+    entry = Shelf().get_suite(suite)
+    opened = entry.load().open_suite(suite)
+    from layoutmark.datasets.mini import suites, world
+
+    everyone = opened.samples[:limit]
+    return [Case(s, suites.scene_of(opened._row(s.id)), opened.references(s.id), everyone, world) for s in everyone]
+
+
+def true_view(case: Case) -> View:
+    """The scene as it is."""
+    return _drawn(case, case.scene.things)
+
+
+def _drawn(case: Case, things: Sequence[Any]) -> View:
+    scene = dataclasses.replace(case.scene, things=tuple(things))
+    return View(case.world.render(scene).pixels, case.sample, scene)
+
+
+def _inside(case: Case, thing: Any) -> Any:
+    """The thing, moved into the picture if its rectangle leaves it."""
+    x0, y0, x1, y1 = case.world.extent(thing)
+    grid = case.world.GRID
+    x = thing.x + max(0, -x0) - max(0, x1 - grid)
+    y = thing.y + max(0, -y0) - max(0, y1 - grid)
+    return dataclasses.replace(thing, x=x, y=y)
+
+
+def shift(case: Case, level: float) -> View:
+    """Every thing `level` pixels to the side that has more room."""
+    side = [1 if t.x < case.world.GRID / 2 else -1 for t in case.scene.things]
+    moved = [dataclasses.replace(t, x=t.x + int(level) * s) for t, s in zip(case.scene.things, side, strict=True)]
+    return _drawn(case, [_inside(case, t) for t in moved])
+
+
+def scale(case: Case, level: float) -> View:
+    """Every thing smaller by the share `level`, about its centre."""
+    return _drawn(case, [dataclasses.replace(t, size=max(4, round(t.size * (1 - level)))) for t in case.scene.things])
+
+
+def drop(case: Case, level: float) -> View:
+    """Things left out."""
+    return _drawn(case, [t for k, t in enumerate(case.scene.things) if case.chance("drop", k) >= level])
+
+
+def duplicate(case: Case, level: float) -> View:
+    """Things drawn twice; the copy lies where it covers others least, behind them all."""
+    things = list(case.scene.things)
+    copies: list[Any] = []
+    for k, thing in enumerate(case.scene.things):
+        if case.chance("duplicate", k) < level:
+            places = [
+                _inside(case, dataclasses.replace(thing, x=x, y=y)) for x in range(8, 64, 8) for y in range(8, 64, 8)
+            ]
+            copies.append(min(places, key=lambda p: sum(_shared(case, p, t) for t in (*things, *copies))))
+    return _drawn(case, [*copies, *things])
+
+
+def _shared(case: Case, a: Any, b: Any) -> int:
+    p, q = case.world.extent(a), case.world.extent(b)
+    return max(0, min(p[2], q[2]) - max(p[0], q[0])) * max(0, min(p[3], q[3]) - max(p[1], q[1]))
+
+
+def wrong_class(case: Case, level: float) -> View:
+    """Things of another category, in the same place and colour."""
+    used = {t.category for t in case.scene.things}
+    free = [c for c in case.world.CATEGORIES if c not in used]
+    things = [
+        dataclasses.replace(t, category=free[int(case.chance("which", k) * len(free))])
+        if case.chance("class", k) < level
+        else t
+        for k, t in enumerate(case.scene.things)
+    ]
+    return _drawn(case, things)
+
+
+def swap_identities(case: Case, level: float) -> View:
+    """In an image, each thing takes the style and colour of the next one."""
+    things = case.scene.things
+    if case.chance("swap") >= level:
+        return true_view(case)
+    looks = [*things[1:], things[0]]
+    return _drawn(
+        case, [dataclasses.replace(t, style=o.style, tint=o.tint) for t, o in zip(things, looks, strict=True)]
+    )
+
+
+def wrong_colour(case: Case, level: float) -> View:
+    """Things in the next of the world's colours."""
+    tints = list(case.world.TINTS)
+    things = [
+        dataclasses.replace(t, tint=tints[(tints.index(t.tint) + 1) % len(tints)])
+        if case.chance("colour", k) < level
+        else t
+        for k, t in enumerate(case.scene.things)
+    ]
+    return _drawn(case, things)
+
+
+def _changed(case: Case, change: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> View:
+    view = true_view(case)
+    pixels = np.clip(np.rint(change(view.pixels.astype(np.float64))), 0, 255).astype(np.uint8)
+    return dataclasses.replace(view, pixels=pixels)
+
+
+def blur(case: Case, level: float) -> View:
+    """Gaussian blur of `level` pixels."""
+    return _changed(case, lambda p: gaussian_filter(p, (level, level, 0)))
+
+
+def noise(case: Case, level: float) -> View:
+    """Normal noise of standard deviation `level`; one pattern per image."""
+    pattern = np.random.default_rng(derive_seed(case.sample.id, "noise")).normal(size=true_view(case).pixels.shape)
+    return _changed(case, lambda p: p + level * pattern)
+
+
+def colour_cast(case: Case, level: float) -> View:
+    """The whole picture mixed with red."""
+    return _changed(case, lambda p: (1 - level) * p + level * np.array([255.0, 0.0, 0.0]))
+
+
+def greyed(case: Case, level: float) -> View:
+    """The whole picture mixed with its luma."""
+    return _changed(case, lambda p: (1 - level) * p + level * (p @ np.array([0.299, 0.587, 0.114]))[..., None])
+
+
+def harder(case: Case, level: float) -> View:
+    """Contrast raised about mid-grey by the factor `level`."""
+    return _changed(case, lambda p: 127.5 + level * (p - 127.5))
+
+
+def paste_reference(case: Case, level: float) -> View:
+    """Things replaced by their portraits, cut to the subject and stretched over the box."""
+    view = true_view(case)
+    pixels = view.pixels.copy()
+    height, width = pixels.shape[:2]
+    for k, instance in enumerate(case.sample.layout.instances):
+        if case.chance("paste", k) < level and instance.reference is not None:
+            x0, y0, x1, y1 = instance.box.cells(width, height)
+            image = Image.fromarray(case.references[instance.reference].image)
+            pixels[y0:y1, x0:x1] = np.asarray(image.resize((x1 - x0, y1 - y0), Image.Resampling.BICUBIC))
+    return dataclasses.replace(view, pixels=pixels)
+
+
+def wrong_prompt(case: Case, level: float) -> View:
+    """Images judged by the words of another sample."""
+    if case.chance("prompt") >= level:
+        return true_view(case)
+    at = [s.id for s in case.everyone].index(case.sample.id)
+    other = case.everyone[(at + len(case.everyone) // 2) % len(case.everyone)]
+    return dataclasses.replace(true_view(case), sample=dataclasses.replace(case.sample, prompt=other.prompt))
+
+
+DIALS = (
+    Dial("shift", "pixels", (0, 2, 4, 6, 8, 10, 12), shift),
+    Dial("scale", "share smaller", (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6), scale),
+    Dial("drop", "share of things", SHARES, drop),
+    Dial("duplicate", "share of things", SHARES, duplicate),
+    Dial("wrong class", "share of things", SHARES, wrong_class),
+    Dial("swapped identities", "share of images", SHARES, swap_identities),
+    Dial("wrong colour", "share of things", SHARES, wrong_colour),
+    Dial("pasted reference", "share of things", SHARES, paste_reference),
+    Dial("wrong prompt", "share of images", SHARES, wrong_prompt),
+    Dial("blur", "pixels", (0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4), blur),
+    Dial("noise", "grey values", (0, 12, 24, 36, 48, 60, 72), noise),
+    Dial("colour cast", "share of red", (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6), colour_cast),
+    Dial("greyed", "share of luma", SHARES, greyed),
+    Dial("harder contrast", "factor", (1, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2), harder),
+)
