@@ -61,6 +61,7 @@ format: $(STAMP) ## Rewrite the code in the house format
 	$(BIN)/ruff format $(CODE)
 
 speed: $(STAMP) ## Time the stages and print one table
+	$(BIN)/python tests/speed/coco.py
 	$(BIN)/python tests/speed/run.py
 
 validity: $(STAMP) ## Measure the metrics themselves and write docs/metrics.md anew (an hour; parts run alone)

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layoutmark import suites as room
 from layoutmark.door import BuiltSuite
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Sample
 from layoutmark.shelf import Shelf
 from layoutmark.shelf.kinds import Source, SuiteItem
+from layoutmark.suites import built as room
+from layoutmark.suites import restricted, within_vocabulary
 
 ITEM = SuiteItem("toy", "Toy", "3", Source.BUILD)
 
@@ -50,7 +51,7 @@ def test_what_was_written_is_read_back(folder) -> None:
     assert suite.counts == {"records": 6, "skipped": 1}
     assert suite.true_image("toy-1") is None
     assert suite.references("toy-1") == {}
-    assert sorted(p.suffix for p in folder.iterdir()) == [".json", ".jsonl"]
+    assert sorted(p.suffix for p in folder.iterdir()) == [".json", ".jsonl", ".jsonl"]
 
 
 def test_the_digest_follows_the_content_alone(tmp_path, folder) -> None:
@@ -65,32 +66,32 @@ def test_the_digest_follows_the_content_alone(tmp_path, folder) -> None:
 def test_building_again_replaces_the_old_files(folder) -> None:
     room.save_built_suite(built(KITES[:2]), ITEM, folder)
     assert [s.id for s in room.load_built_suite(folder).samples] == ["toy-0", "toy-1"]
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(folder.iterdir())) == 3
 
 
 def test_a_build_killed_before_its_last_step_leaves_the_old_suite(folder, monkeypatch) -> None:
-    real = room._replace
+    real = room.write_text
 
     def dies(path: Path, text: str) -> None:
         if path.name == room.META:
             raise KeyboardInterrupt
         real(path, text)
 
-    monkeypatch.setattr(room, "_replace", dies)
+    monkeypatch.setattr(room, "write_text", dies)
     with pytest.raises(KeyboardInterrupt):
         room.save_built_suite(built(KITES[:2]), ITEM, folder)
     assert len(room.load_built_suite(folder).samples) == len(KITES)
 
 
 def test_an_edited_sample_is_refused(folder) -> None:
-    path = next(folder.glob("*.jsonl"))
+    path = next(folder.glob("samples-*.jsonl"))
     path.write_text(path.read_text("utf-8").replace("kite and tent", "kite and tents"), "utf-8")
     with pytest.raises(LayoutmarkError, match=r"suite toy: found samples-.*edited or damaged.*sha256.*build toy"):
         room.load_built_suite(folder)
 
 
 def test_a_dropped_line_and_broken_json_are_refused(folder) -> None:
-    path = next(folder.glob("*.jsonl"))
+    path = next(folder.glob("samples-*.jsonl"))
     lines = path.read_text("utf-8").splitlines(keepends=True)
     path.write_text("".join(lines[:-1]), "utf-8")
     with pytest.raises(LayoutmarkError, match="edited or damaged"):
@@ -131,7 +132,7 @@ def test_nothing_kept_and_ids_used_twice_are_refused(tmp_path) -> None:
 
 
 def test_restriction_says_what_it_leaves_out(folder) -> None:
-    suite = room.restricted(room.load_built_suite(folder), ["kite", "tent"])
+    suite = restricted(room.load_built_suite(folder), ["kite", "tent"])
     assert [s.id for s in suite.samples] == ["toy-0", "toy-1", "toy-4"]
     assert list(suite.notes) == [
         "one skipped",
@@ -142,42 +143,42 @@ def test_restriction_says_what_it_leaves_out(folder) -> None:
 
 def test_limit_after_restriction_and_alone(folder) -> None:
     suite = room.load_built_suite(folder)
-    both = room.restricted(suite, ["kite", "tent"], 2)
+    both = restricted(suite, ["kite", "tent"], 2)
     assert [s.id for s in both.samples] == ["toy-0", "toy-1"]
     assert both.notes[-1] == "first 2 of 3 samples in the suite's order after restriction"
-    alone = room.restricted(suite, None, 4)
+    alone = restricted(suite, None, 4)
     assert alone.notes[-1] == "first 4 of 5 samples in the suite's order"
     assert len({suite.digest, both.digest, alone.digest}) == 3
-    assert room.restricted(suite, ["tent", "kite"], 2).digest == both.digest
+    assert restricted(suite, ["tent", "kite"], 2).digest == both.digest
 
 
 def test_a_suite_that_fits_comes_back_itself(folder) -> None:
     suite = room.load_built_suite(folder)
-    assert room.restricted(suite, None, None) is suite
-    assert room.restricted(suite, ["boat", "drum", "kite", "tent", "lamp"], 5) is suite
+    assert restricted(suite, None, None) is suite
+    assert restricted(suite, ["boat", "drum", "kite", "tent", "lamp"], 5) is suite
 
 
 def test_many_missing_categories_are_named_by_frequency() -> None:
     samples = [sample(i, *(f"thing{j}" for j in range(i + 1))) for i in range(10)]
-    kept, outside, missing = room.within_vocabulary(samples, ["thing0"])
+    kept, outside, missing = within_vocabulary(samples, ["thing0"])
     assert [s.id for s in kept] == ["toy-0"]
     assert outside == 9
     assert list(missing.items())[:2] == [("thing1", 9), ("thing2", 8)]
     suite = room.FileSuite("toy", "1", (), samples, "0", ())
-    assert room.restricted(suite, ["thing0"]).notes[0].endswith("thing7 3, thing8 2 and 1 more)")
+    assert restricted(suite, ["thing0"]).notes[0].endswith("thing7 3, thing8 2 and 1 more)")
 
 
 def test_nothing_left_and_a_senseless_limit_are_errors(folder) -> None:
     suite = room.load_built_suite(folder)
     with pytest.raises(LayoutmarkError, match=r"0 of 5 samples within the stack's vocabulary \(outside: kite 3"):
-        room.restricted(suite, ["lamp"])
+        restricted(suite, ["lamp"])
     with pytest.raises(LayoutmarkError, match="limit: found 0; expected at least 1"):
-        room.restricted(suite, None, 0)
+        restricted(suite, None, 0)
 
 
 def test_a_narrowed_suite_still_shows_pictures() -> None:
     whole = Shelf().get_suite("mini-refs").load().open_suite("mini-refs")
-    few = room.restricted(whole, ["cat", "dog", "bird", "car"])
+    few = restricted(whole, ["cat", "dog", "bird", "car"])
     chosen = few.samples[0].id
     assert 0 < len(few.samples) < len(whole.samples)
     assert np.array_equal(few.true_image(chosen), whole.true_image(chosen))
@@ -187,4 +188,4 @@ def test_a_narrowed_suite_still_shows_pictures() -> None:
 def test_meta_is_plain_json_with_counts(folder) -> None:
     meta = json.loads((folder / room.META).read_text("utf-8"))
     assert meta["counts"] == {"records": 6, "skipped": 1}
-    assert meta["samples"] == next(folder.glob("*.jsonl")).name
+    assert meta["samples"] == next(folder.glob("samples-*.jsonl")).name

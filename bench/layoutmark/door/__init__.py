@@ -1,18 +1,20 @@
 """The protocols through which guests speak: methods, suites, metrics, reports.
 
-Guests in `methods/`, `datasets/` and `reports/` import this module (and `diffusion`) and nothing else of the harness.
+Guests in `methods/`, `datasets/` and `reports/` import this room (and `diffusion`) and nothing else of the harness.
+For builders of suites the room has tools beside the protocols: `ledger`, `reading`, `boxes`, `shapes`, `phrases`,
+`strata`, `built`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from layoutmark.door.built import BuiltSuite
 from layoutmark.errors import LayoutmarkError, MissingPackage, unknown_name
 from layoutmark.evidence import CropEvidence, Detections, Evidence, InstanceOutcome, SampleOutcome
 from layoutmark.layout import (
@@ -131,16 +133,6 @@ class SuiteBuilder(Protocol):
     def build_suite(self, name: str, source: Path) -> BuiltSuite:
         """Read the user's files at `source` into samples, saying what became of every record."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltSuite:
-    """Samples read from a source, and how many records were kept, repaired or skipped, by reason."""
-
-    samples: tuple[Sample, ...]
-    categories: tuple[str, ...]
-    counts: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 class Metric(Protocol):

@@ -1,0 +1,38 @@
+"""What a builder hands over: samples, and an account of every record it read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from layoutmark.door.ledger import Entry, Ledger
+from layoutmark.door.strata import finished
+from layoutmark.layout import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltSuite:
+    """Samples read from a source, and how many records were kept, repaired or skipped, by reason.
+
+    `records` has an entry for each record that was not simply kept.
+    """
+
+    samples: tuple[Sample, ...]
+    categories: tuple[str, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    records: tuple[Entry, ...] = ()
+
+
+def built_suite(
+    samples: Sequence[Sample], ledger: Ledger, notes: Iterable[str] = (), categories: Iterable[str] | None = None
+) -> BuiltSuite:
+    """Samples with strata and sha256, the ledger's account, and the categories (those in use if none are given)."""
+    used = sorted({i.category for s in samples for i in s.layout.instances})
+    return BuiltSuite(
+        finished(samples),
+        tuple(used if categories is None else categories),
+        ledger.counts,
+        (*notes, *ledger.notes()),
+        tuple(ledger.entries),
+    )

@@ -1,0 +1,162 @@
+"""Suites that users built: written to a folder, read back and checked.
+
+A built suite is a folder with `suite.json` (name, version, counts, notes, digests), one JSONL file of samples and one
+of the records that were repaired, flagged or skipped.  Both names carry the digest of what is in them, so that
+replacing `suite.json` is the one moment at which a new build takes effect.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from layoutmark.door import BuiltSuite, Pixels
+from layoutmark.errors import LayoutmarkError
+from layoutmark.layout import Reference, Sample, sample_from_json, sample_to_json
+from layoutmark.provenance import canonical, digest
+from layoutmark.shelf.kinds import SuiteItem
+from layoutmark.store.atomic import write_text
+
+FORMAT = "layoutmark-suite-1"
+META = "suite.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSuite:
+    """A built suite: samples with layouts, no pictures.  See `layoutmark.door.Suite`."""
+
+    name: str
+    version: str
+    categories: Sequence[str]
+    samples: Sequence[Sample]
+    digest: str
+    notes: Sequence[str]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def true_image(self, sample_id: str) -> Pixels | None:  # noqa: ARG002
+        """None: a built suite holds no pictures."""
+        return None
+
+    def references(self, sample_id: str) -> Mapping[str, Reference]:  # noqa: ARG002
+        """Empty: a built suite holds no pictures."""
+        return {}
+
+
+def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
+    """Write a built suite to the folder `out`; returns `out`.
+
+    A kill at any moment leaves the old suite or the new one.
+    Raises LayoutmarkError if sample ids repeat or nothing was kept.
+    """
+    what = f"suite {card.name}"
+    ids = Counter(s.id for s in built.samples)
+    twice = sorted(i for i, n in ids.items() if n > 1)
+    if twice:
+        raise LayoutmarkError(
+            what, found=f"sample ids used twice: {', '.join(twice[:5])}", expected="unique ids", do="Mend the builder."
+        )
+    if not built.samples:
+        raise LayoutmarkError(
+            what, found=f"no sample kept {dict(built.counts)}", expected="at least one", do="Check --source."
+        )
+    lines = [canonical(sample_to_json(s)) for s in built.samples]
+    content = _digest_lines(built.categories, lines)
+    records = "".join(canonical(asdict(r)) + "\n" for r in built.records)
+    samples_file = f"samples-{content[:16]}.jsonl"
+    records_file = f"records-{hashlib.sha256(records.encode()).hexdigest()[:16]}.jsonl"
+    meta: dict[str, Any] = {
+        "format": FORMAT,
+        "name": card.name,
+        "version": card.version,
+        "categories": list(built.categories),
+        "vocabulary": digest(list(built.categories)),
+        "counts": dict(built.counts),
+        "notes": list(built.notes),
+        "samples": samples_file,
+        "records": records_file,
+        "digest": content,
+    }
+    meta["seal"] = digest(meta)
+    write_text(out / samples_file, "".join(line + "\n" for line in lines))
+    write_text(out / records_file, records)
+    write_text(out / META, json.dumps(meta, indent=1, sort_keys=True) + "\n")
+    for old in (*out.glob("samples-*.jsonl"), *out.glob("records-*.jsonl")):
+        if old.name not in (samples_file, records_file):
+            old.unlink()
+    return out
+
+
+def load_built_suite(folder: Path) -> FileSuite:
+    """Read what `save_built_suite` wrote.  Raises LayoutmarkError if it is not there, of another format, or edited."""
+    path = folder / META
+    if not path.exists():
+        raise LayoutmarkError(
+            f"suite {folder.name}",
+            found="not built yet",
+            expected=f"a built suite with {META}",
+            do=f"Run: layoutmark suites build {folder.name} --source FOLDER",
+        )
+    try:
+        meta = json.loads(path.read_text("utf-8"))
+        found = str(meta["format"])
+        if found != FORMAT:
+            raise LayoutmarkError(
+                f"suite {folder.name}", found=f"format {found}", expected=FORMAT, do="Build the suite again."
+            )
+        if digest({k: v for k, v in meta.items() if k != "seal"}) != meta["seal"]:
+            raise _edited(folder, META)
+        lines = (folder / str(meta["samples"])).read_text("utf-8").split("\n")[:-1]
+        if _digest_lines(meta["categories"], lines) != meta["digest"]:
+            raise _edited(folder, str(meta["samples"]))
+        with _no_collection():
+            samples = tuple(sample_from_json(json.loads(line)) for line in lines)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise _edited(folder, f"{META} or its samples ({type(error).__name__}: {error})") from error
+    return FileSuite(
+        name=meta["name"],
+        version=meta["version"],
+        categories=tuple(meta["categories"]),
+        samples=samples,
+        digest=meta["digest"],
+        notes=tuple(meta["notes"]),
+        counts=meta["counts"],
+    )
+
+
+def content_digest(categories: Sequence[str], samples: Iterable[Sample]) -> str:
+    """sha256 over the category vocabulary and the content of all samples, in order."""
+    return _digest_lines(categories, [canonical(sample_to_json(s)) for s in samples])
+
+
+def _digest_lines(categories: Sequence[str], lines: Sequence[str]) -> str:
+    """The digest of {"categories": ..., "samples": [...]}, whose samples are canonical JSON already."""
+    whole = f'{{"categories":{canonical(list(categories))},"samples":[{",".join(lines)}]}}'
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the cycle collector, which looks at all values read so far again and again and finds nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _edited(folder: Path, what: str) -> LayoutmarkError:
+    return LayoutmarkError(
+        f"suite {folder.name}",
+        found=f"{what} edited or damaged after building",
+        expected="the content it was built with (sha256)",
+        do=f"Run: layoutmark suites build {folder.name} --source FOLDER",
+    )
