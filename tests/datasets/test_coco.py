@@ -194,7 +194,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(image_=JSON, thing_=JSON, said=JSON, spoilt=st.sampled_from(["bbox", "segmentation", "id", "image_id"]))
 def test_nothing_but_an_error_of_ours_comes_out(tmp_path_factory, image_, thing_, said, spoilt) -> None:
     folder = tmp_path_factory.mktemp("fuzz")

@@ -33,7 +33,7 @@ def mask_of(segmentation: Any, canvas: Canvas) -> Mask:
         rle = coco.merge(coco.frPyObjects(_polygons(segmentation), height, width))
     elif isinstance(segmentation, dict):
         counts = segmentation.get("counts")
-        if list(segmentation.get("size") or ()) != [height, width]:
+        if segmentation.get("size") != [height, width]:
             raise Skip("mask has another size than its picture")
         if isinstance(counts, list):
             if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != height * width:
