@@ -26,9 +26,9 @@ CASES = {
         ["run", "--limit", "few"],
         r"layoutmark run: found argument --limit: invalid int value: 'few'; expected .*\. See: layoutmark run --help",
     ),
-    "suite": (["run", "minni"], r"unknown suite: found 'minni'; expected one of mini, .*\. Did you mean 'mini'.*\?"),
+    "suite": (["run", "minni"], r"unknown suite: found 'minni'; expected one of .*mini, .*\. Did you mean 'mini'.*\?"),
     "stack": (
-        ["run", "--stack", "nimi"], r"unknown stack: found 'nimi'; expected one of mini, .*\. Did you mean 'mini'\?"
+        ["run", "--stack", "nimi"], r"unknown stack: found 'nimi'; expected one of .*mini, .*\. Did you mean 'mini'\?"
     ),
     "method": (
         ["run", "--methods", "bass"], r"unknown method: found 'bass'; expected one of base, .*\. Did you mean 'base'\?"
