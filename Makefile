@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-browser lint types format speed validity docs stack-mini clean
+.PHONY: help install demo test test-all test-browser lint types boards format speed validity docs stack-mini clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ lint: types ## Check style, formatting, types and import contracts
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/lint-imports
+
+boards: $(STAMP) ## Check the committed leaderboards
+	$(BIN)/layoutmark leaderboard check
 
 types: $(STAMP) ## Check types strictly
 	$(BIN)/mypy

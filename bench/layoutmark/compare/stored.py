@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Container, Mapping, Sequence
 from itertools import chain, count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from layoutmark.layout import sample_from_json
 from layoutmark.metrics import HEADLINE, all_metrics
 from layoutmark.score import Outcome, Score, Status, Unscored
 from layoutmark.store import RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> dict[str, Any]:
@@ -62,10 +65,10 @@ def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> dict
                 do=f"Did you mean {close[0]!r}?" if close else "Name RUN:METHOD.",
             )
         names = [method] if method is not None else [n for n, kind in known.items() if kind != "reference"]
-        restored = _restored(results, run)
+        rows_of = restored(results, run.read_detections())
         for name in names:
             key = _unused(label if method is not None else f"{label}:{name}", evidence)
-            evidence[key], outcomes[key] = restored[name]
+            evidence[key], outcomes[key] = rows_of[name]
     if len(evidence) < 2:
         raise LayoutmarkError(
             "compare", found=f"{len(evidence)} method", expected="at least two", do="Name another RUN or RUN:METHOD."
@@ -94,13 +97,16 @@ def _differing(run: RunFolder, results: Mapping[str, Any]) -> list[str]:
     return [part for part in first if first[part] != second.get(part)]
 
 
-def _restored(
-    results: Mapping[str, Any], run: RunFolder
+def restored(
+    results: Mapping[str, Any], detections: pd.DataFrame
 ) -> dict[str, tuple[list[Evidence], dict[str, list[SampleOutcome]]]]:
-    """Evidence (detections) and outcomes of a stored run, without any model."""
+    """Evidence (detections) and outcomes of stored results by method, without any model.
+
+    `results` needs `samples`, `images` and `metrics` as in results.json, `detections` are those of its images.
+    """
     samples = {s["id"]: sample_from_json(s) for s in results["samples"]}
     seen: dict[tuple[str, str, int], Detections] = {}
-    for (method, sample, seed), part in run.read_detections().groupby(["method", "sample", "seed"], sort=False):
+    for (method, sample, seed), part in detections.groupby(["method", "sample", "seed"], sort=False):
         boxes = part[["x0", "y0", "x1", "y1"]].to_numpy(dtype=np.float64)
         seen[method, sample, int(seed)] = Detections(
             boxes, part["score"].to_numpy(dtype=np.float64), tuple(part["label"])

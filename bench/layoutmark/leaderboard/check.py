@@ -1,0 +1,97 @@
+"""Whether a board is what its entries say, and whether its entries may stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from layoutmark.errors import LayoutmarkError
+from layoutmark.leaderboard.board import FILES, computed
+from layoutmark.leaderboard.entry import (
+    REFERENCE,
+    SAMPLES,
+    START,
+    Board,
+    Entry,
+    board_protocol,
+    file_digest,
+    open_board,
+)
+from layoutmark.leaderboard.rules import faults_of
+
+CEILING = "ceiling"
+BOUNDED = ("ap50", "miou", "clip_i", "dino")
+"""Metrics on which nothing can truly be better than the true pictures."""
+
+
+def check_board(folder: Path) -> list[str]:
+    """Everything that is wrong with a board, each told with its place; empty if nothing is."""
+    try:
+        board = open_board(folder)
+        found = [*_chain(board), *(fault for e in board.entries for fault in _entry(board, e))]
+        if found:
+            return found
+        table = computed(board)
+    except LayoutmarkError as error:
+        return [str(error)]
+    return [*_implausible(table), *_drift(board, table)]
+
+
+def _chain(board: Board) -> list[str]:
+    """Entries numbered without a gap, each naming the one before, with the files that it was written with."""
+    found, previous = [], START
+    for place, entry in enumerate(board.entries, start=1):
+        if entry.number != place:
+            found.append(f"entry {place:04d}: missing before {entry.label}")
+        if entry.facts["previous"] != previous:
+            found.append(f"entry {entry.label}: does not follow the entry before it: that one was edited or is missing")
+        previous = entry.own_digest
+        files = {entry.folder / name: digest for name, digest in entry.facts["files"].items()}
+        files[board.folder / SAMPLES] = entry.facts["samples"]
+        for path, digest in files.items():
+            if not path.is_file():
+                found.append(f"entry {entry.label}: no {path.name}")
+            elif file_digest(path) != digest:
+                found.append(f"entry {entry.label}: {path.name} edited after submission")
+    return found
+
+
+def _entry(board: Board, entry: Entry) -> list[str]:
+    facts = entry.facts
+    found = faults_of(facts, entry.images(), board.matched)
+    protocol, versions = facts["protocol"], {m["name"]: m["version"] for m in facts["metrics"]}
+    if board_protocol(protocol["parts"], versions)["hash"] != protocol["hash"]:
+        found.append("its protocol does not have the digest it names")
+    if protocol["hash"] != board.entries[0].facts["protocol"]["hash"]:
+        found.append(f"mixed protocols: {protocol['hash']}, the first entry has another")
+    return [f"entry {entry.label}: {fault}" for fault in found]
+
+
+def _implausible(table: dict[str, Any]) -> list[str]:
+    """Methods whose whole interval lies above that of the true pictures."""
+    found = []
+    for track, part in table["tracks"].items():
+        references = {m["name"] for m in part["methods"] if m["track"] == REFERENCE}
+        most = {r["metric"]: r["high"] for r in part["rows"] if r["method"] == CEILING and r["high"] is not None}
+        for row in part["rows"]:
+            bound = most.get(row["metric"])
+            if row["method"] in references or row["metric"] not in BOUNDED or bound is None or row["low"] is None:
+                continue
+            if row["low"] > bound:
+                found.append(
+                    f"{row['method']} ({track}): implausible {row['metric']}: {row['low']:.3f} or more, true pictures "
+                    f"{bound:.3f} at most"
+                )
+    return found
+
+
+def _drift(board: Board, table: dict[str, Any]) -> list[str]:
+    """Files that `build` would write otherwise."""
+    found = []
+    for name, write in FILES.items():
+        path = board.folder / name
+        if not path.is_file():
+            found.append(f"{name}: missing. Run: layoutmark leaderboard build")
+        elif path.read_text("utf-8") != write(table):
+            found.append(f"{name}: not what the entries give. Run: layoutmark leaderboard build")
+    return found

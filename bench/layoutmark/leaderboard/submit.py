@@ -1,0 +1,147 @@
+"""Rows of a finished run as entries of a leaderboard."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from layoutmark.errors import LayoutmarkError
+from layoutmark.leaderboard.entry import (
+    AUTHORS,
+    CARD,
+    DETECTIONS,
+    ENTRIES,
+    FACTS,
+    FORMAT,
+    IMAGES,
+    MATCHED,
+    REFERENCE,
+    SAMPLES,
+    Board,
+    board_protocol,
+    file_digest,
+    open_board,
+    pack,
+)
+from layoutmark.leaderboard.rules import faults_of
+from layoutmark.metrics import HEADLINE
+from layoutmark.shelf import Shelf, resolve_settings
+from layoutmark.store import RunFolder
+from layoutmark.store.atomic import write_bytes, write_text
+
+
+def submit(
+    run: RunFolder, folder: Path, shelf: Shelf, methods: Sequence[str] = (), track: str = AUTHORS, because: str = ""
+) -> list[str]:
+    """Append entries for `methods` of a run (all, if none are named) and for the reference rows the board lacks.
+
+    `because` declares why settings differ from the card's.  Returns the new entries' names.  Nothing is written unless
+    every row may enter.  Raises LayoutmarkError for a row that breaks a rule, a method the run has not, a track whose
+    settings are not met, or another protocol than the board's.
+    """
+    results = run.read_results()
+    board = open_board(folder)
+    rows = {m["name"]: m for m in results["methods"]}
+    references = [name for name, row in rows.items() if row["kind"] == "reference"]
+    wanted = list(methods) or [name for name in rows if name not in references]
+    if unknown := [name for name in wanted if name not in rows]:
+        raise _refused(results["name"], f"no method {unknown[0]!r}", "one of " + ", ".join(rows))
+    if track not in (AUTHORS, MATCHED):
+        raise _refused(results["name"], f"track {track!r}", f"{AUTHORS} or {MATCHED}")
+    versions = {m["name"]: m["version"] for m in results["metrics"] if m["name"] in HEADLINE}
+    protocol = board_protocol(results["protocol"]["parts"], versions)
+    if board.entries and (there := board.entries[0].facts["protocol"]["hash"]) != protocol["hash"]:
+        raise _refused(
+            results["name"], f"protocol {protocol['hash']}", f"{there}, that of leaderboard {board.name}",
+            "Run the board's suite, stack and seeds with this version, or submit to another board.",
+        )  # fmt: skip
+    have = {e.name for e in board.entries if e.track == REFERENCE}
+    known = {m["name"]: m for m in results["metrics"] if m["name"] in HEADLINE}
+    drafts = []
+    for name in [*(n for n in references if n not in have), *wanted]:
+        row = rows[name]
+        of_track = REFERENCE if name in references else track
+        images = [_image(i, known) for i in results["images"] if i["method"] == name]
+        facts = {
+            "format": FORMAT,
+            "track": of_track,
+            "protocol": protocol,
+            "row": {k: row[k] for k in ("name", "kind", "title", "version", "preset", "settings", "code", "weights",
+                                        "inputs", "deviations", "counts")},
+            "overrides": _overrides(row, results["stack"]["name"], shelf),
+            "because": because,
+            "metrics": list(known.values()),
+            "environment": results["environment"]["versions"],
+            "seconds_per_image": results["times"]["per_image_seconds"].get(name),
+            "run_protocol": results["protocol"]["hash"],
+        }  # fmt: skip
+        if broken := faults_of(facts, images, board.matched):
+            raise _refused(results["name"], f"{name}: {broken[0]}", "a row that may enter")
+        drafts.append((name, facts, images))
+    return _written(run, results, board, drafts)
+
+
+def _written(
+    run: RunFolder, results: Mapping[str, Any], board: Board, drafts: Sequence[tuple[str, dict[str, Any], Any]]
+) -> list[str]:
+    board.folder.mkdir(parents=True, exist_ok=True)
+    samples = pack(results["samples"])
+    if not board.entries:
+        write_bytes(board.folder / SAMPLES, samples)
+        if not (board.folder / CARD).is_file():
+            write_text(board.folder / CARD, _card(results))
+    elif board.samples() != results["samples"]:
+        raise _refused(results["name"], "other samples", f"those of leaderboard {board.name}")
+    detections = run.read_detections()
+    previous, number, names = board.head, len(board.entries), []
+    for name, facts, images in drafts:
+        number += 1
+        folder = board.folder / ENTRIES / f"{number:04d}-{re.sub(r'[^a-z0-9_.-]+', '-', name.lower()) or 'method'}"
+        buffer = io.BytesIO()
+        detections[detections["method"] == name].to_parquet(buffer, index=False, compression="zstd")
+        write_bytes(folder / DETECTIONS, buffer.getvalue())
+        write_bytes(folder / IMAGES, pack(images))
+        digests = {file: file_digest(folder / file) for file in (DETECTIONS, IMAGES)}
+        facts |= {"files": digests, "samples": file_digest(board.folder / SAMPLES), "previous": previous}
+        write_text(folder / FACTS, json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        previous = file_digest(folder / FACTS)
+        names.append(folder.name)
+    return names
+
+
+def _image(image: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an image of results.json what a board needs: no pictures, headline scores, notes that forbid an entry."""
+    kept = {key: image[key] for key in ("method", "sample", "seed", "status", "reason")}
+    return kept | {
+        "image": None if image["image"] is None else "seen",
+        "scores": {name: image["scores"][name] for name in metrics},
+        "instances": {},
+        "notes": image["notes"],
+    }
+
+
+def _overrides(row: Mapping[str, Any], stack: str, shelf: Shelf) -> dict[str, Any]:
+    """Settings that differ from what the method's card says for this stack and preset; none for unknown methods."""
+    name = str(row["name"]).partition("@")[0]
+    if row["kind"] != "method" or name not in shelf.methods():
+        return {}
+    card = shelf.get_method(name).card
+    own = resolve_settings(card, stack, row["preset"] or None)
+    return {key: value for key, value in row["settings"].items() if own.get(key) != value}
+
+
+def _card(results: Mapping[str, Any]) -> str:
+    return (
+        f'title = "{results["suite"]["title"]} on {results["stack"]["title"]}"\n\n'
+        "# Settings that every entry of the matched track must have.\n[matched]\n"
+    )
+
+
+def _refused(
+    run: str, found: str, expected: str, do: str = "Correct the run, then submit it again."
+) -> LayoutmarkError:
+    return LayoutmarkError(f"submission of run {run!r}", found=found, expected=expected, do=do)
