@@ -18,7 +18,7 @@ from layoutmark.door import Layout, Reference
 from layoutmark.errors import LayoutmarkError
 
 from .dataprep import grounding
-from .network import Network, allowed_pairs, box_rasters
+from .network import Network, masked_pairs
 from .position_net import SLOTS, Formats, Grounding
 from .sampler import Condition, alpha_schedule, new_plms, sample, shared_steps
 from .trained import METHOD, new_network, trained_network
@@ -118,12 +118,8 @@ class InstanceDiffusion:
 
     def _condition(self, grounded: Grounding, text: str) -> Condition:
         tokens = self.network.tokens(grounded, Formats.named(self.settings.formats))
-        allowed = None
-        # Point mode has neither boxes nor polygons to tell pixels apart by.
-        if self.settings.masked_attention != "off" and self.settings.formats != "point":
-            transposed = self.settings.masked_attention == "released"
-            side = self.stack.latent_shape[-1]
-            allowed = allowed_pairs(box_rasters(grounded.boxes, side), transposed=transposed)
+        side = self.stack.latent_shape[-1]
+        allowed = masked_pairs(grounded, self.settings.formats, side, self.settings.masked_attention)
         return Condition(self._context(text), tokens, allowed)
 
     def _context(self, text: str) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,10 @@ from .scaleu import ScaleU, backbone_channels
 
 MASKED_SIDE = 64
 """Side of the only grid on which masked attention acts in the public code: that of the latents themselves."""
+
+
+REACH = 0.125
+"""Half the side of the square that stands for a point's box in masked attention, as a share of the picture."""
 
 
 class Fuser(nn.Module):
@@ -162,6 +166,23 @@ class Network(nn.Module):
             for fuser in self.fusers:
                 fuser.strength, fuser.allowed = 1.0, None
         return noise.to(latents.dtype)
+
+
+def masked_pairs(
+    grounded: Grounding, configuration: str, side: int, how: Literal["off", "released", "corrected"]
+) -> torch.Tensor | None:
+    """What masked attention lets see what, bool (B, N, N) on the grid of `side` cells; None where it is off.
+
+    `released` is the public code's, which knows nothing to mask by where only points are given.  `corrected` does not
+    mistake x for y, and takes a square around each point for its box.
+    """
+    if how == "off" or (how == "released" and configuration == "point"):
+        return None
+    boxes = grounded.boxes
+    if configuration == "point":
+        corners = torch.cat([grounded.points - REACH, grounded.points + REACH], -1).clamp(0, 1)
+        boxes = corners * grounded.valid[..., None]
+    return allowed_pairs(box_rasters(boxes, side), transposed=how == "released")
 
 
 def box_rasters(boxes: torch.Tensor, side: int = MASKED_SIDE) -> torch.Tensor:

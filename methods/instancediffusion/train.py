@@ -21,7 +21,7 @@ from layoutmark.layout import Instance, Layout
 
 from .adapter import pooled_states
 from .dataprep import as_fractions, grounding
-from .network import allowed_pairs, box_rasters
+from .network import masked_pairs
 from .position_net import CONFIGURATIONS, Grounding, PositionNetConfig
 from .trained import new_network, save_adapter
 
@@ -82,7 +82,8 @@ def recipe(stack: Stack, pictures: Renders) -> Recipe:
                 for name, rows in chosen.items()
             }
             tokens = torch.cat([network.tokens(g, CONFIGURATIONS[name]) for name, g in grounded.items()])
-            allowed = torch.cat([visible(g, name, stack.latent_shape[-1]) for name, g in grounded.items()])
+            side = stack.latent_shape[-1]
+            allowed = torch.cat([masked_pairs(g, name, side, "corrected") for name, g in grounded.items()])
             predicted = network(noisy(clean, noise, kept[time]), time, context, tokens, allowed=allowed)
         return ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[time]).mean()
 
@@ -97,12 +98,6 @@ def recipe(stack: Stack, pictures: Renders) -> Recipe:
         compiled=[network.unet],
         average=0.999,
     )
-
-
-def visible(grounded: Grounding, configuration: str, side: int) -> torch.Tensor:
-    """Pairs for masked attention, bool (B, N, N); the configuration with points alone knows no boxes to mask by."""
-    allowed = allowed_pairs(box_rasters(grounded.boxes, side), transposed=False)
-    return torch.ones_like(allowed) if configuration == "point" else allowed
 
 
 class Examples:

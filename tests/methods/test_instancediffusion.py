@@ -283,6 +283,19 @@ def test_the_released_transposition_is_an_option() -> None:
     assert not torch.equal(released, network.allowed_pairs(rasters, transposed=False))
 
 
+def test_points_are_masked_by_squares_around_them_in_corrected_mode_only(places) -> None:
+    assert network.masked_pairs(places, "box", 16, "off") is None
+    assert network.masked_pairs(places, "point", 16, "released") is None
+    single = places.alone(0, 0)
+    single.points[0, 0] = torch.tensor([0.5, 0.25])
+    seen = network.masked_pairs(single, "point", 16, "corrected")[0]
+    row, column = seen[256, :256].view(16, 16).nonzero().unbind(1)  # the first box token
+    assert (row.min(), row.max(), column.min(), column.max()) == (2, 5, 6, 9)
+    assert not seen[257, :256].any()  # an empty slot
+    boxes = network.masked_pairs(places, "box", 16, "corrected")
+    assert torch.equal(boxes, network.allowed_pairs(network.box_rasters(places.boxes, 16), transposed=False))
+
+
 def test_masked_attention_acts_on_its_own_grid_only(net, places) -> None:
     told = net.tokens(places, position_net.Formats.named("mask"))
     side = inputs()[0].shape[-1]
