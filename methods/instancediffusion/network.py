@@ -178,11 +178,15 @@ def masked_pairs(
     """
     if how == "off" or (how == "released" and configuration == "point"):
         return None
-    boxes = grounded.boxes
-    if configuration == "point":
-        corners = torch.cat([grounded.points - REACH, grounded.points + REACH], -1).clamp(0, 1)
-        boxes = corners * grounded.valid[..., None]
-    return allowed_pairs(box_rasters(boxes, side), transposed=how == "released")
+    return allowed_pairs(box_rasters(places(grounded, configuration), side), transposed=how == "released")
+
+
+def places(grounded: Grounding, configuration: str) -> torch.Tensor:
+    """Boxes (B, 30, 4) to mask attention by: squares around the points where only those are given."""
+    if configuration != "point":
+        return grounded.boxes
+    corners = torch.cat([grounded.points - REACH, grounded.points + REACH], -1).clamp(0, 1)
+    return corners * grounded.valid[..., None]
 
 
 def box_rasters(boxes: torch.Tensor, side: int = MASKED_SIDE) -> torch.Tensor:

@@ -21,7 +21,7 @@ from layoutmark.layout import Instance, Layout
 
 from .adapter import pooled_states
 from .dataprep import as_fractions, grounding
-from .network import masked_pairs
+from .network import allowed_pairs, box_rasters, places
 from .position_net import CONFIGURATIONS, Grounding, PositionNetConfig
 from .trained import new_network, save_adapter
 
@@ -82,8 +82,8 @@ def recipe(stack: Stack, pictures: Renders) -> Recipe:
                 for name, rows in chosen.items()
             }
             tokens = torch.cat([network.tokens(g, CONFIGURATIONS[name]) for name, g in grounded.items()])
-            side = stack.latent_shape[-1]
-            allowed = torch.cat([masked_pairs(g, name, side, "corrected") for name, g in grounded.items()])
+            boxes = torch.cat([places(g, name) for name, g in grounded.items()])
+            allowed = allowed_pairs(box_rasters(boxes, stack.latent_shape[-1]), transposed=False)
             predicted = network(noisy(clean, noise, kept[time]), time, context, tokens, allowed=allowed)
         return ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[time]).mean()
 

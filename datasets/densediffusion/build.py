@@ -1,0 +1,90 @@
+"""Layouts of DenseDiffusion (Kim et al. 2023): pictures whose colours are the parts that a prompt names.
+
+The pictures have no legend.  As the authors' code has it, colours are ordered by area, largest first, pure white or
+black before all others, and the n-th colour is the n-th description; the first one, empty, is the background.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from layoutmark.door import BuiltSuite
+from layoutmark.door.built import built_suite
+from layoutmark.door.ledger import Ledger, Skip
+from layoutmark.door.reading import field, mapped, plain_pickle, refused, text
+from layoutmark.door.scenes import Record, Scene, Thing, files_at, samples_of
+from layoutmark.layout import Canvas, Mask
+
+LICENCE = "Apache-2.0 (DenseDiffusion)"
+ARCHIVE, FOLDER = "testset_layout.tar.gz", "testset_layout"
+LARGEST = 1 << 24
+FIRST = ((255, 255, 255), (0, 0, 0))
+
+
+def build_suite(name: str, source: Path) -> BuiltSuite:
+    """Read `testset.pkl` and the pictures beside it.  Raises LayoutmarkError if either cannot be read."""
+    ledger = Ledger()
+    (path, *_) = files_at(source, "testset.pkl", f"suite {name}, source")
+    samples = samples_of(name, _records(path), LICENCE, ledger)
+    return built_suite(samples, ledger)
+
+
+def _records(path: Path) -> Iterator[Record]:
+    picture = _pictures(path.parent)
+    for number, record in mapped(plain_pickle(path), f"file {path.name}").items():
+        yield number, partial(_scene, record, number, picture)
+
+
+def _pictures(folder: Path) -> Callable[[str], bytes]:
+    """How to get a picture's file by its name; raises Skip if it is not there."""
+    if (folder / FOLDER).is_dir():
+        files = {p.name: p.read_bytes() for p in (folder / FOLDER).glob("*.png")}
+    else:
+        try:
+            with tarfile.open(folder / ARCHIVE) as archive:
+                members = [m for m in archive.getmembers() if m.isfile() and m.size <= LARGEST]
+                files = {Path(m.name).name: archive.extractfile(m).read() for m in members}  # type: ignore[union-attr]
+        except (OSError, tarfile.TarError, EOFError) as error:
+            raise refused(
+                f"file {ARCHIVE}", str(error), f"{ARCHIVE}, or the folder {FOLDER}", "Fetch it again."
+            ) from error
+
+    def get(name: str) -> bytes:
+        if name not in files:
+            raise Skip("no picture of its layout")
+        return files[name]
+
+    return get
+
+
+def _scene(record: Any, number: object, picture: Callable[[str], bytes]) -> Scene:
+    phrases = field(record, "segment_descriptions")
+    if not isinstance(phrases, list) or not all(isinstance(p, str) for p in phrases):
+        raise Skip("segment_descriptions is no list of texts")
+    try:
+        with Image.open(io.BytesIO(picture(f"{number}.png"))) as opened:
+            pixels = np.asarray(opened.convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise Skip("picture of its layout cannot be read") from error
+    parts = _parts(pixels)
+    if len(parts) != len(phrases):
+        raise Skip("not as many colours as descriptions")
+    things = [Thing(p, None, mask=Mask.from_array(part)) for p, part in zip(phrases, parts, strict=True) if p.strip()]
+    prompt = text(field(record, "textual_condition"), "textual_condition")
+    return Scene(prompt, things, Canvas(pixels.shape[1], pixels.shape[0]), source=f"DenseDiffusion, picture {number}")
+
+
+def _parts(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.bool_]]:
+    colours, where, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+    order = sorted(range(len(colours)), key=lambda k: (tuple(colours[k].tolist()) not in FIRST, -int(counts[k])))
+    grid = where.reshape(pixels.shape[:2])
+    return [grid == k for k in order]
