@@ -1,8 +1,11 @@
-"""Which numbers may be compared, and their differences: intervals of rows, paired differences, ties, ranks."""
+"""Which numbers may be compared, and their differences: intervals of rows, paired differences, ties, ranks, designs."""
 
+from layoutmark.compare.designs import design_study
 from layoutmark.compare.pairs import all_pairs
 from layoutmark.compare.ranking import all_ranks, all_ties, pareto
 from layoutmark.compare.rows import result_row
-from layoutmark.compare.stored import compare_runs
+from layoutmark.compare.stored import compare_runs, read_rows
 
-__all__ = ["all_pairs", "all_ranks", "all_ties", "compare_runs", "pareto", "result_row"]
+__all__ = [
+    "all_pairs", "all_ranks", "all_ties", "compare_runs", "design_study", "pareto", "read_rows", "result_row",
+]  # fmt: skip

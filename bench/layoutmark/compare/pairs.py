@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from layoutmark.compare.rows import DRAWS, LEVEL, resampled_values
 from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
-from layoutmark.metrics import SetMetric, summarise
+from layoutmark.metrics import SetMetric
+from layoutmark.metrics.mean import without_pixels
 from layoutmark.score import Score
-from layoutmark.statistics import holm, paired_mean_difference, paired_statistic_difference
+from layoutmark.statistics import PairedDifference, holm, paired_mean_difference, paired_statistic_difference
+
+Floats = npt.NDArray[np.float64]
+NOTHING = {"difference": None, "low": None, "high": None, "p": None, "p_holm": None, "n": 0}
 
 
 def all_pairs(
@@ -25,60 +31,73 @@ def all_pairs(
     found: list[dict[str, Any]] = []
     couples = list(combinations(evidence, 2))
     # The least p of resampling is 1 / (draws + 1): after Holm over the list it must still be able to fall below 0.05.
-    draws = max(DRAWS, 40 * len(couples) * len(metrics))
+    sets = _Sets(max(DRAWS, 40 * len(couples) * len(metrics)))
     for a, b in couples:
         for metric in metrics:
-            name = metric.info.name
-            pair = _pair(metric, evidence[a], evidence[b], outcomes[a][name], outcomes[b][name], draws)
-            found.append({"a": a, "b": b, "metric": name, **pair})
+            if isinstance(metric, SetMetric):
+                both = shared(evidence[a], evidence[b])
+                pair = sets.difference(metric, [evidence[a][i] for i, _ in both], [evidence[b][j] for _, j in both])
+            else:
+                name = metric.info.name
+                pair = _mean_difference(*scored_by_both(evidence[a], outcomes[a][name], evidence[b], outcomes[b][name]))
+            found.append({"a": a, "b": b, "metric": metric.info.name, **pair})
     known = [k for k, pair in enumerate(found) if pair["p"] is not None]
     for k, adjusted in zip(known, holm([found[k]["p"] for k in known]), strict=True):
         found[k]["p_holm"] = adjusted
     return found
 
 
-def _pair(
-    metric: Metric,
-    a: Sequence[Evidence],
-    b: Sequence[Evidence],
-    outcomes_a: Sequence[SampleOutcome],
-    outcomes_b: Sequence[SampleOutcome],
-    resamples: int,
-) -> dict[str, Any]:
-    nothing = {"difference": None, "low": None, "high": None, "p": None, "p_holm": None, "n": 0}
-    if isinstance(metric, SetMetric):
-        both = _shared(a, b)
-        mine, theirs = [a[i] for i, _ in both], [b[j] for _, j in both]
-        values = [summarise(metric, mine).value, summarise(metric, theirs).value] if both else [None, None]
-        draws = (
-            [resampled_values(metric, mine, resamples), resampled_values(metric, theirs, resamples)]
-            if both
-            else [None, None]
-        )
-        if values[0] is None or values[1] is None or draws[0] is None or draws[1] is None:
-            return nothing
-        found = paired_statistic_difference(values[0], values[1], draws[0], draws[1], LEVEL)
-        n = len(both)
-    else:
-        scored = [
-            (x.value, y.value, a[i].sample.prompt)
-            for i, j in _shared(a, b)
-            if isinstance(x := outcomes_a[i].outcome, Score) and isinstance(y := outcomes_b[j].outcome, Score)
-        ]
-        pair = paired_mean_difference(
-            np.array([x for x, _, _ in scored]), np.array([y for _, y, _ in scored]), [p for _, _, p in scored], LEVEL
-        ) if scored else None  # fmt: skip
-        if pair is None:
-            return nothing
-        found, n = pair, len(scored)
-    return {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p, "p_holm": None, "n": n}
-
-
-def _shared(a: Sequence[Evidence], b: Sequence[Evidence]) -> list[tuple[int, int]]:
+def shared(a: Sequence[Evidence], b: Sequence[Evidence]) -> list[tuple[int, int]]:
     """Positions in `a` and `b` of the images that both have pixels for, by sample and seed."""
-    at = {(e.sample.id, e.seed): j for j, e in enumerate(b) if e.detections is not None or e.vectors}
+    at = {(e.sample.id, e.seed): j for j, e in enumerate(b) if without_pixels(e) is None}
     return [
         (i, at[e.sample.id, e.seed])
         for i, e in enumerate(a)
-        if (e.detections is not None or e.vectors) and (e.sample.id, e.seed) in at
+        if without_pixels(e) is None and (e.sample.id, e.seed) in at
     ]
+
+
+def scored_by_both(
+    a: Sequence[Evidence],
+    outcomes_a: Sequence[SampleOutcome],
+    b: Sequence[Evidence],
+    outcomes_b: Sequence[SampleOutcome],
+) -> tuple[Floats, Floats, list[str]]:
+    """Values (n,) of both and their prompts, over the images for which both have a score."""
+    scored = [
+        (x.value, y.value, a[i].sample.prompt)
+        for i, j in shared(a, b)
+        if isinstance(x := outcomes_a[i].outcome, Score) and isinstance(y := outcomes_b[j].outcome, Score)
+    ]
+    return np.array([x for x, _, _ in scored]), np.array([y for _, y, _ in scored]), [prompt for *_, prompt in scored]
+
+
+def _mean_difference(a: Floats, b: Floats, prompts: Sequence[str]) -> dict[str, Any]:
+    pair = paired_mean_difference(a, b, prompts, LEVEL) if prompts else None
+    return NOTHING if pair is None else _json(pair, len(prompts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sets:
+    """Differences of metrics of sets.  A row is resampled once for all pairs that share the same images of it."""
+
+    draws: int
+    made: dict[tuple[str, tuple[Evidence, ...]], Any] = field(default_factory=dict)
+
+    def difference(self, metric: SetMetric, a: Sequence[Evidence], b: Sequence[Evidence]) -> dict[str, Any]:
+        sides = [self._value(metric, side) for side in (a, b)]
+        if any(value is None or draws is None for value, draws in sides):
+            return NOTHING
+        (value_a, draws_a), (value_b, draws_b) = sides
+        return _json(paired_statistic_difference(value_a, value_b, draws_a, draws_b, LEVEL), len(a))
+
+    def _value(self, metric: SetMetric, side: Sequence[Evidence]) -> tuple[float | None, Any]:
+        key = metric.info.name, tuple(side)
+        if key not in self.made:
+            self.made[key] = metric.summarise(side).value, resampled_values(metric, side, self.draws)
+        found: tuple[float | None, Any] = self.made[key]
+        return found
+
+
+def _json(found: PairedDifference, n: int) -> dict[str, Any]:
+    return {"difference": found.difference, "low": found.low, "high": found.high, "p": found.p, "p_holm": None, "n": n}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> dict[str, Any]:
-    """Compare rows of finished runs: `addresses` are (label, run, method or None for all its methods).
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Rows that may be compared, under one protocol (its hash): evidence by row, outcomes by row and metric."""
+
+    protocol: str
+    metrics: list[Metric]
+    evidence: dict[str, list[Evidence]]
+    outcomes: dict[str, dict[str, list[SampleOutcome]]]
+
+
+def read_rows(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> Rows:
+    """Rows of finished runs: `addresses` are (label, run, method or None for all its methods).
 
     Raises LayoutmarkError when protocols differ, a method is unknown, or fewer than two rows are named.
     """
@@ -69,16 +80,23 @@ def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> dict
         for name in names:
             key = _unused(label if method is not None else f"{label}:{name}", evidence)
             evidence[key], outcomes[key] = rows_of[name]
-    if len(evidence) < 2:
+    if protocol is None or len(evidence) < 2:
         raise LayoutmarkError(
             "compare", found=f"{len(evidence)} method", expected="at least two", do="Name another RUN or RUN:METHOD."
         )
-    headline = [m for m in metrics if m.info.name in HEADLINE]
+    return Rows(protocol[1], metrics, evidence, outcomes)
+
+
+def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> dict[str, Any]:
+    """Compare rows of finished runs, on the headline metrics.  Raises LayoutmarkError as `read_rows` does."""
+    found = read_rows(addresses)
+    evidence, outcomes = found.evidence, found.outcomes
+    headline = [m for m in found.metrics if m.info.name in HEADLINE]
     rows = [result_row(n, m, evidence[n], outcomes[n][m.info.name]) for n in evidence for m in headline]
     pairs = all_pairs(evidence, outcomes, headline)
     ties = all_ties(rows, pairs, list(evidence), headline)
     return {
-        "protocol": protocol[1] if protocol else "",
+        "protocol": found.protocol,
         "rows": rows,
         "pairs": pairs,
         "ties": ties,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from layoutmark.metrics.coco import average
 from layoutmark.metrics.coco_files import CocoPair, IouType
 from layoutmark.metrics.matching import CONFIDENCE
 
@@ -77,7 +78,7 @@ def _per_category(pair: CocoPair, coco: Any) -> list[dict[str, Any]]:
         curves = precision[:, :, k, ALL_AREAS, MOST]
         figures = {"AP": curves, "AP50": curves[0], "AP75": curves[5], "AR100": recall[:, k, ALL_AREAS, MOST]}
         row: dict[str, Any] = {"id": key, "name": name, "targets": counts[k][0], "detections": counts[k][1]}
-        found.append({**row, **{figure: _average(values) for figure, values in figures.items()}})
+        found.append({**row, **{figure: average(values) for figure, values in figures.items()}})
     return found
 
 
@@ -129,11 +130,6 @@ def _grouped(data: Mapping[str, Any]) -> dict[int, list[Any]]:
     for record in data["annotations"]:
         found[record["image_id"]].append(record)
     return dict(found)
-
-
-def _average(values: npt.NDArray[np.float64]) -> float | None:
-    valid = values[values > -1]
-    return float(valid.mean()) if valid.size else None
 
 
 def _value(value: float) -> float | None:

@@ -29,7 +29,7 @@ class Summary:
 
 
 @runtime_checkable
-class SetMetric(Protocol):
+class SetMetric(Metric, Protocol):
     """A metric whose value belongs to a set of images and is not the mean of its images' outcomes."""
 
     def summarise(self, evidence: Sequence[Evidence]) -> Summary:
