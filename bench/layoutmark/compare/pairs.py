@@ -85,10 +85,9 @@ class _Sets:
     made: dict[tuple[str, tuple[Evidence, ...]], Any] = field(default_factory=dict)
 
     def difference(self, metric: SetMetric, a: Sequence[Evidence], b: Sequence[Evidence]) -> dict[str, Any]:
-        sides = [self._value(metric, side) for side in (a, b)]
-        if any(value is None or draws is None for value, draws in sides):
+        (value_a, draws_a), (value_b, draws_b) = self._value(metric, a), self._value(metric, b)
+        if value_a is None or value_b is None or draws_a is None or draws_b is None:
             return NOTHING
-        (value_a, draws_a), (value_b, draws_b) = sides
         return _json(paired_statistic_difference(value_a, value_b, draws_a, draws_b, LEVEL), len(a))
 
     def _value(self, metric: SetMetric, side: Sequence[Evidence]) -> tuple[float | None, Any]:
