@@ -107,7 +107,8 @@ def test_hugging_face_opens_it(suite, tmp_path, monkeypatch) -> None:
 def test_the_commands(suite, tmp_path, capsys) -> None:
     folder = str(tmp_path / "toy")
     assert main(["suites", "show", "mini", "--sheet", str(tmp_path / "mini.png"), "--limit", "3"]) == 0
-    assert Image.open(tmp_path / "mini.png").format == "PNG"
+    with Image.open(tmp_path / "mini.png") as picture:
+        assert picture.format == "PNG"
     assert "3 of 144 layouts of mini" in capsys.readouterr().out
     assert main(["suites", "diff", folder, folder]) == 0
     assert main(["suites", "diff", folder, "mini", "--json"]) == 1
