@@ -14,10 +14,10 @@ export DO_NOT_TRACK := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-browser lint types boards format speed validity docs stack-mini clean
+.PHONY: help install demo test test-all test-browser lint types boards format speed validity validity-gates docs stack-mini clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP) ## Create .venv and install what the miniature world and the checks need
 
@@ -71,6 +71,9 @@ validity: $(STAMP) ## Measure the metrics themselves and write docs/metrics.md a
 	$(BIN)/python tests/validity/parity.py
 	$(BIN)/python tests/validity/response.py --work build/validity
 	$(BIN)/python tests/validity/coverage.py
+
+validity-gates: $(STAMP) ## Simulate how often a gate is right and write the table of docs/gates.md anew
+	$(BIN)/python tests/validity/gate_calibration.py
 
 docs: $(STAMP) ## Write docs/cli.md anew from the command itself
 	$(BIN)/python -m layoutmark.cli.docs

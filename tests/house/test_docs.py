@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "cli.md"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROMISED = ("run", "generate", "measure", "report", "compare", "methods", "suites", "stacks")
+PROMISED = ("run", "generate", "measure", "report", "compare", "gate", "methods", "suites", "stacks")
 CALL = "import sys; from layoutmark.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from layoutmark import __version__
-from layoutmark.cli import compare, doctor, guests, leaderboard, metrics, personalise, plan, run, score, train
+from layoutmark.cli import compare, doctor, gate, guests, leaderboard, metrics, personalise, plan, run, score, train
 from layoutmark.errors import LayoutmarkError
 
 UNUSABLE = 3
@@ -46,13 +46,13 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"layoutmark {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for part in (run, compare, plan, score, metrics, guests, train, personalise, leaderboard, doctor):
+    for part in (run, compare, gate, plan, score, metrics, guests, train, personalise, leaderboard, doctor):
         part.add(commands)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0, or 3 for unusable input.  `--debug` lets errors through."""
+    """Run one command; returns its exit code: 0, 3 for unusable input, or its own.  `--debug` lets errors through."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = parser().parse_args(given)

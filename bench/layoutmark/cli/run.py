@@ -59,22 +59,22 @@ def add(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     plan, run = _planned(options)
-    _fill(options, plan, run)
-    results = _score(options, plan, run)
+    fill(options, plan, run)
+    results = score(options, plan, run)
     _publish(options, results, run)
     return 0
 
 
 def _generate(options: argparse.Namespace) -> int:
     plan, run = _planned(options)
-    _fill(options, plan, run)
+    fill(options, plan, run)
     print(f"images of {len(plan.rows)} rows are there; go on with: layoutmark measure {plan.name}")
     return 0
 
 
 def _measure(options: argparse.Namespace) -> int:
     run = _folder(options.run)
-    results = _score(options, read_plan(run), run)
+    results = score(options, read_plan(run), run)
     if options.json:
         print_json(results["rows"])
     else:
@@ -109,7 +109,8 @@ def _planned(options: argparse.Namespace) -> tuple[Plan, Path]:
     return plan, run
 
 
-def _fill(options: argparse.Namespace, plan: Plan, run: Path) -> None:
+def fill(options: argparse.Namespace, plan: Plan, run: Path) -> None:
+    """Make the images of a plan that are not there yet."""
     guests = shelf(options)
     suite = open_suite(guests, plan.suite, guests.get_stack(plan.stack), plan.limit)
     with Bars("generate") as bars:
@@ -121,7 +122,8 @@ def _fill(options: argparse.Namespace, plan: Plan, run: Path) -> None:
         write_text(path, json.dumps(spent, sort_keys=True) + "\n")
 
 
-def _score(options: argparse.Namespace, plan: Plan, run: Path) -> dict[str, Any]:
+def score(options: argparse.Namespace, plan: Plan, run: Path) -> dict[str, Any]:
+    """Measure a plan's images and write the results into the run folder; returns them."""
     guests = shelf(options)
     entry = guests.get_suite(plan.suite)
     suite = open_suite(guests, plan.suite, guests.get_stack(plan.stack), plan.limit)

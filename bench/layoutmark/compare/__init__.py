@@ -4,8 +4,9 @@ from layoutmark.compare.designs import design_study
 from layoutmark.compare.pairs import all_pairs
 from layoutmark.compare.ranking import all_ranks, all_ties, pareto
 from layoutmark.compare.rows import result_row
-from layoutmark.compare.stored import compare_runs, read_rows
+from layoutmark.compare.stored import compare_runs, read_rows, restored
 
 __all__ = [
-    "all_pairs", "all_ranks", "all_ties", "compare_runs", "design_study", "pareto", "read_rows", "result_row",
+    "all_pairs", "all_ranks", "all_ties", "compare_runs", "design_study", "pareto", "read_rows", "restored",
+    "result_row",
 ]  # fmt: skip
