@@ -65,6 +65,7 @@ format: $(STAMP) ## Rewrite the code in the house format
 
 speed: $(STAMP) ## Time the stages and print one table
 	$(BIN)/python tests/speed/coco.py
+	$(BIN)/python tests/speed/openimages.py
 	$(BIN)/python tests/speed/run.py
 
 validity: $(STAMP) ## Measure the metrics themselves and write docs/metrics.md anew (an hour; parts run alone)

@@ -32,6 +32,15 @@ class Detections:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def judged(self, sample: Sample) -> Detections:
+        """Those of a category that the sample asks for or judges: of others nobody knows whether they belong there."""
+        if sample.judged is None:
+            return self
+        known = {i.category for i in sample.layout.instances}.union(sample.judged)
+        kept = [k for k, label in enumerate(self.labels) if label in known]
+        masks = None if self.masks is None else tuple(self.masks[k] for k in kept)
+        return Detections(self.boxes[kept], self.scores[kept], tuple(self.labels[k] for k in kept), masks)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropEvidence:

@@ -188,13 +188,18 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A prompt with its layout, strata (name -> bin) and provenance (source, licence, ...), under a stable id."""
+    """A prompt with its layout, strata (name -> bin) and provenance (source, licence, ...), under a stable id.
+
+    `judged` are the categories of which all things are known, beside those of the layout: a thing of another category
+    is no mistake.  None: all of them.
+    """
 
     id: str
     prompt: str
     layout: Layout
     strata: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
+    judged: tuple[str, ...] | None = None
 
 
 def box_iou(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -218,6 +223,7 @@ def sample_to_json(sample: Sample) -> dict[str, Any]:
         "instances": [_instance_to_json(i) for i in sample.layout.instances],
         "strata": dict(sample.strata),
         "provenance": dict(sample.provenance),
+        **({} if sample.judged is None else {"judged": list(sample.judged)}),
     }
 
 
@@ -228,8 +234,9 @@ def sample_from_json(data: Mapping[str, Any]) -> Sample:
         instances = tuple(_instance_from_json(i) for i in data["instances"])
         layout = Layout(Canvas(*data["canvas"]), instances)
         return Sample(
-            str(data["id"]), str(data["prompt"]), layout, dict(data["strata"]), dict(data.get("provenance", {}))
-        )
+            str(data["id"]), str(data["prompt"]), layout, dict(data["strata"]), dict(data.get("provenance", {})),
+            None if data.get("judged") is None else tuple(map(str, data["judged"])),
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise LayoutmarkError(
             where, found=f"{type(error).__name__}: {error}", expected="a layoutmark sample", do="Rebuild the suite."

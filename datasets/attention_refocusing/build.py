@@ -45,5 +45,6 @@ def _scene(prompt: Any, layout: Any, file: str) -> Scene:
 
 def _thing(item: tuple[Any, Any]) -> Thing:
     name, box = item
-    phrase = respelt(text(name, "name"), [])
-    return Thing(phrase, corners(numbers(box, 4, "box"), Convention.XYXY, Units.PIXELS, SQUARE))
+    repairs: list[str] = []
+    phrase = respelt(text(name, "name"), repairs)
+    return Thing(phrase, corners(numbers(box, 4, "box"), Convention.XYXY, Units.PIXELS, SQUARE), repairs=repairs)

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from layoutmark.door import BuiltSuite, unknown_name
 from layoutmark.door.built import built_suite
 from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.layout import Layout, Sample
+from layoutmark.layout import Layout, Reference, Sample
 
-from .annotations import Picture, Source, read
+from .annotations import Picture, Source
+from .annotations import read as read_instances
+from .crops import Crops, Cutter
+from .panoptic import read as read_panoptic
 from .selection import RULES, Choice, chosen
 
 ANNOTATIONS = "annotations CC-BY-4.0 (COCO Consortium)"
+PANOPTIC = ("coco-panoptic",)
+REFERENCES = {"coco-references-self": Crops.SELF, "coco-references-cross": Crops.CROSS}
+"""Suites whose instances have references, and what these are."""
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:
-    """Read annotation files at `source` (see `annotations.read`) into the suite of that name.
+    """Read annotation files at `source` (see `annotations.read`, `panoptic.read`) into the suite of that name.
 
     Raises LayoutmarkError for an unknown suite and for files that cannot be read.
     """
     if name not in RULES:
         raise unknown_name("suite", name, RULES)
     ledger = Ledger()
-    found = read(source, ledger)
+    found = (read_panoptic if name in PANOPTIC else read_instances)(source, ledger)
     candidates: dict[str, Choice] = {}
     for picture in found.pictures:
         try:
             candidates[picture.id] = RULES[name].take(picture)
         except Skip as reason:
             ledger.skip("image", picture.id, reason)
+    cutter = Cutter(name, REFERENCES[name], found.pictures, source) if name in REFERENCES else None
+    if cutter is not None:
+        candidates = cutter.admitted(candidates, ledger)
     taken = chosen(name, candidates)
-    samples = []
+    samples: list[Sample] = []
+    references: dict[str, Reference] = {}
     for picture in found.pictures:
         choice = candidates.get(picture.id)
         if choice is None:
@@ -39,17 +50,27 @@ def build_suite(name: str, source: Path) -> BuiltSuite:
         if picture.id not in taken:
             ledger.skip("image", picture.id, "fits, but the suite is full")
             continue
+        told = {}
+        try:
+            if cutter is not None:
+                choice, shown, told["references"] = cutter.cut(picture.id, choice)
+                references.update({reference.key: reference for reference in shown})
+        except Skip as reason:
+            ledger.skip("image", picture.id, reason)
+            continue
         ledger.keep("image", picture.id, flags=choice.flags)
-        samples.append(_sample(name, picture, choice, found))
-    return built_suite(samples, ledger, found.notes)
+        samples.append(_sample(name, picture, choice, found, told))
+    return built_suite(samples, ledger, found.notes, references=references.values())
 
 
-def _sample(name: str, picture: Picture, choice: Choice, source: Source) -> Sample:
+def _sample(name: str, picture: Picture, choice: Choice, source: Source, told: Mapping[str, str]) -> Sample:
     provenance = {
-        "source": f"COCO {source.file}, image {picture.id}",
+        "source": f"COCO {source.path.name}, image {picture.id}",
         "licence": f"picture: {picture.licence}; {ANNOTATIONS}",
+        **told,
     }
     if picture.url:
         provenance["url"] = picture.url
+    strata = {"reference": str(REFERENCES[name])} if name in REFERENCES else {}
     layout = Layout(choice.canvas, tuple(choice.instances))
-    return Sample(f"{name}-{picture.id}", choice.prompt, layout, provenance=provenance)
+    return Sample(f"{name}-{picture.id}", choice.prompt, layout, strata, provenance)

@@ -18,6 +18,7 @@ from layoutmark.layout import Canvas, Instance
 from .annotations import Picture
 
 NAMES_ONLY = "prompt made of category names"
+SMALL_LEFT_OUT = "small instances left out of the layout"
 SLOTS = 30
 """Instances that the published InstanceDiffusion takes."""
 LEAST_SHARE = 0.02
@@ -48,7 +49,7 @@ class Rule:
 def everything(picture: Picture) -> Choice:
     """All instances, under the first caption."""
     _some(picture.instances)
-    return Choice(*_prompt(picture), picture.canvas, _flags(picture))
+    return Choice(*_prompt(picture, picture.instances), picture.canvas, _flags(picture))
 
 
 def simple(picture: Picture) -> Choice:
@@ -70,11 +71,16 @@ def simple(picture: Picture) -> Choice:
 
 def two_to_six(picture: Picture) -> Choice:
     """Two to six instances that are not small, under a prompt made of their names."""
-    large = [i for i in picture.instances if min(i.box.x1 - i.box.x0, i.box.y1 - i.box.y0) >= LEAST_SIDE]
-    if not 2 <= len(large) <= 6:
-        raise Skip("not 2 to 6 instances with sides of an eighth of the picture or more")
-    flags = ("small instances left out of the layout",) if len(large) < len(picture.instances) else ()
+    large = _large(picture, 2, 6)
+    flags = (SMALL_LEFT_OUT,) if len(large) < len(picture.instances) else ()
     return Choice(sentence(i.category for i in large), large, picture.canvas, flags, str(len(large)))
+
+
+def one_to_four(picture: Picture) -> Choice:
+    """One to four instances that are not small, large enough to be shown, under the first caption."""
+    large = _large(picture, 1, 4)
+    flags = (SMALL_LEFT_OUT,) if len(large) < len(picture.instances) else ()
+    return Choice(*_prompt(picture, large), picture.canvas, flags + _flags(picture))
 
 
 def as_published(picture: Picture) -> Choice:
@@ -93,6 +99,9 @@ RULES: Mapping[str, Rule] = {
     "coco-200": Rule(simple, 200),
     "coco-mig-like": Rule(two_to_six, 160),
     "coco-instancediffusion": Rule(as_published),
+    "coco-panoptic": Rule(everything),
+    "coco-references-self": Rule(one_to_four, 200),
+    "coco-references-cross": Rule(one_to_four, 200),
 }
 
 
@@ -109,14 +118,20 @@ def _place(suite: str, picture: str) -> str:
     return sha256(f"{suite}/{picture}".encode()).hexdigest()
 
 
+def _large(picture: Picture, least: int, most: int) -> list[Instance]:
+    large = [i for i in picture.instances if min(i.box.x1 - i.box.x0, i.box.y1 - i.box.y0) >= LEAST_SIDE]
+    if not least <= len(large) <= most:
+        raise Skip(f"not {least} to {most} instances with sides of an eighth of the picture or more")
+    return large
+
+
 def _some(instances: Sequence[Instance]) -> None:
     if not instances:
         raise Skip("no usable instance")
 
 
-def _prompt(picture: Picture) -> tuple[str, Sequence[Instance]]:
-    prompt = picture.captions[0] if picture.captions else sentence(i.category for i in picture.instances)
-    return prompt, picture.instances
+def _prompt(picture: Picture, instances: Sequence[Instance]) -> tuple[str, Sequence[Instance]]:
+    return picture.captions[0] if picture.captions else sentence(i.phrase for i in instances), instances
 
 
 def _flags(picture: Picture) -> tuple[str, ...]:

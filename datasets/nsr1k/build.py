@@ -10,14 +10,15 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from layoutmark.door import BuiltSuite
+from layoutmark.door.built import built_suite
+from layoutmark.door.ledger import Ledger, Skip
 from layoutmark.errors import LayoutmarkError, unknown_name
-from layoutmark.layout import ROUNDING, Box, Canvas, Instance, Layout, Sample, box_iou
+from layoutmark.layout import ROUNDING, Box, Canvas, Instance, Layout, Sample
 
 FILES = {
     "counting.val.json": "ff71561608d685f06601be11fac96dfd4c6905a52b5a3db8cb4ed63ab59d6601",
@@ -26,46 +27,56 @@ FILES = {
 """The files this was written for, with their sha256 (LayoutGPT commit fc31954)."""
 CANVAS = Canvas(512, 512)
 LICENCE = "MIT (LayoutGPT); boxes and captions derived from COCO, CC-BY-4.0"
-SMALL, MEDIUM = (32 / 640) ** 2, (96 / 640) ** 2
-"""COCO's limits of small and medium, 32 and 96 pixels squared, as shares of a 640-pixel square frame."""
 IRREGULAR = {"knife": "knives", "mouse": "mice", "sheep": "sheep", "person": "people"}
-
-
-class Unusable(Exception):
-    """A record cannot become a sample; the text is the counted reason."""
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:
     """Read the files at `source`: one file, or a folder with one or both (also in its `counting/` and `spatial/`).
 
-    `counts` has `records` = `kept` + `repaired` + `skipped`, and a line per reason.  Raises LayoutmarkError if there
-    is no such file, or a file is not a JSON list.
+    Raises LayoutmarkError if there is no such file, or a file is not a JSON list.
     """
     if name != "nsr1k":
         raise unknown_name("suite", name, ("nsr1k",))
     paths = _find(source)
-    samples: dict[str, Sample] = {}
-    counts: Counter[str] = Counter()
+    found: dict[str, tuple[Sample, list[str], str]] = {}
+    ledger = Ledger()
     notes: list[str] = []
     for path in paths:
         raw = path.read_bytes()
         if FILES.get(path.name) != hashlib.sha256(raw).hexdigest():
             notes.append(f"{path.name} is not the file that the card describes")
-        for record in _records(path, raw):
-            counts["records"] += 1
+        for number, record in enumerate(_records(path, raw)):
+            own = _id_of(record, path.name, number)
             try:
                 sample, repairs = _sample(record, path.name)
-                if sample.id in samples:
-                    raise Unusable("id used before")
-            except Unusable as reason:
-                counts.update(("skipped", f"skipped: {reason}"))
+                if sample.id in found:
+                    raise Skip("id used before")
+            except Skip as reason:
+                ledger.skip("record", own, reason)
                 continue
-            samples[sample.id] = sample
-            counts.update(("repaired" if repairs else "kept", *(f"repaired: {r}" for r in repairs)))
+            found[sample.id] = sample, repairs, own
     notes += [f"{f} not given: its records are missing" for f in FILES if len(paths) == 1 and f != paths[0].name]
-    _tell(samples.values(), counts, notes)
-    categories = sorted({i.category for s in samples.values() for i in s.layout.instances})
-    return BuiltSuite(tuple(samples.values()), tuple(categories), dict(counts), tuple(notes))
+    samples = [sample for sample, _, _ in found.values()]
+    shared = Counter(sample.prompt for sample in samples)
+    for sample, repairs, own in found.values():
+        ledger.keep("record", own, repairs, _flags(sample, shared))
+    return built_suite(samples, ledger, notes)
+
+
+def _id_of(record: Any, file: str, number: int) -> str:
+    """The record's own id after the name of its file, else its position from 0."""
+    own = record.get("id") if isinstance(record, Mapping) else None
+    return f"{file} {own if isinstance(own, int | str) else f'record {number}'}"
+
+
+def _flags(sample: Sample, shared: Mapping[str, int]) -> Iterator[str]:
+    """What stays but should be known."""
+    if sample.strata.get("counts") == "disagree":
+        yield "counts in the record do not match its boxes"
+    if any("in_prompt" in i.attributes for i in sample.layout.instances):
+        yield "a noun is not in the prompt"
+    if shared[sample.prompt] > 1:
+        yield "prompt text shared with another record"
 
 
 def _find(source: Path) -> list[Path]:
@@ -97,9 +108,9 @@ def _records(path: Path, raw: bytes) -> list[Any]:
 
 
 def _sample(record: Any, file: str) -> tuple[Sample, list[str]]:
-    """The sample of a record and what was repaired in it.  Raises Unusable."""
+    """The sample of a record and what was repaired in it.  Raises Skip."""
     if not isinstance(record, Mapping):
-        raise Unusable("not a record")
+        raise Skip("not a record")
     kind = "counting" if "object_list" in record else "spatial"
     try:
         number, text = int(record["id"]), str(record["prompt"])
@@ -109,12 +120,12 @@ def _sample(record: Any, file: str) -> tuple[Sample, list[str]]:
         promised = {str(noun): int(n) for noun, n in record["num_object"]} if kind == "counting" else None
         relation = None if kind == "counting" else str(record["relation"])
     except (KeyError, TypeError, ValueError) as error:
-        raise Unusable("a field is missing or of another type") from error
+        raise Skip("a field is missing or of another type") from error
     prompt = " ".join(text.split())
     if not prompt:
-        raise Unusable("no prompt")
+        raise Skip("no prompt")
     if not objects:
-        raise Unusable("no object")
+        raise Skip("no object")
     repairs = ["stray blanks in the prompt"] if prompt != text else []
     boxes = [_box(values, repairs) for _, values in objects]
     nouns = [noun for noun, _ in objects]
@@ -124,8 +135,7 @@ def _sample(record: Any, file: str) -> tuple[Sample, list[str]]:
         for i, (noun, box) in enumerate(zip(nouns, boxes, strict=True))
     )
     layout = Layout(CANVAS, instances)
-    strata = {"kind": kind, "type": origin, "count": str(len(nouns)), **_shape(layout)}
-    strata["repeated"] = "yes" if len(set(nouns)) < len(nouns) else "no"
+    strata = {"kind": kind, "type": origin}
     if relation is not None:
         strata["relation"] = relation
     if promised is not None:
@@ -137,13 +147,13 @@ def _sample(record: Any, file: str) -> tuple[Sample, list[str]]:
 def _box(values: Sequence[float], repairs: list[str]) -> Box:
     """A box of x, y, width, height in fractions.  What rounding alone puts past the edge is clipped and counted."""
     if len(values) != 4 or not all(abs(v) < 1e6 for v in values):
-        raise Unusable("a box is not four finite numbers")
+        raise Skip("a box is not four finite numbers")
     x, y, width, height = values
     if width <= 0 or height <= 0:
-        raise Unusable("a box has no area")
+        raise Skip("a box has no area")
     corners = (x, y, x + width, y + height)
     if min(corners) < -ROUNDING or max(corners) > 1 + ROUNDING:
-        raise Unusable("a box leaves the canvas")
+        raise Skip("a box leaves the canvas")
     if min(corners) < 0 or max(corners) > 1:
         repairs.append("a box passed the edge by rounding")
     return Box.from_fractions_xywh(x, y, width, height)
@@ -169,29 +179,3 @@ def _pattern(noun: str) -> re.Pattern[str]:
     forms = "|".join(re.escape(f) for f in sorted({last, *plurals}, key=len, reverse=True))
     lead = re.escape(head) + r"\s+" if head else ""
     return re.compile(rf"\b{lead}(?:{forms})\b", re.IGNORECASE)
-
-
-def _shape(layout: Layout) -> dict[str, str]:
-    """Size by the smallest box's share of the canvas; overlap by the largest IoU of two boxes (above 0, above 0.3)."""
-    least = min(i.box.area for i in layout.instances)
-    iou = box_iou(layout.boxes(), layout.boxes())
-    worst = max((float(iou[a, b]) for a, b in combinations(range(len(iou)), 2)), default=0.0)
-    return {
-        "size": "small" if least < SMALL else "medium" if least < MEDIUM else "large",
-        "overlap": "none" if worst == 0 else "some" if worst <= 0.3 else "heavy",
-    }
-
-
-def _tell(samples: Iterable[Sample], counts: Counter[str], notes: list[str]) -> None:
-    """Count what stays but should be known, and put counts into sentences."""
-    samples = list(samples)
-    texts = Counter(s.prompt for s in samples)
-    counts["flagged: counts in the record do not match its boxes"] = sum(
-        s.strata.get("counts") == "disagree" for s in samples
-    )
-    counts["flagged: a noun is not in the prompt"] = sum(
-        any("in_prompt" in i.attributes for i in s.layout.instances) for s in samples
-    )
-    counts["flagged: prompt text shared with another record"] = sum(texts[s.prompt] > 1 for s in samples)
-    notes.append(f"{len(samples):,} of {counts['records']:,} records kept, {counts['repaired']:,} of them repaired")
-    notes += [f"{key} ({n:,} records)" for key, n in sorted(counts.items()) if n and ": " in key]

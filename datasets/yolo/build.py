@@ -78,7 +78,7 @@ def _scene(source: Path, path: Path, inner: Path, names: dict[int, str]) -> Scen
     canvas = _size(source / "images" / inner)
     lines = [line.split() for line in text_of(path).splitlines() if line.strip()]
     things = each(partial(_thing, canvas or SQUARE, names), lines)
-    known = [thing.category for thing in things if isinstance(thing, Thing)]
+    known = [respelt(thing.category, []) for thing in things if isinstance(thing, Thing)]
     if not known:
         raise Skip("no usable instance")
     strata = {"canvas": "that of the picture" if canvas else "square, for the picture is not there"}
@@ -103,8 +103,8 @@ def _thing(canvas: Canvas, names: dict[int, str], fields: list[str]) -> Thing:
     name = respelt(names[kind], [])
     values = [number(v, "coordinate") for v in fields[1:]]
     if len(values) == 4:
-        return Thing(with_article(name), corners(values, Convention.CXCYWH, Units.FRACTIONS, canvas), name)
+        return Thing(with_article(name), corners(values, Convention.CXCYWH, Units.FRACTIONS, canvas), names[kind])
     if len(values) < 6 or len(values) % 2:
         raise Skip("neither a box of 4 numbers nor a polygon")
     points = np.clip(np.array(values).reshape(-1, 2), 0, 1) * [canvas.width, canvas.height]
-    return Thing(with_article(name), None, name, mask_of([points.ravel().tolist()], canvas))
+    return Thing(with_article(name), None, names[kind], mask_of([points.ravel().tolist()], canvas))

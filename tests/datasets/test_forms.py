@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import pickle
+import re
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,6 +49,13 @@ def reasons(suite: BuiltSuite) -> set[tuple[str, str, str]]:
 def test_each_is_on_the_shelf() -> None:
     suites = Shelf().suites()
     assert set(FORMS) <= set(suites)
+
+
+@pytest.mark.parametrize("name", sorted(Shelf().suites()))
+def test_each_says_what_becomes_of_shapes_and_who_may_have_seen_it(name: str) -> None:
+    card = Shelf().get_suite(name).card
+    assert re.match(r"(native|square|kept|stretched|padded)", card.aspect, re.IGNORECASE), card.aspect
+    assert len(card.leakage.split()) > 5
 
 
 def test_layoutgpt(tmp_path) -> None:

@@ -51,8 +51,10 @@ def built(folder: Path, counted: list[Any] | None = None, placed: list[Any] | No
             (folder / f"{name}.val.json").write_text(json.dumps(records), "utf-8")
     suite = build.build_suite("nsr1k", folder)
     counts = suite.counts
-    assert counts["records"] == counts.get("kept", 0) + counts.get("repaired", 0) + counts.get("skipped", 0)
-    assert len(suite.samples) == counts["records"] - counts.get("skipped", 0)
+    assert counts["records"] == counts.get("records kept", 0) + counts.get("records repaired", 0) + counts.get(
+        "records skipped", 0
+    )
+    assert len(suite.samples) == counts["records"] - counts.get("records skipped", 0)
     return suite
 
 
@@ -70,20 +72,20 @@ def test_a_good_record_of_either_kind(tmp_path) -> None:
     assert first.layout.instances[0].box.xyxy == pytest.approx((0.1, 0.2, 0.4, 0.6))
     assert first.strata == {
         "kind": "counting", "type": "template", "count": "3", "size": "medium", "overlap": "none",
-        "repeated": "yes", "counts": "agree",
+        "repeated": "yes", "counts": "agree", "truncation": "no", "frequency": "rare", "prompt": "1-10",
     }  # fmt: skip
     assert second.strata["relation"] == "left"
     assert second.strata["repeated"] == "no"
     assert "COCO 7012" in first.provenance["image"]
     assert suite.categories == ("drum", "kite", "lamp", "tent")
-    assert suite.counts["kept"] == 2
+    assert suite.counts["records kept"] == 2
 
 
 def test_zero_boxes_are_skipped_and_counted(tmp_path) -> None:
     zero = spatial(4, "a lamp left of a drum", "lamp", "drum", image_id=-1)
     zero["obj1"][1] = zero["obj2"][1] = [0.0, 0.0, 0.0, 0.0]
     suite = built(tmp_path, None, [zero, spatial(5, "a lamp left of a drum", "lamp", "drum")])
-    assert suite.counts["skipped: a box has no area"] == suite.counts["skipped"] == 1
+    assert suite.counts["records skipped: a box has no area"] == suite.counts["records skipped"] == 1
     assert [s.id for s in suite.samples] == ["nsr1k-spatial-5"]
 
 
@@ -91,27 +93,27 @@ def test_zero_boxes_are_skipped_and_counted(tmp_path) -> None:
 def test_stray_blanks_are_repaired_and_counted(tmp_path, text: str) -> None:
     suite = built(tmp_path, [counting(1, text, ("kite", LEFT))])
     assert suite.samples[0].prompt == "a kite"
-    assert suite.counts["repaired"] == suite.counts["repaired: stray blanks in the prompt"] == 1
-    assert "kept" not in suite.counts
+    assert suite.counts["records repaired"] == suite.counts["records repaired: stray blanks in the prompt"] == 1
+    assert "records kept" not in suite.counts
 
 
 def test_counts_that_do_not_add_up_are_kept_and_flagged(tmp_path) -> None:
     record = counting(1, "three kites", ("kite", LEFT), ("kite", RIGHT), num_object=[["kite", 3]])
     suite = built(tmp_path, [record, counting(2, "a kite", ("kite", LEFT))])
     assert [s.strata["counts"] for s in suite.samples] == ["disagree", "agree"]
-    assert suite.counts["flagged: counts in the record do not match its boxes"] == 1
-    assert suite.counts["kept"] == 2
+    assert suite.counts["records flagged: counts in the record do not match its boxes"] == 1
+    assert suite.counts["records kept"] == 2
 
 
 def test_repeated_texts_stay_two_samples(tmp_path) -> None:
     suite = built(tmp_path, [counting(1, "a kite", ("kite", LEFT)), counting(2, "a kite", ("kite", RIGHT))])
     assert len({s.id for s in suite.samples}) == 2
-    assert suite.counts["flagged: prompt text shared with another record"] == 2
+    assert suite.counts["records flagged: prompt text shared with another record"] == 2
 
 
 def test_an_id_used_twice_is_skipped(tmp_path) -> None:
     suite = built(tmp_path, [counting(1, "a kite", ("kite", LEFT)), counting(1, "a tent", ("tent", RIGHT))])
-    assert suite.counts["skipped: id used before"] == 1
+    assert suite.counts["records skipped: id used before"] == 1
     assert suite.samples[0].prompt == "a kite"
 
 
@@ -132,15 +134,15 @@ def test_an_id_used_twice_is_skipped(tmp_path) -> None:
 )
 def test_unusable_records_are_skipped_with_their_reason(tmp_path, record: Any, reason: str) -> None:
     suite = built(tmp_path, [record, counting(2, "a tent", ("tent", LEFT))])
-    assert suite.counts[f"skipped: {reason}"] == 1
-    assert suite.counts["kept"] == 1
-    assert any(note == f"skipped: {reason} (1 records)" for note in suite.notes)
+    assert suite.counts[f"records skipped: {reason}"] == 1
+    assert suite.counts["records kept"] == 1
+    assert any(note == f"records skipped: {reason} (1)" for note in suite.notes)
 
 
 def test_only_rounding_is_clipped(tmp_path) -> None:
     suite = built(tmp_path, [counting(1, "a kite", ("kite", [0.3, 0.0, 0.7 + 1e-9, 0.5]))])
     assert suite.samples[0].layout.instances[0].box.x1 == 1.0
-    assert suite.counts["repaired: a box passed the edge by rounding"] == 1
+    assert suite.counts["records repaired: a box passed the edge by rounding"] == 1
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_a_noun_that_the_prompt_lacks_says_so(tmp_path) -> None:
     suite = built(tmp_path, [counting(1, "a quiet clocktower", ("clock", LEFT))])
     (instance,) = suite.samples[0].layout.instances
     assert (instance.phrase, dict(instance.attributes)) == ("clock", {"in_prompt": "no"})
-    assert suite.counts["flagged: a noun is not in the prompt"] == 1
+    assert suite.counts["records flagged: a noun is not in the prompt"] == 1
 
 
 @pytest.mark.parametrize(
@@ -219,14 +221,14 @@ def test_the_real_files_keep_what_can_be_kept() -> None:
     suite = build.build_suite("nsr1k", SHARED)
     assert suite.counts == {
         "records": 1045,
-        "kept": 952,
-        "repaired": 74,
-        "repaired: stray blanks in the prompt": 74,
-        "skipped": 19,
-        "skipped: a box has no area": 19,
-        "flagged: counts in the record do not match its boxes": 7,
-        "flagged: a noun is not in the prompt": 1,
-        "flagged: prompt text shared with another record": 42,
+        "records kept": 952,
+        "records repaired": 74,
+        "records repaired: stray blanks in the prompt": 74,
+        "records skipped": 19,
+        "records skipped: a box has no area": 19,
+        "records flagged: counts in the record do not match its boxes": 7,
+        "records flagged: a noun is not in the prompt": 1,
+        "records flagged: prompt text shared with another record": 42,
     }
     assert len({s.id for s in suite.samples}) == 1026
     assert not any("not the file" in n for n in suite.notes)

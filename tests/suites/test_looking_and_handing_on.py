@@ -13,6 +13,7 @@ from PIL import Image
 
 from layoutmark.cli.main import main
 from layoutmark.door import BuiltSuite
+from layoutmark.door.references import reference_of
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Sample
 from layoutmark.metrics.coco_files import read_pair
 from layoutmark.shelf import Shelf
@@ -96,12 +97,33 @@ def test_hugging_face_opens_it(suite, tmp_path, monkeypatch) -> None:
     assert plain["prompt"] == [s.prompt for s in suite.samples]
     assert plain[0]["instances"][0]["box"] == [0.1, 0.2, 0.5, 0.8]
     mini = Shelf().get_suite("mini").load().open_suite("mini")
-    few = type("Few", (), {n: getattr(mini, n) for n in ("name", "version", "digest", "notes", "true_image")})()
+    few = type(
+        "Few", (), {n: getattr(mini, n) for n in ("name", "version", "digest", "notes", "true_image", "references")}
+    )()
     few.samples = mini.samples[:2]
     path = export(few, "huggingface", tmp_path / "seen")
     assert pq.read_table(path).column("file_name").to_pylist() == ["000000.png", "000001.png"]
     seen = datasets.load_dataset(str(tmp_path / "seen"), cache_dir=str(tmp_path / "cache"), split="test")
     assert np.array_equal(np.asarray(seen[1]["image"]), mini.true_image(mini.samples[1].id))
+
+
+def test_hugging_face_opens_a_suite_with_references(tmp_path, monkeypatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    shown = (reference_of(np.full((4, 6, 3), 9, np.uint8), "kite", np.eye(4, 6, dtype=bool)),)
+    made = sample(0)
+    first = replace(made.layout.instances[0], reference=shown[0].key)
+    made = replace(made, layout=Layout(made.layout.canvas, (first, made.layout.instances[1])))
+    built = BuiltSuite((made,), ("kite", "tent"), references=shown)
+    suite = load_built_suite(save_built_suite(built, ITEM, tmp_path / "toy"))
+    export(suite, "huggingface", tmp_path / "out")
+    rows = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert list(rows) == ["test"]
+    (row,) = rows["test"]
+    assert [i["reference"] for i in row["instances"]] == [shown[0].key, None]
+    with Image.open(tmp_path / "out" / "references" / f"{row['instances'][0]['reference']}.png") as picture:
+        assert picture.mode == "RGBA"
+        assert np.array_equal(np.asarray(picture)[..., 3] > 0, shown[0].mask)
 
 
 def test_the_commands(suite, tmp_path, capsys) -> None:

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from layoutmark.shelf import Shelf
@@ -94,3 +102,39 @@ class Bars:
                 return
             print(f"{self.verb} {name}: {done} of {total}", file=sys.stderr, flush=True)
             self._said[name] = float("inf") if done == total else now
+
+
+class Tally:
+    """On a terminal a moving bar for each kind of record with the number read so far; silent in a log."""
+
+    EVERY = 256
+    """Records between two looks at the terminal: there can be a million."""
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._read: dict[str, int] = {}
+
+    def __enter__(self) -> Tally:
+        if sys.stderr.isatty():
+            self._bars = Progress(
+                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} read"),
+                TimeElapsedColumn(), console=Console(stderr=True), transient=True,
+            )  # fmt: skip
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, kind: str) -> None:
+        """Say that one more record of a kind was read."""
+        if self._bars is None:
+            return
+        self._read[kind] = self._read.get(kind, 0) + 1
+        if kind not in self._tasks:
+            # How many there will be is known only when all are read.
+            self._tasks[kind] = self._bars.add_task(f"{kind}s", total=None)
+        if self._read[kind] % self.EVERY == 1:
+            self._bars.update(self._tasks[kind], completed=self._read[kind])

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layoutmark.cli.common import command, print_json, print_rows, shelf
+from layoutmark.cli.common import Tally, command, print_json, print_rows, shelf
 from layoutmark.door import Suite
+from layoutmark.door.ledger import watched
 from layoutmark.errors import LayoutmarkError, MissingPackage
 from layoutmark.plan import built_folder, whole_suite
 from layoutmark.provenance import canonical
@@ -220,7 +221,8 @@ def _build(options: argparse.Namespace) -> int:
         raise LayoutmarkError(
             "--source", found=f"nothing at {options.source}", expected="a folder or file", do="Check the path."
         )
-    built = entry.load().build_suite(options.name, options.source)
+    with Tally() as tally, watched(tally):
+        built = entry.load().build_suite(options.name, options.source)
     out = save_built_suite(built, entry.suite, options.out or built_folder(options.name))
     suite = load_built_suite(out)
     for reason, count in built.counts.items():

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 
 from layoutmark.door.ledger import Entry, Ledger
 from layoutmark.door.strata import finished
-from layoutmark.layout import Sample
+from layoutmark.layout import Reference, Sample
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltSuite:
     """Samples read from a source, and how many records were kept, repaired or skipped, by reason.
 
-    `records` has an entry for each record that was not simply kept.
+    `records` has an entry for each record that was not simply kept.  `references` are the pictures that instances name
+    (`Instance.reference`), made by `layoutmark.door.references.reference_of`.
     """
 
     samples: tuple[Sample, ...]
@@ -22,10 +23,15 @@ class BuiltSuite:
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     records: tuple[Entry, ...] = ()
+    references: tuple[Reference, ...] = ()
 
 
 def built_suite(
-    samples: Sequence[Sample], ledger: Ledger, notes: Iterable[str] = (), categories: Iterable[str] | None = None
+    samples: Sequence[Sample],
+    ledger: Ledger,
+    notes: Iterable[str] = (),
+    categories: Iterable[str] | None = None,
+    references: Iterable[Reference] = (),
 ) -> BuiltSuite:
     """Samples with strata and sha256, the ledger's account, and the categories (those in use if none are given)."""
     used = sorted({i.category for s in samples for i in s.layout.instances})
@@ -35,4 +41,5 @@ def built_suite(
         ledger.counts,
         (*notes, *ledger.notes()),
         tuple(ledger.entries),
+        tuple(references),
     )

@@ -7,12 +7,27 @@ with a LayoutmarkError (`layoutmark.door.reading.refused`), so that nothing is e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["repaired", "flagged", "skipped"]
 OUTCOMES: tuple[Outcome, ...] = ("repaired", "flagged", "skipped")
+
+
+_watcher: ContextVar[Callable[[str], None] | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched(tell: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, `tell` is called with the kind of every record that any ledger closes: a show of progress."""
+    before = _watcher.set(tell)
+    try:
+        yield
+    finally:
+        _watcher.reset(before)
 
 
 class Skip(Exception):
@@ -36,6 +51,7 @@ class Ledger:
         self.entries: list[Entry] = []
         self._totals: dict[str, Counter[str]] = {}
         self._reasons: Counter[tuple[str, Outcome, str]] = Counter()
+        self._tell_watcher = _watcher.get()
 
     def keep(self, kind: str, id: object, repairs: Iterable[str] = (), flags: Iterable[str] = ()) -> None:
         """Close a record that was taken up, saying what was repaired and what a reader should know."""
@@ -69,6 +85,8 @@ class Ledger:
 
     def _close(self, kind: str, end: str) -> None:
         self._totals.setdefault(kind, Counter())[end] += 1
+        if self._tell_watcher is not None:
+            self._tell_watcher(kind)
 
     def _tell(self, kind: str, id: object, outcome: Outcome, reason: str) -> None:
         self.entries.append(Entry(kind, str(id), outcome, reason))

@@ -29,6 +29,8 @@ class Thing:
     mask: Mask | None = None
     point: Point | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    repairs: Sequence[str] = ()
+    """What was repaired while it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def _instances(scene: Scene, name: object, ledger: Ledger) -> tuple[Instance, ..
         try:
             if isinstance(thing, Skip):
                 raise thing
+            repairs += thing.repairs
             instance = _instance(thing, str(number), repairs)
         except Skip as reason:
             ledger.skip("instance", f"{name}/{number}", reason)

@@ -34,6 +34,10 @@ class Scorers:
         """The full name of each scorer: stack, version, and the settings that change what it says."""
         return {kind: self._name(kind) for kind in self.kinds()}
 
+    def vocabulary(self) -> tuple[str, ...]:
+        """Category names of the detector in class order, checked against their sha256."""
+        return detector.read_names(self._folder("detector"))
+
     def digests(self) -> dict[str, str]:
         """sha256 of each scorer's weights, configuration and settings.
 

@@ -37,9 +37,8 @@ def _xml(cases: list[tuple[str, Outcome, str]], title: str) -> str:
     tags = [TAGS.get(outcome) for _, outcome, _ in cases]
     root = ElementTree.Element("testsuites")
     counts = {"failures": "failure", "errors": "error", "skipped": "skipped"}
-    suite = ElementTree.SubElement(
-        root, "testsuite", name=SUITE, tests=str(len(cases)), **{k: str(tags.count(tag)) for k, tag in counts.items()}
-    )
+    attributes = {"name": SUITE, "tests": str(len(cases))} | {k: str(tags.count(tag)) for k, tag in counts.items()}
+    suite = ElementTree.SubElement(root, "testsuite", attributes)
     for (name, outcome, why), tag in zip(cases, tags, strict=True):
         case = ElementTree.SubElement(suite, "testcase", classname=_clean(title), name=_clean(name))
         if tag is not None:

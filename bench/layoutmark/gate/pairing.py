@@ -18,7 +18,7 @@ from layoutmark.door import Metric
 from layoutmark.evidence import Evidence
 from layoutmark.gate.noninferiority import Gain
 from layoutmark.gate.sides import Row
-from layoutmark.metrics import SetMetric, summarise
+from layoutmark.metrics import SetMetric
 from layoutmark.score import Direction, Score
 from layoutmark.statistics import cluster_weights, split_spread
 from layoutmark.statistics.clusters import clustered_mean
@@ -104,7 +104,7 @@ def by_seed(metric: Metric, candidate: Row, baseline: Row) -> float | None:
 
 
 def _of_sets(
-    metric: Metric, sides: Sequence[Sequence[Sequence[tuple[Evidence, float]]]], n: int, whole: bool
+    metric: SetMetric, sides: Sequence[Sequence[Sequence[tuple[Evidence, float]]]], n: int, whole: bool
 ) -> Paired | None:
     prompts = sorted({images[0][0].sample.prompt for images in sides[0]})
     column = {prompt: k for k, prompt in enumerate(prompts)}
@@ -116,8 +116,8 @@ def _of_sets(
         images = [e for listed in side for e, _ in listed]
         seeds = [None] if whole else sorted({e.seed for e in images})
         sets = [[e for e in images if seed is None or e.seed == seed] for seed in seeds]
-        found = [summarise(metric, part).value for part in sets]
-        if any(value is None for value in found):
+        found = [value for part in sets if (value := metric.summarise(part).value) is not None]
+        if len(found) < len(sets):
             return None
         values.append(float(np.mean(found)))
         draws.append(

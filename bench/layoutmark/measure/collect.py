@@ -15,6 +15,7 @@ from layoutmark.evidence import CropEvidence, Detections, Evidence
 from layoutmark.features.crops import crop, detected_boxes
 from layoutmark.features.scorers import Scorers
 from layoutmark.measure.pixels import colour_shares, contrast, saturation
+from layoutmark.measure.vocabulary import check_vocabulary
 from layoutmark.plan import Job, Plan, jobs
 from layoutmark.provenance import digest, digest_code, digest_pixels
 from layoutmark.score import SCORED, Status
@@ -105,6 +106,7 @@ def collect(
     plan: Plan, suite: Suite, scorers: Scorers, store: Store, progress: Callable[[str, int, int], None]
 ) -> dict[str, list[Evidence]]:
     """Evidence per row, in the order of its jobs.  Needs heavy packages only for features that are not stored."""
+    check_vocabulary(suite, scorers)
     looker = Looker(scorers, store, scorers.digests(), digest_code(Path(__file__).parents[1] / "features"))
     words = sorted({t for s in suite.samples for t in (s.prompt, *(i.phrase for i in s.layout.instances))})
     texts = looker.texts(words)
@@ -196,7 +198,7 @@ def _row_evidence(
                 job.seed,
                 status,
                 reason,
-                detections=detections.get(name),
+                detections=None if (seen := detections.get(name)) is None else seen.judged(job.sample),
                 vectors=held,
                 crops=tuple(
                     _crop_evidence(

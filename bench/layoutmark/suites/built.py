@@ -2,7 +2,8 @@
 
 A built suite is a folder with `suite.json` (name, version, counts, notes, digests), one JSONL file of samples and one
 of the records that were repaired, flagged or skipped.  Both names carry the digest of what is in them, so that
-replacing `suite.json` is the one moment at which a new build takes effect.
+replacing `suite.json` is the one moment at which a new build takes effect.  Reference pictures lie in `references/`,
+named by their content.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from layoutmark.layout import Reference, Sample, sample_from_json, sample_to_jso
 from layoutmark.provenance import canonical, digest
 from layoutmark.shelf.kinds import SuiteItem
 from layoutmark.store.atomic import write_text
+from layoutmark.suites.references import read_reference, remove_references, write_references
 
 FORMAT = "layoutmark-suite-1"
 META = "suite.json"
@@ -30,7 +32,7 @@ META = "suite.json"
 
 @dataclass(frozen=True, slots=True)
 class FileSuite:
-    """A built suite: samples with layouts, no pictures.  See `layoutmark.door.Suite`."""
+    """A built suite: samples with layouts, perhaps with references, no true images.  See `layoutmark.door.Suite`."""
 
     name: str
     version: str
@@ -39,14 +41,17 @@ class FileSuite:
     digest: str
     notes: Sequence[str]
     counts: Mapping[str, int] = field(default_factory=dict)
+    folder: Path = Path()
+    keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Per sample the keys of the references that lie in the folder, and their categories."""
 
     def true_image(self, sample_id: str) -> Pixels | None:  # noqa: ARG002
-        """None: a built suite holds no pictures."""
+        """None: a built suite holds no true images."""
         return None
 
-    def references(self, sample_id: str) -> Mapping[str, Reference]:  # noqa: ARG002
-        """Empty: a built suite holds no pictures."""
-        return {}
+    def references(self, sample_id: str) -> Mapping[str, Reference]:
+        """References of a sample by key.  Raises LayoutmarkError if a file is gone or damaged."""
+        return {key: read_reference(self.folder, key, kind) for key, kind in self.keys.get(sample_id, {}).items()}
 
 
 def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
@@ -66,6 +71,7 @@ def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
         raise LayoutmarkError(
             what, found=f"no sample kept {dict(built.counts)}", expected="at least one", do="Check --source."
         )
+    shown = {r.key for r in built.references}
     lines = [canonical(sample_to_json(s)) for s in built.samples]
     content = _digest_lines(built.categories, lines)
     records = "".join(canonical(asdict(r)) + "\n" for r in built.records)
@@ -83,13 +89,17 @@ def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
         "records": records_file,
         "digest": content,
     }
+    if shown:
+        meta["references"] = sorted(shown)
     meta["seal"] = digest(meta)
     write_text(out / samples_file, "".join(line + "\n" for line in lines))
     write_text(out / records_file, records)
+    write_references(out, built.references)
     write_text(out / META, json.dumps(meta, indent=1, sort_keys=True) + "\n")
     for old in (*out.glob("samples-*.jsonl"), *out.glob("records-*.jsonl")):
         if old.name not in (samples_file, records_file):
             old.unlink()
+    remove_references(out, shown)
     return out
 
 
@@ -127,7 +137,19 @@ def load_built_suite(folder: Path) -> FileSuite:
         digest=meta["digest"],
         notes=tuple(meta["notes"]),
         counts=meta["counts"],
+        folder=folder,
+        keys=_keys(samples, meta.get("references", ())),
     )
+
+
+def _keys(samples: Iterable[Sample], shown: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Per sample with references their keys and categories."""
+    known = frozenset(shown)
+    found = {
+        s.id: {i.reference: i.category for i in s.layout.instances if i.reference in known and i.reference is not None}
+        for s in (samples if known else ())
+    }
+    return {name: keys for name, keys in found.items() if keys}
 
 
 def content_digest(categories: Sequence[str], samples: Iterable[Sample]) -> str:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from layoutmark.door import Pixels, Suite
+from layoutmark.door.references import channels
 from layoutmark.errors import unknown_name
 from layoutmark.layout import sample_to_json
 from layoutmark.provenance import canonical
@@ -72,7 +73,8 @@ def as_jsonl(suite: Suite, out: Path) -> Path:
 def as_huggingface(suite: Suite, out: Path) -> Path:
     """A folder that `datasets.load_dataset` opens, split `test`: a Parquet table, and pictures if the suite has them.
 
-    With pictures the table is the `metadata.parquet` of an image folder, without it is `data/test.parquet`.
+    With pictures the table is the `metadata.parquet` of an image folder, without it is `data/test.parquet`.  References
+    lie in `references/` as PNG files named by the key that their instances give, a mask as the alpha channel.
     """
     pictures = {s.id: picture for s in suite.samples if (picture := suite.true_image(s.id)) is not None}
     files = {name: f"{number:06d}.png" for number, name in enumerate(pictures)}
@@ -93,6 +95,9 @@ def as_huggingface(suite: Suite, out: Path) -> Path:
         for name, picture in pictures.items():
             write_bytes(path.parent / files[name], _png(picture))
     write_bytes(path, buffer.getvalue())
+    shown = {key: reference for s in suite.samples for key, reference in suite.references(s.id).items()}
+    for key, reference in shown.items():
+        write_bytes(out / "references" / f"{key}.png", _png(channels(reference.image, reference.mask)))
     told = "".join(f"- {note}\n" for note in suite.notes)
     write_text(out / "README.md", f"# {suite.name} {suite.version}\n\nsha256 {suite.digest}\n\n{told}")
     return path

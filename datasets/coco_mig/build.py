@@ -1,0 +1,63 @@
+"""COCO-MIG (Zhou et al. 2024): prompts whose phrases name colour and thing, each with boxes in fractions.
+
+The form is a mapping from prompt to a mapping from phrase to x0, y0, x1, y1, or to a list of such boxes where a phrase
+is used more than once; `coco_id` stands among the phrases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from layoutmark.door import BuiltSuite
+from layoutmark.door.boxes import Convention, Units, check_units, corners
+from layoutmark.door.built import built_suite
+from layoutmark.door.ledger import Ledger, Skip
+from layoutmark.door.reading import json_of, mapped, numbers
+from layoutmark.door.scenes import SQUARE, Record, Scene, Thing, each, files_at, samples_of
+
+LICENCE = "for non-commercial research (COCO-MIG); boxes CC-BY-4.0 (COCO Consortium)"
+ID = "coco_id"
+
+
+def build_suite(name: str, source: Path) -> BuiltSuite:
+    """Read a JSON file, or the one `mig*.json` of a folder.  Raises LayoutmarkError for a file that cannot be read."""
+    ledger = Ledger()
+    (path, *_) = files_at(source, "mig*.json", f"suite {name}, source")
+    records = mapped(json_of(path), f"file {path.name}")
+    boxes = [box for record in records.values() for _, box in _pairs(record) if _four(box)]
+    check_units(boxes, Units.FRACTIONS, f"file {path.name}, boxes")
+    return built_suite(samples_of(name, _records(records), LICENCE, ledger, "prompt"), ledger)
+
+
+def _records(records: dict[str, Any]) -> Iterator[Record]:
+    for number, (prompt, record) in enumerate(records.items()):
+        yield number, partial(_scene, prompt, record)
+
+
+def _scene(prompt: str, record: Any) -> Scene:
+    if not isinstance(record, dict):
+        raise Skip("not an object")
+    source = f"COCO image {record[ID]}" if isinstance(record.get(ID), str | int) else "COCO-MIG"
+    return Scene(prompt, each(_thing, _pairs(record)), SQUARE, source=source)
+
+
+def _pairs(record: Any) -> list[tuple[str, Any]]:
+    """Every phrase with each of its boxes, in the file's order."""
+    found = []
+    for phrase, value in record.items() if isinstance(record, dict) else ():
+        if phrase != ID:
+            several = isinstance(value, list) and any(isinstance(one, list) for one in value)
+            found += [(phrase, box) for box in (value if several else [value])]
+    return found
+
+
+def _thing(pair: tuple[str, Any]) -> Thing:
+    phrase, box = pair
+    return Thing(phrase, corners(numbers(box, 4, "box"), Convention.XYXY, Units.FRACTIONS, SQUARE))
+
+
+def _four(box: Any) -> bool:
+    return isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) for v in box)

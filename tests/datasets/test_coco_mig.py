@@ -1,0 +1,78 @@
+"""COCO-MIG's form, on records made here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from layoutmark.door import BuiltSuite
+from layoutmark.errors import LayoutmarkError
+
+build = importlib.import_module("layoutmark.datasets.coco_mig.build")
+
+
+def built(folder: Path, records: Any) -> BuiltSuite:
+    (folder / "mig_bench_anno.json").write_text(json.dumps(records), "utf-8")
+    found: BuiltSuite = build.build_suite("coco-mig", folder)
+    return found
+
+
+def test_phrases_with_one_box_and_with_several(tmp_path) -> None:
+    record = {"a red dog": [0.1, 0.1, 0.4, 0.5], "a blue cup": [[0.5, 0.5, 0.9, 0.9], [0, 0.6, 0.3, 1]], "coco_id": "7"}
+    (sample,) = built(tmp_path, {"a red dog, a blue cup and a blue cup": record}).samples
+    assert sample.id == "coco-mig-0"
+    assert sample.provenance["source"] == "COCO image 7"
+    assert [(i.phrase, i.category, i.attributes, i.box.xyxy) for i in sample.layout.instances] == [
+        ("a red dog", "dog", {"colour": "red"}, (0.1, 0.1, 0.4, 0.5)),
+        ("a blue cup", "cup", {"colour": "blue"}, (0.5, 0.5, 0.9, 0.9)),
+        ("a blue cup", "cup", {"colour": "blue"}, (0.0, 0.6, 0.3, 1.0)),
+    ]
+    assert sample.strata["repeated"] == "yes"
+
+
+def test_odd_records_are_accounted_for(tmp_path) -> None:
+    suite = built(tmp_path, {
+        "good": {
+            "a dog": [0, 0, 0.5, 0.5], "a cat": [0.5, 0.5, 0.5, 0.9], "a cup": [0.1, 0.1, 1.2, 0.5], "an owl": "x",
+        },
+        "none": {"coco_id": "1"}, "list": [1, 2], " ": {"a dog": [0, 0, 1, 1]},
+    })  # fmt: skip
+    assert [s.prompt for s in suite.samples] == ["good"]
+    assert suite.counts["instances skipped: box has no area"] == 1
+    assert suite.counts["instances skipped: box is not 4 numbers"] == 1
+    assert suite.counts["instances repaired: box cut at the edge of the canvas"] == 1
+    assert suite.counts["prompts skipped: no usable instance"] == 1
+    assert suite.counts["prompts skipped: not an object"] == 1
+    assert suite.counts["prompts skipped: no prompt"] == 1
+
+
+def test_pixels_and_other_forms_are_refused(tmp_path) -> None:
+    with pytest.raises(LayoutmarkError, match=r"boxes: found numbers up to 400; expected fractions"):
+        built(tmp_path, {"x": {"a dog": [10, 10, 400, 300]}})
+    with pytest.raises(LayoutmarkError, match="found a list; expected an object"):
+        built(tmp_path, [])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(JSON, JSON)
+def test_nothing_but_an_error_of_ours_comes_out(tmp_path, whole: Any, part: Any) -> None:
+    records = {"good": {"a dog": [0.1, 0.1, 0.5, 0.5], "odd": part}, "odd": whole}
+    try:
+        suite = built(tmp_path, records)
+    except LayoutmarkError:
+        return
+    assert suite.counts["prompts"] == 2
+    assert suite.samples[0].prompt == "good"

@@ -1,0 +1,74 @@
+"""`make speed`: synthetic tables of Open Images' validation size (41,620 pictures, 303,980 boxes) built into a suite.
+
+python tests/speed/openimages.py [--images N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from layoutmark.shelf import Shelf
+from layoutmark.suites import load_built_suite, save_built_suite
+
+IMAGES, BOXES = 41_620, 303_980
+GIBIBYTES = 2.0
+"""Most memory of the whole process."""
+SUITE = "openimages"
+HEAD = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+
+
+def write_tables(folder: Path, images: int) -> None:
+    """Boxes of 600 classes, one in five of a group; ten verified labels for each picture; a size for each."""
+    rng = np.random.default_rng(0)
+    labels = [f"/m/{k:05x}" for k in range(600)]
+    with (folder / "validation-annotations-bbox.csv").open("w", encoding="utf-8") as file:
+        file.write(HEAD + "\n")
+        for number in range(BOXES * images // IMAGES):
+            x0, x1, y0, y1 = (*sorted(rng.random(2)), *sorted(rng.random(2)))
+            flags = f"{number % 2},0,{int(number % 5 == 0)},0,0"
+            place = f"{x0:.6f},{x1:.6f},{y0:.6f},{y1:.6f}"
+            file.write(f"{number % images:016x},xclick,{labels[int(rng.integers(600))]},1,{place},{flags}\n")
+    classes = "".join(f"{label},Thing {k}\n" for k, label in enumerate(labels))
+    (folder / "class-descriptions-boxable.csv").write_text(classes, "utf-8")
+    tree = {"LabelName": "/m/root", "Subcategory": [{"LabelName": label} for label in labels]}
+    (folder / "bbox_labels_600_hierarchy.json").write_text(json.dumps(tree), "utf-8")
+    with (folder / "validation-annotations-human-imagelabels-boxable.csv").open("w", encoding="utf-8") as file:
+        file.write("ImageID,Source,LabelName,Confidence\n")
+        for number in range(10 * images):
+            file.write(f"{number // 10:016x},verification,{labels[int(rng.integers(600))]},{number % 2}\n")
+    sizes = "".join(f"{number:016x},1024,768\n" for number in range(images))
+    (folder / "validation-sizes.csv").write_text("image_id,image_w,image_h\n" + sizes, "utf-8")
+
+
+def main() -> int:
+    """Time, print, judge."""
+    parser = argparse.ArgumentParser(description="Time the building of a suite of Open Images' validation size.")
+    parser.add_argument("--images", type=int, default=IMAGES)
+    images = parser.parse_args().images
+    entry = Shelf().get_suite(SUITE)
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder), Path(folder) / "out"
+        write_tables(source, images)
+        begun = time.perf_counter()
+        save_built_suite(entry.load().build_suite(SUITE, source), entry.suite, out)
+        built = time.perf_counter() - begun
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        begun = time.perf_counter()
+        samples = load_built_suite(out).samples
+        opened = time.perf_counter() - begun
+    things = sum(len(s.layout.instances) for s in samples)
+    print(f"{len(samples):,} samples, {things:,} instances: build {built:.1f} s, open {opened:.1f} s")
+    print(f"memory of the build {memory:.2f} GiB (at most {GIBIBYTES})")
+    return int(memory > GIBIBYTES)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
