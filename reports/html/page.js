@@ -8,13 +8,14 @@
   const STATUS = { degenerate: "degenerate", filtered: "filtered", not_applicable: "not applicable", failed: "failed", missing: "missing" };
   const SVG = document.getElementById("svg").namespaceURI;
   const PRINTED = 100;
+  const SOUND = "sound";
   const $ = (id) => document.getElementById(id);
 
   const state = {
     on: new Set(data.columns.flatMap((c, i) => (c.kind === "reference" ? [] : [i]))),
     targets: true, detections: true, least: 0.25, size: 160, seed: data.seeds.length > 1 ? String(data.seeds[0]) : "",
     sort: "suite", metric: 0, of: Math.max(0, data.columns.findIndex((c) => c.kind === "method")),
-    category: "", count: "", status: "", text: "", strata: {},
+    category: "", count: "", status: "", fate: "", text: "", strata: {},
   };
 
   // Rows: sample x seed, with its images by method number.
@@ -23,6 +24,8 @@
     const seeds = data.seeds.length ? data.seeds : [0];
     const at = new Map(seeds.map((seed, i) => [seed, i]));
     data.samples.forEach((sample, s) => seeds.forEach((seed) => rows.push({ s, sample, seed, images: [], shell: null })));
+    let target = 0;
+    data.images.forEach((image, x) => { image.x = x; image.at = target; target += data.samples[image.s].instances.length; });
     for (const image of data.images) rows[image.s * seeds.length + at.get(image.e)].images[image.m] = image;
     for (const row of rows) {
       row.text = `${row.sample.id} ${row.sample.prompt} ${row.sample.instances.map((i) => i.phrase).join(" ")}`.toLowerCase();
@@ -55,9 +58,20 @@
     if (image && image.p !== null) return image.p;
     return column.kind === "truth" ? row.sample.truth : null;
   };
+  /** A stored whole number as a score, as [number of the reason], or as null. */
+  const REASON = 1e9;
+  const outcome = (x) => (x === null || x === undefined ? null : x >= REASON ? [x - REASON] : x / 1e4);
+  const scoreOf = (image, metric) => outcome(data.scores[metric][image.x]);
+  const partOf = (image, target, metric) => (data.parts[metric] ? outcome(data.parts[metric][image.at + target]) : null);
+  const fateOf = (image, target) => (data.kinds.length ? data.fates[image.at + target] : -1);
+  const fileOf = (image) => image.f || (image.p !== null && !data.pictures[image.p].startsWith("data:") ? data.pictures[image.p] : null);
+  const detections = (image) => Array.from({ length: image.d.length / 6 }, (_, k) => {
+    const [a, b, c, d, score, word] = image.d.slice(6 * k, 6 * k + 6);
+    return [a / 1000, b / 1000, c / 1000, d / 1000, score / 1000, data.words[word]];
+  });
   const valueOf = (row, column, metric) => {
     const image = imageOf(row, column);
-    const value = image ? image.c[metric] : null;
+    const value = image ? scoreOf(image, metric) : null;
     return typeof value === "number" ? value : null;
   };
 
@@ -92,7 +106,7 @@
     };
     if (image && state.detections) {
       const group = v("g", {});
-      for (const found of image.d.filter((d) => d[4] >= state.least).reverse()) {
+      for (const found of detections(image).filter((d) => d[4] >= state.least).reverse()) {
         const near = nearest(found, row.sample.instances), paint = near < 0 ? "#fff" : colour(near);
         draw(found, paint, false, group);
         label(`${short(found[5], large ? 40 : 12)} ${found[4].toFixed(2)}`, found[0] * width, found[3] * height - 3, paint, group);
@@ -135,7 +149,7 @@
     if (!image) return null;
     const list = h("dl", { class: "numbers" });
     data.metrics.forEach(([, title], k) => {
-      const value = image.c[k];
+      const value = scoreOf(image, k);
       if (value === null || (only && k >= only && k !== state.metric)) return;
       const chosen = state.sort !== "suite" && k === state.metric ? "chosen" : null;
       const shown = typeof value === "number" ? fixed(value) : h("span", { class: "quiet", title: data.reasons[value[0]] }, "not scored");
@@ -167,6 +181,14 @@
       })),
       strata && h("p", { class: "bins" }, strata));
   }
+  /** ``2 merged, 3 missing``: what went wrong with which target. */
+  function wrongs(row, image) {
+    const found = row.sample.instances.flatMap((_, i) => {
+      const fate = image ? fateOf(image, i) : -1;
+      return fate < 0 || data.kinds[fate] === SOUND ? [] : [`${i + 1} ${data.kinds[fate]}`];
+    });
+    return found.length ? h("p", { class: "reason" }, found.join(", ")) : null;
+  }
   function cell(row, index) {
     const column = data.columns[index], image = imageOf(row, column);
     const has = pictureOf(row, column) !== null;
@@ -177,6 +199,7 @@
       h("button", { type: "button", class: "picture", "data-column": index, "aria-label": `Open ${title}, sample ${row.sample.id}`,
         onclick: () => view(row, index) }, picture(row, column, state.size, false), has ? badge(image) : null),
       reason && !has ? h("p", { class: "reason", dir: "auto", title: reason }, short(reason, 120)) : null,
+      column.kind === "method" ? wrongs(row, image) : null,
       scoreList(image, data.headline));
   }
   let shared = 0; // All strips stand at the same place, so that a column stays a column.
@@ -211,6 +234,13 @@
   }, { rootMargin: "1000px 0px" });
 
   // ---- order and filter ----
+  const methodsOn = () => data.columns.filter((column, index) => column.kind === "method" && state.on.has(index));
+  function failed(row, image) {
+    return image && row.sample.instances.some((_, i) => {
+      const fate = fateOf(image, i);
+      return fate >= 0 && (state.fate === "any" ? data.kinds[fate] !== SOUND : fate === Number(state.fate));
+    });
+  }
   function matches(row) {
     const { sample } = row;
     if (state.seed !== "" && String(row.seed) !== state.seed) return false;
@@ -218,6 +248,7 @@
     if (state.count && String(sample.instances.length) !== state.count) return false;
     if (Object.entries(state.strata).some(([key, value]) => value && sample.strata[key] !== value)) return false;
     if (state.text && !row.text.includes(state.text)) return false;
+    if (state.fate !== "" && !methodsOn().some((column) => failed(row, imageOf(row, column)))) return false;
     if (!state.status) return true;
     return [...state.on].some((index) => {
       const image = imageOf(row, data.columns[index]);
@@ -267,8 +298,8 @@
     box.addEventListener("change", () => change(box.value));
     return h("label", { class: "field" }, h("span", {}, label), box);
   }
-  function check(label, value, change) {
-    const box = h("input", { type: "checkbox", checked: value });
+  function check(label, value, change, key) {
+    const box = h("input", { type: "checkbox", checked: value, "aria-keyshortcuts": key });
     box.addEventListener("change", () => change(box.checked));
     return h("label", { class: "check" }, box, h("span", {}, label));
   }
@@ -300,6 +331,8 @@
           (x) => { state.strata[key] = x; arrange(); }, { name: `stratum-${key}` })),
         present.length ? select("Image is", [...any, ["any", "not ok, any method"], ...present.map((p) => [p, STATUS[p] || p])], "",
           (x) => { state.status = x; arrange(); }, { name: "status" }) : null,
+        data.kinds.length ? select("A target is", [...any, ["any", "not sound"], ...data.kinds.map((kind, i) => [i, kind])], "",
+          (x) => { state.fate = x; arrange(); }, { name: "fate" }) : null,
         data.seeds.length > 1 ? select("Seed", [...data.seeds.map((s) => [s, s]), ["", "all"]], state.seed,
           (x) => { state.seed = x; arrange(); }, { name: "seed" }) : null,
         h("label", { class: "field search" }, h("span", {}, "Text"), h("input", { type: "search", name: "text", placeholder: "prompt or id", autocomplete: "off",
@@ -307,7 +340,7 @@
         h("button", { type: "reset" }, "Reset")));
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("reset", () => {
-      Object.assign(state, { sort: "suite", category: "", count: "", status: "", text: "", strata: {} });
+      Object.assign(state, { sort: "suite", category: "", count: "", status: "", fate: "", text: "", strata: {} });
       controls();
       arrange();
     }, { once: true });
@@ -323,8 +356,8 @@
   $("bar").append(
     h("output", { id: "tally", "aria-live": "polite" }),
     h("span", { class: "group" },
-      check("targets", true, (on) => { state.targets = on; refill(); }),
-      check("detections", true, (on) => { state.detections = on; refill(); })));
+      check("targets", true, (on) => { state.targets = on; refill(); }, "t"),
+      check("detections", true, (on) => { state.detections = on; refill(); }, "d")));
 
   // ---- one image, large ----
   const viewer = $("viewer");
@@ -334,9 +367,8 @@
     place = [row, index];
     const width = Math.max(200, Math.min(512, window.innerWidth - 58, ((window.innerHeight - 200) * row.sample.canvas[0]) / row.sample.canvas[1]));
     const known = data.metrics.map((m, k) => [m, k]);
-    const per = image ? row.sample.instances.map((i) => image.i[i.id]) : [];
-    const used = known.filter(([, k]) => per.some((scores) => scores && scores[k] !== null));
-    const outcome = (x) => (typeof x === "number" ? fixed(x) : x === null || x === undefined ? "\u2013" : `not scored: ${data.reasons[x[0]]}`);
+    const used = image ? known.filter(([, k]) => row.sample.instances.some((_, i) => partOf(image, i, k) !== null)) : [];
+    const said = (x) => (typeof x === "number" ? fixed(x) : x === null || x === undefined ? "\u2013" : `not scored: ${data.reasons[x[0]]}`);
     const step = (words, down, across) => h("button", { type: "button", "aria-label": words, title: words, onclick: () => move(down, across) },
       { "-1,0": "\u2191", "1,0": "\u2193", "0,-1": "\u2190", "0,1": "\u2192" }[`${down},${across}`]);
     viewer.replaceChildren(
@@ -345,7 +377,7 @@
         h("span", { class: "group" }, step("previous sample", -1, 0), step("next sample", 1, 0), step("previous column", 0, -1), step("next column", 0, 1),
           h("button", { type: "button", onclick: () => viewer.close() }, "Close"))),
       h("div", { class: "viewer-body" },
-        h("div", {}, picture(row, column, Math.round(width), true), h("p", {}, badge(image), " ", image && image.f ? h("a", { href: image.f, target: "_blank", rel: "noopener" }, "full-size file") : null)),
+        h("div", {}, picture(row, column, Math.round(width), true), h("p", {}, badge(image), " ", image && fileOf(image) ? h("a", { href: fileOf(image), target: "_blank", rel: "noopener" }, "full-size file") : null)),
         h("div", { class: "viewer-facts" },
           image && image.t ? h("p", { class: "reason", dir: "auto" }, data.reasons[image.r]) : null,
           h("p", { class: "prompt", dir: "auto" }, row.sample.prompt),
@@ -354,11 +386,12 @@
           h("ol", { class: "phrases" }, row.sample.instances.map((instance, i) => {
             const mark = h("span", { class: "swatch", "aria-hidden": "true" }, String(i + 1));
             mark.style.backgroundColor = colour(i);
-            const scores = image && image.i[instance.id];
-            return h("li", {}, mark, h("span", {}, h("span", { dir: "auto" }, instance.phrase), scores ? h("span", { class: "quiet" },
-              ` ${used.map(([m, k]) => `${m[1]} ${outcome(scores[k])}`).join(", ")}`) : null));
+            const fate = image ? fateOf(image, i) : -1;
+            return h("li", {}, mark, h("span", {}, h("span", { dir: "auto" }, instance.phrase),
+              fate < 0 ? null : h("b", {}, ` ${data.kinds[fate]}`),
+              used.length ? h("span", { class: "quiet" }, ` ${used.map(([m, k]) => `${m[1]} ${said(partOf(image, i, k))}`).join(", ")}`) : null));
           })),
-          image && image.d.length ? [h("h4", {}, "Detections"), h("p", { class: "quiet" }, image.d.map((d) => `${d[5]} ${d[4].toFixed(2)}`).join(", "))] : null,
+          image && image.d.length ? [h("h4", {}, "Detections"), h("p", { class: "quiet" }, detections(image).map((d) => `${d[5]} ${d[4].toFixed(2)}`).join(", "))] : null,
           image && image.n ? [h("h4", {}, "Notes"), h("ul", {}, image.n.map((n) => h("li", { dir: "auto" }, n)))] : null)));
     if (!viewer.open) viewer.showModal();
   }
@@ -372,6 +405,20 @@
     if (step) { event.preventDefault(); move(...step); }
   });
   viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+
+  // ---- keys outside fields and the large view: j and k step, Enter opens, t and d toggle boxes ----
+  document.addEventListener("keydown", (event) => {
+    if (viewer.open || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+    const toggle = document.querySelector(`#bar [aria-keyshortcuts="${CSS.escape(event.key)}"]`);
+    if (toggle) { toggle.click(); return; }
+    const step = { j: 1, k: -1 }[event.key];
+    if (!step || !shown.length) return;
+    const here = event.target.closest(".row"), at = here ? shown.indexOf(rows[Number(here.dataset.row)]) : -1;
+    const row = shown[Math.max(0, Math.min(shown.length - 1, at + step))];
+    if (!row.strip) fill(row);
+    row.shell.scrollIntoView({ block: "start" });
+    (row.shell.querySelector(".picture") || row.strip).focus({ preventScroll: true });
+  });
 
   // ---- print: what is filtered and ordered, up to a bound that is said ----
   window.addEventListener("beforeprint", () => {

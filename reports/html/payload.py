@@ -1,6 +1,8 @@
-"""The data behind the grid: samples and images as short lists, pictures by number, reasons by number.
+"""The data behind the grid: samples and images as short lists, pictures, words and reasons by number.
 
-Names of keys are kept short only where they repeat per image; page.js is the one reader.
+Names of keys are kept short only where they repeat per image; page.js is the one reader.  Scores are columns of whole
+numbers, one a metric: ten-thousandths, or `REASON` plus the number of the reason why there is none.  So 200,000 images
+with forty scores each stay a page that opens.
 """
 
 from __future__ import annotations
@@ -13,20 +15,33 @@ from .results import CEILING, Results
 from .text import clean, finite
 from .thumbnails import Thumbnails
 
+REASON = 10**9
+"""From here on a whole number is the number of a reason."""
+DETAIL = 20_000
+"""Runs of more images than this show what became of each target, but not every score of each target."""
+FATE = "targets_"
+"""Metrics that say, target by target, what became of it (1 for the one kind that holds)."""
 SIZES = ("none", "no", "tiny", "small", "few", "some", "medium", "large", "many", "huge", "yes", "all")
 
 
 def payload(results: Results, thumbnails: Thumbnails) -> dict[str, Any]:
-    """Plain data for the grid: `columns`, `metrics`, `strata`, `samples`, `images`, `reasons`, `pictures`, `sizes`."""
-    reasons = _Numbers()
+    """Plain data for the grid.
+
+    `scores[k]` is the column of metric k over `images`; `parts[k]` the same over all targets of all images in order
+    (null when no target has it), and `fates` numbers `kinds`, -1 where nobody looked.
+    """
+    reasons, words = _Numbers(), _Numbers()
     methods = {n: i for i, n in enumerate(results.names)}
     samples = {str(s["id"]): i for i, s in enumerate(results.samples)}
+    targets = [[str(i["id"]) for i in s["instances"]] for s in results.samples]
     metrics = _per_image(results)
-    images = [
-        _image(image, methods[str(image["method"])], samples[str(image["sample"])], metrics, reasons, thumbnails)
-        for image in results.images
-        if str(image["method"]) in methods and str(image["sample"]) in samples
+    known = [i for i in results.images if str(i["method"]) in methods and str(i["sample"]) in samples]
+    found: list[tuple[Mapping[str, Any], str]] = [
+        ((image.get("instances") or {}).get(target) or {}, target)
+        for image in known
+        for target in targets[samples[str(image["sample"])]]
     ]
+    kinds = sorted({k for part, _ in found for k in part if k.startswith(FATE)}, key=list(results.metrics).index)
     return {
         "columns": _columns(results),
         "metrics": [
@@ -39,7 +54,17 @@ def payload(results: Results, thumbnails: Thumbnails) -> dict[str, Any]:
         "strata": _strata(results.samples),
         "seeds": sorted({int(i["seed"]) for i in results.images}),
         "samples": [_sample(s, thumbnails) for s in results.samples],
-        "images": images,
+        "images": [
+            _image(i, methods[str(i["method"])], samples[str(i["sample"])], words, reasons, thumbnails) for i in known
+        ],
+        "scores": [[_outcome((i.get("scores") or {}).get(m), reasons) for i in known] for m in metrics],
+        "parts": [
+            _column([part for part, _ in found], m, reasons) if m not in kinds and len(known) <= DETAIL else None
+            for m in metrics
+        ],
+        "kinds": [clean(k.removeprefix(FATE).replace("_", " ")) for k in kinds],
+        "fates": [_fate(part, kinds) for part, _ in found] if kinds else [],
+        "words": words.texts,
         "reasons": reasons.texts,
         "pictures": thumbnails.entries,
         "sizes": thumbnails.sizes,
@@ -136,7 +161,7 @@ def _image(
     image: Mapping[str, Any],
     method: int,
     sample: int,
-    metrics: Sequence[str],
+    words: _Numbers,
     reasons: _Numbers,
     thumbnails: Thumbnails,
 ) -> dict[str, Any]:
@@ -147,29 +172,35 @@ def _image(
     if image.get("image") and data["p"] is None:
         data["gone"] = 1
     link = thumbnails.link(image.get("image"))
-    if link is not None:
+    if link is not None and link != thumbnails.entries[data["p"]]:
         data["f"] = link
     if image.get("notes"):
         data["n"] = [f"{clean(k)}: {clean(v)}" for k, v in image["notes"].items()]
+    # Flat: x0, y0, x1, y1, score in thousandths and the number of the word, detection after detection.
     data["d"] = [
-        [*(_fraction(v) for v in d[:4]), round(finite(d[4]) or 0.0, 3), clean(d[5])]
+        value
         for d in image.get("detections") or ()
+        for value in (*(round(1000 * _fraction(v)) for v in d[:5]), words.add(d[5]))
     ]
-    data["c"] = [_outcome((image.get("scores") or {}).get(m), reasons) for m in metrics]
-    data["i"] = {
-        clean(k): [_outcome(v.get(m), reasons) for m in metrics] for k, v in (image.get("instances") or {}).items()
-    }
     return data
 
 
-def _outcome(value: object, reasons: _Numbers) -> float | list[int] | None:
-    """A number; or [number of its reason]; or None when the metric says nothing of this image."""
+def _column(parts: Sequence[Mapping[str, Any]], metric: str, reasons: _Numbers) -> list[int | None] | None:
+    return [_outcome(p.get(metric), reasons) for p in parts] if any(metric in p for p in parts) else None
+
+
+def _fate(part: Mapping[str, Any], kinds: Sequence[str]) -> int:
+    return next((k for k, kind in enumerate(kinds) if part.get(kind) == 1), -1)
+
+
+def _outcome(value: object, reasons: _Numbers) -> int | None:
+    """Ten-thousandths; or `REASON` and more; or None when the metric says nothing of this image."""
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return [reasons.add(value.get("unscored") or "no reason given")]
+        return REASON + reasons.add(value.get("unscored") or "no reason given")
     found = finite(value)
-    return [reasons.add("not a finite number")] if found is None else round(found, 4)
+    return REASON + reasons.add("not a finite number") if found is None else round(found * 10_000)
 
 
 def _fraction(value: object) -> float:

@@ -1,4 +1,4 @@
-"""The figures: a dot and its interval per method, placement against quality, means per stratum.
+"""The figures: a dot and its interval per method, Pareto fronts, means per stratum.
 
 One file because they share colours, markers and the way a method looks in all of them.
 """
@@ -35,7 +35,7 @@ SHAPES = (
     "M6 .8l1.5 3.4 3.7.4-2.8 2.5.8 3.6-3.2-1.9-3.2 1.9.8-3.6-2.8-2.5 3.7-.4z",
 )
 _EDGE: dict[str, Any] = {"markeredgecolor": PAPER, "markeredgewidth": 0.6}
-PLACEMENT, QUALITY = ("ap50", "miou"), "clip_iqa"
+PLACEMENT, AGAINST = ("ap50", "miou"), ("clip_iqa", "clip_i", "dino", "clip_t")
 
 
 def figures(results: Results) -> list[tuple[str, str, str]]:
@@ -46,10 +46,8 @@ def figures(results: Results) -> list[tuple[str, str, str]]:
         for metric in results.headline:
             if any((c := results.cell(n, metric.name)) and c.value is not None for n in results.names):
                 found.append(("dots", _title(metric), _dots(results, metric)))
-        scatter = _scatter(results)
-        if scatter:
-            found.append(("scatter", *scatter))
-        measured = _stratum_metric(results)
+        found += [("scatter", *pair) for pair in _scatters(results)]
+        measured = stratum_metric(results)
         if measured is not None:
             for stratum in sorted({k for s in results.samples for k in (s.get("strata") or {})}):
                 svg = _stratum(results, stratum, measured)
@@ -80,7 +78,8 @@ def _title(metric: Metric) -> str:
     return f'{name(metric.title)} <span class="quiet">{"higher" if metric.higher else "lower"} is better</span>'
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` x `height` inches that draws SVG."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasSVG(figure)
     return figure
@@ -88,7 +87,7 @@ def _figure(width: float, height: float) -> Figure:
 
 def _dots(results: Results, metric: Metric) -> str:
     names = results.names
-    figure = _figure(3.7, 0.5 + 0.24 * len(names))
+    figure = new_figure(3.7, 0.5 + 0.24 * len(names))
     axes = figure.subplots()
     for i, who in enumerate(names):
         cell = results.cell(who, metric.name)
@@ -111,16 +110,22 @@ def _dots(results: Results, metric: Metric) -> str:
     return to_svg(figure, f"{clean(metric.title)} of each method with its 95 % interval", f"d{metric.name}")
 
 
-def _scatter(results: Results) -> tuple[str, str] | None:
+def _scatters(results: Results) -> list[tuple[str, str]]:
+    """Placement against what it may cost: quality, identity, text."""
     place = next((results.metrics[m] for m in PLACEMENT if m in results.metrics), None)
-    quality = results.metrics.get(QUALITY)
-    if place is None or quality is None:
-        return None
-    figure = _figure(4.6, 3.5)
+    if place is None:
+        return []
+    others = [results.metrics[m] for m in AGAINST if m in results.metrics]
+    return [found for other in others if (found := _scatter(results, place, other))]
+
+
+def _scatter(results: Results, place: Metric, other: Metric) -> tuple[str, str] | None:
+    figure = new_figure(3.7, 3.1)
     axes = figure.subplots()
+    own: list[tuple[float, float]] = []
     drawn = 0
     for i, who in enumerate(results.names):
-        x, y = results.cell(who, place.name), results.cell(who, quality.name)
+        x, y = results.cell(who, place.name), results.cell(who, other.name)
         if x is None or y is None or x.value is None or y.value is None:
             continue
         colour, marker = _look(results, i)
@@ -130,17 +135,36 @@ def _scatter(results: Results) -> tuple[str, str] | None:
             axes.plot([x.value, x.value], [y.low, y.high], color=colour, linewidth=1.1, alpha=0.75)
         axes.plot([x.value], [y.value], marker=marker, color=colour, markersize=6.5, **_EDGE)
         drawn += 1
+        if i < len(results.methods):
+            own.append((x.value, y.value))
     if not drawn:
         return None
-    for metric, direction in ((place, axes.set_xlabel), (quality, axes.set_ylabel)):
+    for point in front(own, place.higher, other.higher):
+        axes.plot(
+            *([v] for v in point),
+            marker="o",
+            markersize=13,
+            markerfacecolor="none",
+            markeredgecolor=INK,
+            markeredgewidth=0.8,
+        )
+    for metric, direction in ((place, axes.set_xlabel), (other, axes.set_ylabel)):
         direction(f"{trim(metric.title)}, {'higher' if metric.higher else 'lower'} is better")
     axes.grid()
     axes.set_axisbelow(True)
-    label = f"{clean(place.title)} against {clean(quality.title)}, with 95 % intervals"
-    return f"{name(place.title)} against {name(quality.title)}", to_svg(figure, label, "s")
+    label = f"{clean(place.title)} against {clean(other.title)}, with 95 % intervals, the Pareto front ringed"
+    return f"{name(place.title)} against {name(other.title)}", to_svg(figure, label, f"s{other.name}")
 
 
-def _stratum_metric(results: Results) -> Metric | None:
+def front(points: Sequence[tuple[float, float]], right: bool, up: bool) -> list[tuple[float, float]]:
+    """The points that no other point equals or beats on both axes, from left to right."""
+    a, b = (1 if right else -1), (1 if up else -1)
+    kept = {p for p in points if not any(q != p and a * q[0] >= a * p[0] and b * q[1] >= b * p[1] for q in points)}
+    return sorted(kept)
+
+
+def stratum_metric(results: Results) -> Metric | None:
+    """The metric that breakdowns show: mIoU, else the first headline that single images have."""
     having = {k for i in results.images for k, v in (i.get("scores") or {}).items() if finite(v) is not None}
     return next((m for m in (results.metrics.get("miou"), *results.headline) if m and m.name in having), None)
 
@@ -149,11 +173,11 @@ def _stratum(results: Results, stratum: str, metric: Metric) -> str:
     """Mean per bin and method; whiskers are 1.96 standard errors over samples, seeds of a sample averaged first."""
     bins_of = {str(s["id"]): clean(s["strata"][stratum]) for s in results.samples if stratum in (s.get("strata") or {})}
     bins = ordered(list(dict.fromkeys(bins_of.values())))
-    means = _sample_means(results.images, metric.name)
+    means = sample_means(results.images, metric.name)
     shown = results.methods or results.references
     if not bins or not shown:
         return ""
-    figure = _figure(3.7, 2.3)
+    figure = new_figure(3.7, 2.3)
     axes = figure.subplots()
     width = 0.82 / len(shown)
     numbers: list[list[int]] = []
@@ -185,7 +209,7 @@ def _stratum(results: Results, stratum: str, metric: Metric) -> str:
     return to_svg(figure, f"mean {clean(metric.title)} of each method by {clean(stratum)}", f"t{_slug(stratum)}")
 
 
-def _sample_means(images: Sequence[Mapping[str, Any]], metric: str) -> dict[str, dict[str, float]]:
+def sample_means(images: Sequence[Mapping[str, Any]], metric: str) -> dict[str, dict[str, float]]:
     """Mean over seeds by method and sample; images without a number are left out."""
     values: dict[str, dict[str, list[float]]] = {}
     for image in images:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import plots
+from . import fates, plots, strata
 from .payload import payload, script_json
 from .results import Results
 from .sections import footnotes, header, images_table
@@ -27,8 +27,13 @@ HERE = Path(__file__).parent
 NAV = (("scores", "Scores"), ("plots", "Plots"), ("images", "Images"), ("samples", "Samples"), ("notes", "Notes"))
 GROUPS = (
     ("dots", "Each method with its 95 % interval"),
-    ("scatter", "Placement against quality"),
+    ("scatter", "Placement against what it may cost"),
+    ("fates", "What became of the targets"),
     ("strata", "By stratum"),
+)
+FATES = (
+    'Share of targets <span class="quiet">one kind each; sound: found in place, with its own look, once. Samples weigh '
+    "the same.</span>"
 )
 
 KEY = (
@@ -90,6 +95,9 @@ def _folded(title: str, body: str) -> str:
 
 def _plots(results: Results) -> str:
     found = plots.figures(results)
+    shares = fates.bars(results)
+    if shares:
+        found.append(("fates", FATES, shares))
     body = ""
     for group, title in GROUPS:
         inner = "".join(
@@ -98,7 +106,7 @@ def _plots(results: Results) -> str:
         body += f'<h3>{title}</h3><div class="plots {group}">{inner}</div>' if inner else ""
     return (
         '<section id="plots" aria-labelledby="plots-title"><h2 id="plots-title">Plots</h2>'
-        f"{plots.legend(results)}{body or '<p>No number to draw.</p>'}</section>"
+        f"{plots.legend(results)}{body or '<p>No number to draw.</p>'}{strata.crossed(results)}</section>"
     )
 
 

@@ -30,6 +30,8 @@ READING = (
     "can mean.",
     "Solid boxes are detections, dashed boxes are targets. A detection takes the colour of the target of its category "
     "that it overlaps most, white if there is none; the scores match them by their own rules.",
+    "Rings in a plot of two metrics mark the Pareto front: no other method equals or beats these on both. The front "
+    "takes the values as they are; whiskers show how far they can be trusted.",
     "Whiskers in the plots by stratum are 1.96 standard errors over samples; hatched bars stand for fewer than 10 "
     "samples.",
 )

@@ -72,11 +72,78 @@ def test_grid_data_keeps_reasons_and_never_makes_them_numbers(part: Part, exampl
     view = part("results").Results(results)
     data = part("payload").payload(view, part("thumbnails").Thumbnails(tmp_path, tmp_path / "report"))
     place = [m[0] for m in data["metrics"]].index("miou")
-    said = [data["reasons"][image["c"][place][0]] for image in data["images"][:2]]
+    said = [data["reasons"][score - part("payload").REASON] for score in data["scores"][place][:2]]
     assert said == ["not a finite number", "no targets"]
     text = part("payload").script_json(data)
     assert "NaN" not in text
     assert json.loads(text) == json.loads(json.dumps(data))
+
+
+def test_grid_data_gives_back_every_score_and_detection(part: Part, example: ModuleType, tmp_path: Path) -> None:
+    results = example.make_results(None, hostile=False)
+    view = part("results").Results(results)
+    data = part("payload").payload(view, part("thumbnails").Thumbnails(tmp_path, tmp_path / "report"))
+    at = 0
+    for x, (image, short) in enumerate(zip(results["images"], data["images"], strict=True)):
+        targets = next(s for s in results["samples"] if s["id"] == image["sample"])["instances"]
+        for k, (name, _, _) in enumerate(data["metrics"]):
+            columns = [(data["scores"][k][x], image["scores"].get(name))]
+            if data["parts"][k]:
+                scored = [image["instances"].get(t["id"], {}).get(name) for t in targets]
+                columns += zip(data["parts"][k][at : at + len(targets)], scored, strict=True)
+            for stored, given in columns:
+                if isinstance(given, float):
+                    assert stored / 1e4 == pytest.approx(given, abs=5e-5)
+                else:
+                    assert (stored is None) == (given is None)
+        flat = [v for d in image["detections"] for v in d]
+        words = [data["words"][n] for n in short["d"][5::6]]
+        assert words == flat[5::6]
+        assert [v / 1000 for v in short["d"][4::6]] == pytest.approx(flat[4::6], abs=6e-4)
+        at += len(targets)
+
+
+def test_what_became_of_targets_is_one_kind_each(part: Part, example: ModuleType, tmp_path: Path) -> None:
+    results = example.make_results(None, samples=4, hostile=False)
+    metric = {**results["metrics"][0], "low": 0.0, "high": 1.0}
+    results["metrics"] += [{**metric, "name": f"targets_{k}", "title": k} for k in ("sound", "wrong_class")]
+    first = next(i for i in results["images"] if i["instances"])
+    for k, scores in enumerate(first["instances"].values()):
+        scores.update(targets_sound=float(k > 0), targets_wrong_class=float(k == 0))
+    view = part("results").Results(results)
+    data = part("payload").payload(view, part("thumbnails").Thumbnails(tmp_path, tmp_path / "report"))
+    assert data["kinds"] == ["sound", "wrong class"]
+    assert data["fates"][: len(first["instances"])] == [1, *[0] * (len(first["instances"]) - 1)]
+    assert set(data["fates"][len(first["instances"]) :]) == {-1}
+    assert not part("fates").bars(view)
+    results["rows"] += [
+        {**results["rows"][0], "metric": f"targets_{k}", "value": v, "low": None, "high": None}
+        for k, v in (("sound", 0.75), ("wrong_class", 0.25))
+    ]
+    drawn = part("fates").bars(part("results").Results(results))
+    assert "75%" in drawn
+    assert "wrong class" in drawn
+
+
+@pytest.mark.parametrize(
+    ("right", "up", "expected"),
+    [(True, True, [(1, 3), (2, 2)]), (False, True, [(0, 2), (1, 3)]), (False, False, [(0, 0)])],
+)
+def test_the_front_holds_who_is_not_beaten_on_both(part: Part, right: bool, up: bool, expected: Any) -> None:
+    points = [(0, 0), (0, 2), (1, 1), (1, 3), (2, 2), (2, 1)]
+    assert part("plots").front(points, right, up) == expected
+
+
+def test_crossed_cells_with_few_samples_are_grey(part: Part, example: ModuleType) -> None:
+    results = example.make_results(None, samples=48, hostile=False)
+    for sample in results["samples"]:
+        sample["strata"] = {"count": sample["strata"]["count"], "size": "small"}
+    results["samples"][0]["strata"]["size"] = "large"
+    table = part("strata").crossed(part("results").Results(results))
+    rows = re.findall(r"<tr>(?!<th scope=\"col\").*?</tr>", table)
+    assert [len(re.findall('class="heat', row)) for row in rows] == [4, 0, 4, 4, 4]
+    assert rows[1].count('class="few-samples"') == 4
+    assert "<bdi>large</bdi>" in rows[1]
 
 
 def test_true_images_come_first_and_floors_last(part: Part, example: ModuleType, tmp_path: Path) -> None:
@@ -162,7 +229,7 @@ def test_figures_follow_the_theme_and_carry_their_texts(part: Part, example: Mod
     results = part("results").Results(example.make_results(None))
     found = part("plots").figures(results)
     groups = [group for group, _, _ in found]
-    assert [groups.count(g) for g in ("dots", "scatter", "strata")] == [6, 1, 4]
+    assert [groups.count(g) for g in ("dots", "scatter", "strata")] == [6, 4, 4]
     for _, _, svg in found:
         assert " style=" not in svg
         assert "currentColor" in svg

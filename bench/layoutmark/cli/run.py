@@ -53,8 +53,14 @@ def add(commands: Any) -> None:
     ):
         part = command(commands, name, text, call, as_json=name == "measure")
         part.add_argument("run", help="name or folder of a run")
-        part.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
-        part.add_argument("--report", default="html", help="kind of report (default: html)")
+        if name == "report":
+            part.add_argument(
+                "--kind", "--report", dest="report", default="html",
+                help="html, markdown, latex, csv, coco, figures, contact_sheets, or a kind of your own (default: html)",
+            )  # fmt: skip
+            part.add_argument("--out", type=Path, help="folder to write to (default: report/ in the run's folder)")
+        else:
+            part.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -84,7 +90,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     run = _folder(options.run)
-    print(write_report(RunFolder(run).read_results(), run, options.report, shelf(options)))
+    print(write_report(RunFolder(run).read_results(), run, options.report, shelf(options), options.out))
     return 0
 
 

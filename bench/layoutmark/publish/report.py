@@ -12,15 +12,19 @@ from layoutmark.shelf import Shelf
 FOLDER = "report"
 
 
-def write_report(results: Mapping[str, Any], run: Path, kind: str = "html", shelf: Shelf | None = None) -> Path:
-    """Write report `kind` of `results` (the content of results.json) below `run`/report; returns the file to open.
+def write_report(
+    results: Mapping[str, Any], run: Path, kind: str = "html", shelf: Shelf | None = None, out: Path | None = None
+) -> Path:
+    """Write report `kind` of `results` (the content of results.json) below `out`; returns the file to open.
+
+    `out` is `run`/report when it is not given.
 
     Raises LayoutmarkError for an unknown kind (with the closest names), for results the report cannot read, and when
     the report leaves no file.
     """
     entry = (shelf or Shelf()).get_report(kind)
     module = entry.load()
-    out = run / FOLDER
+    out = run / FOLDER if out is None else out
     try:
         path = Path(module.render(results, run, out))
     except LayoutmarkError:
