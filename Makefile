@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-browser lint types boards format speed validity validity-gates docs stack-mini clean
+.PHONY: help install demo test test-all test-browser lint types boards gate format speed validity validity-gates docs stack-mini clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,11 @@ lint: types ## Check style, formatting, types and import contracts
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/lint-imports
+
+gate: $(STAMP) ## Hold the project's own methods against their committed baseline
+	$(BIN)/layoutmark run mini --limit 24 --methods base,ilgd,instancediffusion --name gate
+	@for method in base ilgd instancediffusion; do \
+		echo $$method; $(BIN)/layoutmark gate gate:$$method --baseline tests/gate/baseline || exit; done
 
 boards: $(STAMP) ## Check the committed leaderboards
 	$(BIN)/layoutmark leaderboard check

@@ -25,6 +25,8 @@ SIZES = MappingProxyType({"box": 4, "point": 2, "scribble": 2 * 20, "polygon": 2
 MASK_SIZE = 512
 """Side to which the published network brings mask images, in pixels."""
 MASK_TOKENS = 64
+FAINT, FAINTEST = 1e-3, 1e-4
+"""Shares of the largest variance of texts: what is added to each, and below which a direction is left out."""
 TOKENS = len(SIZES) * SLOTS + MASK_TOKENS
 """Tokens of an image: 184."""
 
@@ -155,6 +157,8 @@ class PositionNetConfig:
     frequencies: int = 16
     mask_size: int = MASK_SIZE
     """Side to which mask images are brought, in pixels; a multiple of 256."""
+    spread_text: bool = False
+    """Whether text is brought to mean 0 and spread 1 first, for a text encoder whose pooled states hardly differ."""
 
     @property
     def mask_width(self) -> int:
@@ -196,6 +200,9 @@ class PositionNet(nn.Module):
                 for name, width in widths.items()
             }
         )
+        if config.spread_text:
+            self.register_buffer("text_mean", torch.zeros(config.text_width))
+            self.register_buffer("text_spread", torch.eye(config.text_width))
         self.positions = nn.Parameter(torch.zeros(1, MASK_TOKENS, config.mask_width))
         self.in_conv = nn.Conv2d(SLOTS, 3, 3, padding=1)
         self.convnext = ConvNextModel(
@@ -214,6 +221,26 @@ class PositionNet(nn.Module):
         tokens = [self._instances(grounding, name, getattr(formats, name)) for name in SIZES]
         return torch.cat([*tokens, self._mask_tokens(grounding, formats.mask)], 1)
 
+    @torch.no_grad()
+    def fit_text(self, texts: torch.Tensor) -> None:
+        """Take mean and spread from pooled states (n, D) of phrases; where they do not differ, nothing is kept."""
+        mean = texts.double().mean(0)
+        _, singular, directions = torch.linalg.svd(texts.double() - mean, full_matrices=False)
+        variance = singular.square() / len(texts)
+        largest = variance[0]
+        told = variance > FAINTEST * largest
+        directions, variance = directions[told], variance[told]
+        self.text_mean.copy_(mean)
+        self.text_spread.copy_(directions.T @ torch.diag((variance + FAINT * largest).rsqrt()) @ directions)
+
+    def _text(self, grounding: Grounding) -> torch.Tensor:
+        text = grounding.text.float()
+        if not self.config.spread_text:
+            return text
+        # In half precision the differences, a hundredth of the states, would be lost.
+        with torch.autocast(text.device.type, enabled=False):
+            return (text - self.text_mean.float()) @ self.text_spread.float()
+
     def _instances(self, grounding: Grounding, name: str, on: bool) -> torch.Tensor:
         dtype = self.null["text"].dtype
         valid = grounding.valid.float().unsqueeze(-1)
@@ -226,7 +253,7 @@ class PositionNet(nn.Module):
             # An instance without a scribble counts as one at the origin, and so does an empty slot that has numbers:
             # the published weights were trained that way.
             present = ((coordinates.sum(-1, keepdim=True) + valid) > 0).float()
-        text = _choose(valid, grounding.text.float(), self.null["text"])
+        text = _choose(valid, self._text(grounding), self.null["text"])
         layout = _choose(present, fourier(coordinates, self.config.frequencies), self.null[name])
         token: torch.Tensor = self.mlps[name](torch.cat([text, layout], -1).to(dtype))
         return token

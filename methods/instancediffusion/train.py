@@ -25,7 +25,7 @@ from .network import allowed_pairs, box_rasters, places
 from .position_net import CONFIGURATIONS, Grounding, PositionNetConfig
 from .trained import new_network, save_adapter
 
-STEPS = 4_000
+STEPS = 6_800
 RATE = 8e-4
 ROWS = {"box": 7, "mask": 3, "point": 3, "scribble": 3}
 """Pictures of a batch by the published configuration whose formats they show."""
@@ -34,9 +34,11 @@ FASTER = 20.0
 """Gates start closed and nothing else learns until they open, so they learn this much faster."""
 TRACED = 6_000
 """Pictures whose mask outlines are traced; those of the configurations with masks are drawn from them."""
+SPOKEN = 2_000
+"""Pictures whose phrases say how texts spread."""
 WIDTHS = PositionNetConfig(
     text_width=128, token_width=128, hidden_width=96, convnext_widths=(8, 16, 24, 32), convnext_depths=(1, 1, 2, 1),
-    frequencies=4, mask_size=256,
+    frequencies=4, mask_size=256, spread_text=True,
 )  # fmt: skip
 
 
@@ -51,6 +53,7 @@ def recipe(stack: Stack, pictures: Renders) -> Recipe:
     kept = kept_signal(stack.scheduler_config).to(stack.device)
     weight = loss_weight(kept / (1 - kept))
     examples = Examples(stack, pictures)
+    network.position_net.fit_text(examples.texts(SPOKEN))
     batch = sum(ROWS.values())
 
     def step_loss(step: int, generator: torch.Generator) -> torch.Tensor:  # noqa: ARG001
@@ -128,6 +131,11 @@ class Examples:
         """Masks as truth values of the pictures' size: thousands of groundings are kept."""
         side = self.pictures.pixels.shape[1]
         return replace(made, masks=made.masks.bool().expand(-1, -1, side, side)).to(self.stack.device)
+
+    def texts(self, count: int) -> torch.Tensor:
+        """Pooled states (n, D) of the distinct phrases of the first `count` pictures."""
+        layouts = map(self.pictures.layout, range(min(count, len(self.pictures.pixels))))
+        return self._text(sorted({i.phrase for layout in layouts for i in layout.instances}))
 
     def _text(self, phrases: Sequence[str]) -> torch.Tensor:
         new = sorted({phrase for phrase in phrases if phrase not in self.phrases})

@@ -84,6 +84,13 @@ def is_trained(name: str) -> bool:
 
 
 def save_adapter(network: Network, path: Path) -> None:
-    """Write what training changed, in half precision, with the widths of the position net."""
-    trained = {name: value.half().contiguous() for name, value in network.state_dict().items() if is_trained(name)}
+    """Write what training changed, in half precision, with the widths of the position net.
+
+    The mean of texts stays in single precision: their differences are as small as its rounding.
+    """
+    trained = {
+        name: (value.float() if name.startswith("position_net.text_") else value.half()).contiguous()
+        for name, value in network.state_dict().items()
+        if is_trained(name)
+    }
     save_file(trained, path, metadata={CONFIG: json.dumps(asdict(network.position_net.config))})

@@ -544,3 +544,25 @@ def test_steps_that_do_not_divide_a_thousand(steps: int) -> None:
 def test_names_no_rule_covers(name: str) -> None:
     with pytest.raises(LayoutmarkError, match="the unknown tensor"):
         conversion.converted_name(name)
+
+
+def test_spread_text_tells_phrases_apart_that_hardly_differ() -> None:
+    config = position_net.PositionNetConfig(WIDTH, WIDTH, 12, (4, 4, 4, 4), (1, 1, 1, 1), spread_text=True)
+    generator = torch.Generator().manual_seed(0)
+    common, own = torch.randn(WIDTH, generator=generator), torch.randn(5, WIDTH, generator=generator)
+    texts = common + 1e-3 * own
+    net = position_net.PositionNet(config)
+    net.fit_text(texts)
+    empty = position_net.Grounding.empty(1, WIDTH)
+    slots = torch.zeros(1, position_net.SLOTS, WIDTH)
+    slots[0, :5] = texts
+    spread = net._text(dataclasses.replace(empty, text=slots))[0, :5]
+    assert spread.mean(0).abs().max() < 1e-3
+    assert torch.cdist(spread, spread).add(torch.eye(5) * 9).min() > 1
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(net._text(dataclasses.replace(empty, text=slots))[0, :5], spread), (
+            "half precision would round it away"
+        )
+    plain = position_net.PositionNet(dataclasses.replace(config, spread_text=False))
+    assert torch.equal(plain._text(dataclasses.replace(empty, text=slots)), slots)
+    assert not [name for name in plain.state_dict() if name.startswith("text_")]

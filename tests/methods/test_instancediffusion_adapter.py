@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from copy import deepcopy
 from dataclasses import replace
@@ -187,7 +188,7 @@ def pictures() -> Renders:
 def test_training_changes_the_adapter_alone_and_repeats_itself(
     stack, pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "WIDTHS", trained.scaled_config(stack))
+    monkeypatch.setattr(training, "WIDTHS", dataclasses.replace(trained.scaled_config(stack), spread_text=True))
     monkeypatch.setattr(training, "ROWS", {"box": 1, "mask": 1, "point": 1, "scribble": 1})
     before = {name: value.clone() for name, value in stack.unet.state_dict().items()}
 

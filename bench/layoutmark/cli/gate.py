@@ -43,11 +43,16 @@ def add(commands: Any) -> None:
         as_json=True,
     )
     part.add_argument(
-        "candidate", metavar="CANDIDATE", help="a run, RUN:METHOD, a path to results.json, or an entry of a leaderboard"
+        "candidate", metavar="CANDIDATE", help="a run, RUN:METHOD, a path to results.json, a leaderboard or an entry"
     )
     part.add_argument("--baseline", required=True, metavar="BASE", help="what it is held against, named the same way")
     part.add_argument("--policy", type=Path, default=None, metavar="FILE", help="gate.toml (default: headline metrics)")
-    part.add_argument("--method", default=None, metavar="NAME", help="the method where an address names none")
+    part.add_argument(
+        "--method",
+        default=None,
+        metavar="NAME",
+        help="the method where an address names none (default: the candidate's)",
+    )
     part.add_argument("--junit", type=Path, default=None, metavar="FILE", help="write the verdict as JUnit XML")
     part.add_argument("--markdown", type=Path, default=None, metavar="FILE", help="write the verdict as Markdown")
     part.add_argument(
@@ -64,7 +69,7 @@ def _gate(options: argparse.Namespace) -> int:
     try:
         policy = read_policy(options.policy)
         candidate = open_side(options.candidate, options.method)
-        baseline = open_side(options.baseline, options.method)
+        baseline = open_side(options.baseline, options.method or candidate.method)
         folder = options.pictures or candidate.folder / PICTURES
         verdict = judge(candidate, baseline, policy)
         if verdict.outcome in (Outcome.REGRESSION, Outcome.INCONCLUSIVE) and len(verdict.lost) <= policy.lost:

@@ -14,10 +14,10 @@ from typing import Any
 
 from layoutmark.compare import restored
 from layoutmark.door import Metric
-from layoutmark.errors import LayoutmarkError
+from layoutmark.errors import LayoutmarkError, unknown_name
 from layoutmark.evidence import Evidence, SampleOutcome
 from layoutmark.gate.policy import Policy
-from layoutmark.leaderboard import FACTS, REFERENCE, Entry, board_protocol, file_digest, open_board
+from layoutmark.leaderboard import ENTRIES, FACTS, REFERENCE, Entry, board_protocol, file_digest, open_board
 from layoutmark.metrics import all_metrics
 from layoutmark.store import RunFolder, parse_address
 from layoutmark.store.runs import RESULTS
@@ -68,14 +68,19 @@ class Side:
 
 
 def open_side(address: str, method: str | None = None) -> Side:
-    """Read `RUN`, `RUN:METHOD`, a path to results.json, or the folder of a leaderboard's entry.
+    """Read `RUN`, `RUN:METHOD`, a path to results.json, or the folder of a leaderboard or of one of its entries.
 
-    `method` is taken where the address names none; an entry is of one method.
+    `method` is taken where the address names none; of a leaderboard it is the method's newest entry.
 
     Raises LayoutmarkError for what cannot be found or read, an unknown method, or none named of several.
     """
     if (Path(address) / FACTS).is_file():
-        return _of_entry(address)
+        return _of_entry(address, Path(address))
+    if (Path(address) / ENTRIES).is_dir():
+        names = {entry.name: entry.folder for entry in open_board(Path(address)).current}
+        if method not in names:
+            raise unknown_name("method of a leaderboard", str(method), names)
+        return _of_entry(address, names[method])
     folder, named = parse_address(address.removesuffix(f"/{RESULTS}"))
     run = RunFolder(folder)
     results = run.read_results()
@@ -97,8 +102,7 @@ def open_side(address: str, method: str | None = None) -> Side:
         ) from error
 
 
-def _of_entry(address: str) -> Side:
-    folder = Path(address)
+def _of_entry(address: str, folder: Path) -> Side:
     board = open_board(folder.resolve().parents[1])
     entry = next(e for e in board.entries if e.folder.name == folder.resolve().name)
     for name, wanted in entry.facts["files"].items():

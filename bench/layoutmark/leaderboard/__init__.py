@@ -2,10 +2,19 @@
 
 from layoutmark.leaderboard.board import build_board
 from layoutmark.leaderboard.check import check_board
-from layoutmark.leaderboard.entry import FACTS, REFERENCE, Board, Entry, board_protocol, file_digest, open_board
+from layoutmark.leaderboard.entry import (
+    ENTRIES,
+    FACTS,
+    REFERENCE,
+    Board,
+    Entry,
+    board_protocol,
+    file_digest,
+    open_board,
+)
 from layoutmark.leaderboard.submit import submit
 
 __all__ = [
-    "FACTS", "REFERENCE", "Board", "Entry", "board_protocol", "build_board", "check_board", "file_digest", "open_board",
-    "submit",
+    "ENTRIES", "FACTS", "REFERENCE", "Board", "Entry", "board_protocol", "build_board", "check_board", "file_digest",
+    "open_board", "submit",
 ]  # fmt: skip
