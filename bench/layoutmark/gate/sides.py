@@ -170,7 +170,7 @@ def check_protocols(candidate: Side, baseline: Side, policy: Policy, *, same_see
     """
     compared = {"code": policy.same_code, "seeds": same_seeds}
     mine, theirs = candidate.parts, baseline.parts
-    if not {"code"} <= mine.keys() & theirs.keys():
+    if ("code" in mine) != ("code" in theirs):
         shared = mine["metrics"].keys() & theirs["metrics"].keys()
         mine, theirs = (
             board_protocol(parts, {name: parts["metrics"][name] for name in sorted(shared)})["parts"]
