@@ -185,6 +185,9 @@ def _mlp(width_in: int, hidden: int, width_out: int) -> nn.Sequential:
 class PositionNet(nn.Module):
     """Grounding of B images to tokens (B, 184, D): 30 each for box, point, scribble, polygon, then 64 of the masks."""
 
+    text_mean: torch.Tensor
+    text_spread: torch.Tensor
+
     def __init__(self, config: PositionNetConfig) -> None:
         super().__init__()
         self.config = config
