@@ -176,3 +176,24 @@ def test_false_alarms_of_the_resampled_test() -> None:
         covered += got.low <= 0 <= got.high
     assert alarms <= 11
     assert covered >= 89
+
+
+def test_beyond_the_draws_the_tail_of_t_says_how_unlikely() -> None:
+    draws = np.random.default_rng(5).normal(0.0, 0.01, 1000)
+    far = paired_statistic_difference(0.6, 0.5, draws + 0.1, np.zeros(1000), n=80, clusters=80)
+    assert 1e-20 < far.p < 1e-8
+    assert paired_statistic_difference(0.6, 0.5, draws + 0.1, np.zeros(1000)).p == 1 / 1001
+    # Where the draws can tell, they do, with clusters or without.
+    near = [paired_statistic_difference(0.515, 0.5, draws + 0.015, np.zeros(1000), clusters=c).p for c in (80, None)]
+    assert near[0] == near[1] > 0.05
+    # Few prompts never make more of a difference than the draws resolve.
+    assert paired_statistic_difference(0.6, 0.5, draws + 0.1, np.zeros(1000), clusters=2).p == 11 / 1001
+
+
+def test_the_tail_meets_the_share_of_draws() -> None:
+    draws = np.random.default_rng(6).normal(0.0, 0.01, 200_000)
+    few, many = draws[:1000], draws
+    got = [
+        paired_statistic_difference(0.53, 0.5, part + 0.03, np.zeros(len(part)), clusters=500).p for part in (few, many)
+    ]
+    assert got[0] == pytest.approx(got[1], rel=0.3)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.compare.rows import DRAWS, LEVEL, resampled_values
+from layoutmark.compare.rows import LEVEL, Resamples
 from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
 from layoutmark.metrics import SetMetric
@@ -26,17 +25,19 @@ def all_pairs(
     evidence: Mapping[str, Sequence[Evidence]],
     outcomes: Mapping[str, Mapping[str, Sequence[SampleOutcome]]],
     metrics: Sequence[Metric],
+    resamples: Resamples | None = None,
 ) -> list[dict[str, Any]]:
     """Differences a - b of every pair of rows on every metric, over images both have; Holm over the whole list."""
     found: list[dict[str, Any]] = []
     couples = list(combinations(evidence, 2))
-    # The least p of resampling is 1 / (draws + 1): after Holm over the list it must still be able to fall below 0.05.
-    sets = _Sets(max(DRAWS, 40 * len(couples) * len(metrics)))
+    resamples = resamples or Resamples()
     for a, b in couples:
         for metric in metrics:
             if isinstance(metric, SetMetric):
                 both = shared(evidence[a], evidence[b])
-                pair = sets.difference(metric, [evidence[a][i] for i, _ in both], [evidence[b][j] for _, j in both])
+                pair = _set_difference(
+                    metric, [evidence[a][i] for i, _ in both], [evidence[b][j] for _, j in both], resamples
+                )
             else:
                 name = metric.info.name
                 pair = _mean_difference(*scored_by_both(evidence[a], outcomes[a][name], evidence[b], outcomes[b][name]))
@@ -77,25 +78,16 @@ def _mean_difference(a: Floats, b: Floats, prompts: Sequence[str]) -> dict[str, 
     return NOTHING if pair is None else _json(pair, len(prompts))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sets:
-    """Differences of metrics of sets.  A row is resampled once for all pairs that share the same images of it."""
-
-    draws: int
-    made: dict[tuple[str, tuple[Evidence, ...]], Any] = field(default_factory=dict)
-
-    def difference(self, metric: SetMetric, a: Sequence[Evidence], b: Sequence[Evidence]) -> dict[str, Any]:
-        (value_a, draws_a), (value_b, draws_b) = self._value(metric, a), self._value(metric, b)
-        if value_a is None or value_b is None or draws_a is None or draws_b is None:
-            return NOTHING
-        return _json(paired_statistic_difference(value_a, value_b, draws_a, draws_b, LEVEL), len(a))
-
-    def _value(self, metric: SetMetric, side: Sequence[Evidence]) -> tuple[float | None, Any]:
-        key = metric.info.name, tuple(side)
-        if key not in self.made:
-            self.made[key] = metric.summarise(side).value, resampled_values(metric, side, self.draws)
-        found: tuple[float | None, Any] = self.made[key]
-        return found
+def _set_difference(
+    metric: SetMetric, a: Sequence[Evidence], b: Sequence[Evidence], resamples: Resamples
+) -> dict[str, Any]:
+    (value_a, draws_a), (value_b, draws_b) = resamples.of(metric, a), resamples.of(metric, b)
+    if value_a is None or value_b is None or draws_a is None or draws_b is None:
+        return NOTHING
+    prompts = len({e.sample.prompt for e in a})
+    return _json(
+        paired_statistic_difference(value_a, value_b, draws_a, draws_b, LEVEL, n=len(a), clusters=prompts), len(a)
+    )
 
 
 def _json(found: PairedDifference, n: int) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from layoutmark.compare.rows import DRAWS, LEVEL, SEED
+from layoutmark.compare.rows import DRAWS, LEVEL, SEED, Resamples
 from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
-from layoutmark.metrics import SetMetric, summarise
+from layoutmark.metrics import SetMetric
 from layoutmark.score import Direction, Score
 from layoutmark.statistics import best_shares, cluster_weights, rank_intervals, tie_groups
 
@@ -52,6 +52,7 @@ def all_ranks(
     pairs: Sequence[Mapping[str, Any]],
     ties: Mapping[str, Sequence[Sequence[str]]],
     metrics: Sequence[Metric],
+    resamples: Resamples | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Per metric and method, best first: the ranks that the pairs leave open, and the chance of being best.
 
@@ -67,7 +68,8 @@ def all_ranks(
         }
         methods = [method for group in ties[name] for method in group]
         places = rank_intervals(methods, partial(_proven, proven))
-        chances, n = _chances(metric, [(evidence[m], outcomes[m][name]) for m in methods])
+        rows = [(evidence[m], outcomes[m][name]) for m in methods]
+        chances, n = _chances(metric, rows, resamples or Resamples())
         found[name] = [
             {"method": x.name, "best": x.best, "worst": x.worst, "p_best": chance, "n": n}
             for x, chance in zip(places, chances, strict=True)
@@ -80,7 +82,7 @@ def _proven(proven: set[tuple[str, str]], a: str, b: str) -> bool:
 
 
 def _chances(
-    metric: Metric, rows: Sequence[tuple[Sequence[Evidence], Sequence[SampleOutcome]]]
+    metric: Metric, rows: Sequence[tuple[Sequence[Evidence], Sequence[SampleOutcome]]], resamples: Resamples
 ) -> tuple[list[float | None], int]:
     """Of each row the share of paired resamples in which it is best, and over how many images."""
     scored = [
@@ -96,13 +98,15 @@ def _chances(
     clusters = [scored[0][key][0].sample.prompt for key in shared]
     if len(set(clusters)) < 2:
         return nothing, len(shared)
-    weights = cluster_weights(clusters, DRAWS, SEED)
     if isinstance(metric, SetMetric):
         images = [[row[key][0] for key in shared] for row in scored]
-        values = [summarise(metric, part).value for part in images]
-        draws = np.stack([metric.resampled(part, weights) for part in images])
+        made = [resamples.of(metric, part) for part in images]
+        if any(d is None for _, d in made):
+            return nothing, len(shared)
+        values, draws = [v for v, _ in made], np.stack([d for _, d in made])
     else:
         table = np.array([[row[key][1] for key in shared] for row in scored], dtype=np.float64)
+        weights = cluster_weights(clusters, DRAWS, SEED)
         values, draws = list(table.mean(axis=1)), table @ weights.T / weights.sum(axis=1)
     if any(v is None for v in values) or np.isnan(draws).any():
         return nothing, len(shared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,33 @@ SEED = 20_240_517
 LEVEL = 0.95
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Resamples:
+    """Values of metrics of sets under resampling, each made once: tables, pairs and ranks read the same draws."""
+
+    made: dict[tuple[str, tuple[Evidence, ...]], tuple[float | None, Any]] = field(default_factory=dict)
+
+    def of(self, metric: SetMetric, evidence: Sequence[Evidence]) -> tuple[float | None, Any]:
+        """(value, draws (DRAWS,)) of these images; draws are None where some resample has none."""
+        key = metric.info.name, tuple(evidence)
+        if key not in self.made:
+            self.made[key] = metric.summarise(evidence).value, resampled_values(metric, evidence, DRAWS)
+        return self.made[key]
+
+
 def result_row(
-    name: str, metric: Metric, evidence: Sequence[Evidence], outcomes: Sequence[SampleOutcome]
+    name: str,
+    metric: Metric,
+    evidence: Sequence[Evidence],
+    outcomes: Sequence[SampleOutcome],
+    resamples: Resamples | None = None,
 ) -> dict[str, Any]:
     """One cell of the table: value, interval (clustered by prompt), n of N, what was not scored and why."""
     found = summarise(metric, evidence) if isinstance(metric, SetMetric) else summary(outcomes)
     low = high = None
     if found.value is not None:
         if isinstance(metric, SetMetric):
-            draws = resampled_values(metric, evidence, DRAWS)
+            _, draws = (resamples or Resamples()).of(metric, evidence)
             interval = bootstrap_interval(found.value, draws, LEVEL) if draws is not None else None
         else:
             scored = [

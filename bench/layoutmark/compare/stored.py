@@ -16,7 +16,7 @@ from layoutmark.compare.rows import result_row
 from layoutmark.door import Metric
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections, Evidence, InstanceOutcome, SampleOutcome
-from layoutmark.layout import sample_from_json
+from layoutmark.layout import Sample, sample_from_json
 from layoutmark.metrics import HEADLINE, all_metrics
 from layoutmark.score import Outcome, Score, Status, Unscored
 from layoutmark.store import RunFolder
@@ -120,15 +120,12 @@ def restored(
 ) -> dict[str, tuple[list[Evidence], dict[str, list[SampleOutcome]]]]:
     """Evidence (detections) and outcomes of stored results by method, without any model.
 
-    `results` needs `samples`, `images` and `metrics` as in results.json, `detections` are those of its images.
+    `results` needs `samples`, `images` and `metrics` as in results.json (samples may be read already), `detections`
+    are those of its images.
     """
-    samples = {s["id"]: sample_from_json(s) for s in results["samples"]}
-    seen: dict[tuple[str, str, int], Detections] = {}
-    for (method, sample, seed), part in detections.groupby(["method", "sample", "seed"], sort=False):
-        boxes = part[["x0", "y0", "x1", "y1"]].to_numpy(dtype=np.float64)
-        seen[method, sample, int(seed)] = Detections(
-            boxes, part["score"].to_numpy(dtype=np.float64), tuple(part["label"])
-        )
+    read = (s if isinstance(s, Sample) else sample_from_json(s) for s in results["samples"])
+    samples = {s.id: s for s in read}
+    seen = _by_image(detections)
     nothing = Detections(np.empty((0, 4)), np.empty(0), ())
     names = [m["name"] for m in results["metrics"]]
     found: dict[str, tuple[list[Evidence], dict[str, list[SampleOutcome]]]] = {}
@@ -146,6 +143,17 @@ def restored(
             parts = tuple(InstanceOutcome(i, _outcome(s[name])) for i, s in image["instances"].items() if name in s)
             outcomes[name].append(SampleOutcome(image["sample"], image["seed"], _outcome(image["scores"][name]), parts))
     return found
+
+
+def _by_image(detections: pd.DataFrame) -> dict[tuple[str, str, int], Detections]:
+    """Detections by (method, sample, seed), each in the order of the table."""
+    boxes = detections[["x0", "y0", "x1", "y1"]].to_numpy(dtype=np.float64)
+    scores, labels = detections["score"].to_numpy(dtype=np.float64), detections["label"].to_numpy(dtype=object)
+    rows = detections.groupby(["method", "sample", "seed"], sort=False).indices
+    return {
+        (method, sample, int(seed)): Detections(boxes[at], scores[at], tuple(labels[at]))
+        for (method, sample, seed), at in rows.items()
+    }
 
 
 def _outcome(data: Any) -> Outcome:

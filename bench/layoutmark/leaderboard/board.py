@@ -9,13 +9,14 @@ from typing import Any
 
 from layoutmark.compare.pairs import all_pairs
 from layoutmark.compare.ranking import all_ranks, all_ties
-from layoutmark.compare.rows import LEVEL, result_row
+from layoutmark.compare.rows import LEVEL, Resamples, result_row
 from layoutmark.compare.stored import restored
 from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
+from layoutmark.layout import Sample, sample_from_json
 from layoutmark.leaderboard.entry import AUTHORS, MATCHED, REFERENCE, Board, Entry, open_board
 from layoutmark.leaderboard.pages import as_html, as_json, as_markdown
-from layoutmark.metrics import HEADLINE, all_metrics
+from layoutmark.metrics import HEADLINE, SetMetric, all_metrics, summary
 from layoutmark.store.atomic import write_text
 
 DIGITS = 6
@@ -38,10 +39,12 @@ def build_board(folder: Path) -> dict[str, Any]:
 def computed(board: Board) -> dict[str, Any]:
     """All that a board shows, as plain data with rounded numbers."""
     first = board.entries[0].facts if board.entries else {}
-    held = {e.number: restore(board, e) for e in board.entries}
+    samples = [sample_from_json(s) for s in board.samples()] if board.entries else []
+    held = {e.number: restore(samples, e) for e in board.entries}
     metrics = _metrics(first) if first else []
+    resamples = Resamples()
     tracks = {
-        track: _track(track, [e for e in board.current if e.track in (track, REFERENCE)], held, metrics)
+        track: _track(track, [e for e in board.current if e.track in (track, REFERENCE)], held, metrics, resamples)
         for track in (AUTHORS, MATCHED)
         if any(e.track == track for e in board.current)
     }
@@ -52,15 +55,15 @@ def computed(board: Board) -> dict[str, Any]:
         "chain": [{"entry": e.label, "sha256": e.own_digest} for e in board.entries],
         "metrics": list(first.get("metrics", [])),
         "tracks": tracks,
-        "history": _history(board, held, metrics),
+        "history": _history(board, held, metrics, resamples),
     }
     rounded: dict[str, Any] = _rounded(data)
     return rounded
 
 
-def restore(board: Board, entry: Entry) -> Restored:
-    """Detections and outcomes of an entry, image by image."""
-    results = {"samples": board.samples(), "images": entry.images(), "metrics": entry.facts["metrics"]}
+def restore(samples: Sequence[Sample], entry: Entry) -> Restored:
+    """Detections and outcomes of an entry on the board's samples, image by image."""
+    results = {"samples": samples, "images": entry.images(), "metrics": entry.facts["metrics"]}
     return restored(results, entry.detections())[entry.name]
 
 
@@ -70,20 +73,24 @@ def _metrics(facts: Mapping[str, Any]) -> list[Metric]:
 
 
 def _track(
-    track: str, entries: Sequence[Entry], held: Mapping[int, Restored], metrics: Sequence[Metric]
+    track: str, entries: Sequence[Entry], held: Mapping[int, Restored], metrics: Sequence[Metric], resamples: Resamples
 ) -> dict[str, Any]:
-    rows = [result_row(e.name, m, held[e.number][0], held[e.number][1][m.info.name]) for e in entries for m in metrics]
+    rows = [
+        result_row(e.name, m, held[e.number][0], held[e.number][1][m.info.name], resamples)
+        for e in entries
+        for m in metrics
+    ]
     rated = {e.name: held[e.number] for e in entries if e.track == track}
     evidence = {name: found for name, (found, _) in rated.items()}
     outcomes = {name: found for name, (_, found) in rated.items()}
-    pairs = all_pairs(evidence, outcomes, metrics)
+    pairs = all_pairs(evidence, outcomes, metrics, resamples)
     ties = all_ties(rows, pairs, list(rated), metrics)
     return {
         "methods": [_method(e) for e in entries],
         "rows": rows,
         "pairs": pairs,
         "ties": ties,
-        "ranks": all_ranks(evidence, outcomes, pairs, ties, metrics),
+        "ranks": all_ranks(evidence, outcomes, pairs, ties, metrics, resamples),
     }
 
 
@@ -97,7 +104,9 @@ def _method(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _history(board: Board, held: Mapping[int, Restored], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+def _history(
+    board: Board, held: Mapping[int, Restored], metrics: Sequence[Metric], resamples: Resamples
+) -> list[dict[str, Any]]:
     """Per method and track with more than one entry: values over entries, and where they changed.
 
     A change is a paired interval of new - old, on the images both have, that does not hold zero (Holm over all).
@@ -107,15 +116,13 @@ def _history(board: Board, held: Mapping[int, Restored], metrics: Sequence[Metri
         line = [e for e in board.entries if e.row_key == key]
         if len(line) < 2:
             continue
-        values = [
-            {m.info.name: result_row(e.name, m, held[e.number][0], held[e.number][1][m.info.name])["value"]
-             for m in metrics}
-            for e in line
-        ]  # fmt: skip
+        values = [{m.info.name: _value(m, *held[e.number], resamples) for m in metrics} for e in line]
         changes = []
         for old, new in pairwise(line):
             both = {"new": held[new.number], "old": held[old.number]}
-            pairs = all_pairs({k: v[0] for k, v in both.items()}, {k: v[1] for k, v in both.items()}, metrics)
+            pairs = all_pairs(
+                {k: v[0] for k, v in both.items()}, {k: v[1] for k, v in both.items()}, metrics, resamples
+            )
             changes += [
                 {"entry": new.number, "metric": p["metric"], "difference": p["difference"], "low": p["low"],
                  "high": p["high"]}
@@ -125,6 +132,17 @@ def _history(board: Board, held: Mapping[int, Restored], metrics: Sequence[Metri
                    for e, v in zip(line, values, strict=True)]  # fmt: skip
         found.append({"track": key[0], "name": key[1], "entries": entries, "changes": changes})
     return found
+
+
+def _value(
+    metric: Metric,
+    evidence: Sequence[Evidence],
+    outcomes: Mapping[str, list[SampleOutcome]],
+    resamples: Resamples,
+) -> float | None:
+    if isinstance(metric, SetMetric):
+        return resamples.of(metric, evidence)[0]
+    return summary(outcomes[metric.info.name]).value
 
 
 def _rounded(data: Any) -> Any:

@@ -8,9 +8,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from layoutmark.leaderboard import history
 from layoutmark.leaderboard.entry import AUTHORS, REFERENCE
 
 TITLES = {AUTHORS: "Authors' settings", "matched": "Matched settings"}
+_HISTORY = (
+    "Superseded entries stay. A value changed where the paired interval of new - old, on the images both have, leaves "
+    "out zero (Holm over the metrics)."
+)
 # A name is untrusted text: it may not end a cell, start a tag, or turn the line around.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 Table = Mapping[str, Any]
@@ -30,7 +35,13 @@ def as_markdown(table: Table) -> str:
         lines += [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
         lines += [f"| {' | '.join(_escaped(c) for c in cells)} |" for cells, _ in rows]
         lines += ["", *[f"- {_escaped(n)}" for n in _notes(part)], ""]
-    lines += [f"- {_escaped(line)}" for line in _changes(table)]
+    if table["history"]:
+        lines += ["## History", "", _HISTORY, ""]
+    for line in table["history"]:
+        heads = [_escaped(_plain(h)) for h in history.heads(table)]
+        lines += [f"### {_escaped(_named(line))}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+        lines += [f"| {' | '.join(_escaped(_plain(c)) for c in cells)} |" for cells in history.rows(table, line)]
+        lines += [""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -51,8 +62,9 @@ def as_html(table: Table) -> str:
             f'<h2>{TITLES[track]}</h2>\n<div class="scroll" tabindex="0" role="region" aria-label="{TITLES[track]}">'
             f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n<ul>{notes}</ul>"
         )
-    if changes := _changes(table):
-        parts.append("<h2>Changes</h2>\n<ul>" + "".join(f"<li>{_tag(c)}</li>" for c in changes) + "</ul>")
+    if table["history"]:
+        parts.append(f"<h2>History</h2>\n<p>{_HISTORY}</p>")
+        parts += [_line(table, line) for line in table["history"]]
     return PAGE.format(title=_tag(table["board"]), body="\n".join(parts))
 
 
@@ -114,13 +126,23 @@ def _notes(part: Table) -> list[str]:
     return found
 
 
-def _changes(table: Table) -> list[str]:
-    return [
-        f"{_plain(line['name'])} ({line['track']}), entry {c['entry']}: {c['metric']} {c['difference']:+.3f} "
-        f"[{c['low']:.3f}, {c['high']:.3f}]"
-        for line in table["history"]
-        for c in line["changes"]
-    ]
+def _line(table: Table, line: Table) -> str:
+    """The history of one method: a drawing a metric above the values."""
+    heads = "".join(f'<th scope="col">{_tag(h)}</th>' for h in history.heads(table))
+    drawn = "".join(f"<td>{history.drawing(line, m)}</td>" for m in table["metrics"])
+    body = "".join(
+        f'<tr><th scope="row">{_tag(cells[0])}</th>{"".join(f"<td>{_tag(c)}</td>" for c in cells[1:])}</tr>\n'
+        for cells in history.rows(table, line)
+    )
+    title = _tag(_named(line))
+    return (
+        f'<h3>{title}</h3>\n<div class="scroll" tabindex="0" role="region" aria-label="History of {title}"><table>'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody><tr><td></td><td></td>{drawn}</tr>\n{body}</tbody></table></div>"
+    )
+
+
+def _named(line: Table) -> str:
+    return f"{_plain(line['name'])} ({str(TITLES.get(line['track'], line['track'])).lower()})"
 
 
 def _plain(text: Any) -> str:

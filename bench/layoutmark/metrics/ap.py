@@ -42,8 +42,8 @@ IOU_50_95 = tuple(float(t) for t in np.linspace(0.5, 0.95, 10))
 ALL = slice(None)
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """COCO's areas in pixels of the layout's canvas, both ends included."""
-KEPT = 32
-"""How many sets of images are remembered: the rows of a table, or the subsets that pairs of methods share."""
+KEPT = 250_000
+"""Images whose matches are remembered, over all sets: rows of a table, or subsets that pairs of methods share."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,16 +60,17 @@ class Matches:
     """Matching takes far longer than any figure made of it, so all figures of a set of images share one match."""
 
     areas: tuple[tuple[float, float], ...]
+    ious: tuple[float, ...] = IOU_50_95
     kept: dict[tuple[Evidence, ...], Figures] = field(default_factory=dict)
 
     def of(self, evidence: Sequence[Evidence]) -> Figures:
         """The match of these images, in this order."""
         key = tuple(evidence)
         if key not in self.kept:
-            if len(self.kept) >= KEPT:
+            while self.kept and sum(map(len, self.kept)) + len(key) > KEPT:
                 del self.kept[next(iter(self.kept))]
-            matched = match(evidence, IOU_50_95, self.areas)
-            tables = tuple(tabulated(matched, len(key), IOU_50_95, k) for k in range(len(self.areas)))
+            matched = match(evidence, self.ious, self.areas)
+            tables = tuple(tabulated(matched, len(key), self.ious, k) for k in range(len(self.areas)))
             found = {} if matched is None else accumulated(matched)
             self.kept[key] = Figures(found.get("precision"), found.get("recall"), tables)
         return self.kept[key]
@@ -79,7 +80,7 @@ class Matches:
 class AveragePrecision:
     """AP over IoU thresholds.  Its value belongs to the set; an image's outcome is the AP of that image alone.
 
-    `thresholds` are places in `IOU_50_95`, `area` is a place in the areas of `matches`.
+    `thresholds` are places in the IoU thresholds of `matches`, `area` is a place in its areas.
     """
 
     info: MetricInfo
@@ -111,7 +112,7 @@ class AveragePrecision:
 
     @property
     def _nothing(self) -> str:
-        return NO_TARGETS if self.area == 0 else f"{NO_TARGETS} of this size"
+        return NO_TARGETS if self.matches.areas[self.area] == EVERY_AREA else f"{NO_TARGETS} of this size"
 
     def _table(self, evidence: Sequence[Evidence]) -> ApTable:
         return at_thresholds(self.matches.of(evidence).tables[self.area], self.thresholds)
@@ -153,7 +154,9 @@ def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
     if "detector" not in scorers:
         return ()
     how = f"conf>={CONFIDENCE}, at most {MAX_DETECTIONS} detections, detector {scorers['detector']}, pycocotools"
-    matches = Matches((EVERY_AREA, *SIZES.values()))
+    # Three matches: who asks for AP50 alone, as boards do, shall not wait for ten thresholds and three sizes.
+    at_half = Matches((EVERY_AREA,), IOU_50_95[:1])
+    matches, by_size = Matches((EVERY_AREA,)), Matches(tuple(SIZES.values()))
 
     def info(name: str, title: str, what: str, unit: str = "AP") -> MetricInfo:
         return MetricInfo(name, f"{name}[box, {what}, {how}]", title, unit, Direction.HIGHER, 0.0, 1.0, "1")
@@ -161,12 +164,12 @@ def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
     every = "IoU 0.5:0.95"
     sized = [
         AveragePrecision(
-            info(f"ap_{size}", f"AP {size}", f"{every}, area {low:g} to {high:g} px of the canvas"), matches, ALL, place
+            info(f"ap_{size}", f"AP {size}", f"{every}, area {low:g} to {high:g} px of the canvas"), by_size, ALL, place
         )
-        for place, (size, (low, high)) in enumerate(SIZES.items(), start=1)
+        for place, (size, (low, high)) in enumerate(SIZES.items())
     ]
     return (
-        AveragePrecision(info("ap50", "AP50", "IoU 0.5"), matches, slice(0, 1), 0),
+        AveragePrecision(info("ap50", "AP50", "IoU 0.5"), at_half, ALL, 0),
         AveragePrecision(info("ap", "AP", every), matches, ALL, 0),
         AveragePrecision(info("ap75", "AP75", "IoU 0.75"), matches, slice(5, 6), 0),
         *sized,

@@ -17,6 +17,9 @@ from layoutmark.statistics.clusters import clustered_mean, finite, same_length
 from layoutmark.statistics.interval import check_level, t_quantile
 from layoutmark.statistics.resampling import shifted_quantiles
 
+RESOLVED = 10
+"""Draws beyond an estimate from which on their share says how likely that is; fewer say only that it is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
@@ -82,8 +85,9 @@ def paired_statistic_difference(
     from different weights are not paired, and nothing in the numbers could tell: the caller sees to it.
     The interval is `bootstrap_interval` of the differences.  p is two-sided, from the differences centred at their
     mean, which stand for no difference: (1 + how many are at least as far from 0 as the estimate) / (1 + draws).
-    It is never 0, and never below 1 / (1 + draws); before Holm over m comparisons take many more than 20 * m draws.
-    Identical data give p = 1.
+    It is never 0, and never below 1 / (1 + draws); before Holm over m comparisons take many more than 20 * m draws, or
+    give `clusters`: then, where fewer than `RESOLVED` draws are that far, p is the tail of Student's t with
+    clusters - 1 degrees of freedom at the estimate over the draws' standard deviation.  Identical data give p = 1.
 
     Raises LayoutmarkError for numbers not finite, unequal lengths, too few draws, or a level outside (0, 1).
     """
@@ -97,4 +101,8 @@ def paired_statistic_difference(
     # A draw that equals the estimate must count as equal, whatever the last bit says.
     slack = 8 * float(np.finfo(np.float64).eps * np.abs(estimates).max())
     far = int(np.sum(np.abs(draws - draws.mean()) >= abs(difference) - slack))
-    return PairedDifference(difference, low, high, (1 + far) / (1 + len(draws)), n, clusters)
+    p, error = (1 + far) / (1 + len(draws)), float(draws.std(ddof=1))
+    if clusters is not None and clusters > 1 and far < RESOLVED and error > 0:
+        tail = float(2 * stdtr(clusters - 1, -abs(difference) / error))
+        p = min(tail, (1 + RESOLVED) / (1 + len(draws)))
+    return PairedDifference(difference, low, high, p, n, clusters)
