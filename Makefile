@@ -26,7 +26,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[mini,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[mini,trackers,dev]"
 	@# ultralytics asks for opencv-python, which needs the system's libGL; the headless files of the same version do not.
 	$(BIN)/python -m pip install --quiet -c constraints.txt --force-reinstall --no-deps opencv-python-headless
 	@touch $@
@@ -71,6 +71,8 @@ format: $(STAMP) ## Rewrite the code in the house format
 speed: $(STAMP) ## Time the stages and print one table
 	$(BIN)/python tests/speed/coco.py
 	$(BIN)/python tests/speed/openimages.py
+	$(BIN)/python tests/speed/report.py
+	$(BIN)/python tests/speed/board.py
 	$(BIN)/python tests/speed/run.py
 
 validity: $(STAMP) ## Measure the metrics themselves and write docs/metrics.md anew (an hour; parts run alone)

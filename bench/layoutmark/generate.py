@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layoutmark.cost import Meter
 from layoutmark.door import Method, Pixels, Suite
 from layoutmark.errors import LayoutmarkError, MissingPackage
 from layoutmark.plan import (
@@ -102,11 +103,19 @@ def load(entry: StackEntry, device: str | None) -> Stack:
 
 
 def _batches(wanted: Sequence[Job]) -> Iterator[Sequence[Job]]:
-    """Per seed, in the suite's order: the company of an image does not change when more seeds are asked for."""
+    """Per seed and number of instances, in the suite's order.
+
+    The company of an image does not change when more seeds are asked for, and what a batch costs is the cost of images
+    with that many instances.
+    """
     for seed in dict.fromkeys(j.seed for j in wanted):
-        mine = [j for j in wanted if j.seed == seed]
-        for at in range(0, len(mine), BATCH):
-            yield mine[at : at + BATCH]
+        by_count: dict[int, list[Job]] = {}
+        for job in wanted:
+            if job.seed == seed:
+                by_count.setdefault(len(job.sample.layout.instances), []).append(job)
+        for _, mine in sorted(by_count.items()):
+            for at in range(0, len(mine), BATCH):
+                yield mine[at : at + BATCH]
 
 
 def _run_batch(method: Method, suite: Suite, suite_name: str, batch: Sequence[Job], store: Store) -> None:
@@ -146,13 +155,13 @@ def _lost(store: Store, job: Job, status: Status, reason: str) -> None:
 
 
 def _call(method: Method, suite: Suite, suite_name: str, ready: Sequence[Job], store: Store) -> None:
-    begun = time.monotonic()
-    images = method.generate(
-        [j.sample.layout for j in ready],
-        [j.sample.prompt for j in ready],
-        [suite.references(j.sample.id) for j in ready],
-        seeds=[image_seed(suite_name, j.sample.id, j.seed) for j in ready],
-    )
+    with Meter() as meter:
+        images = method.generate(
+            [j.sample.layout for j in ready],
+            [j.sample.prompt for j in ready],
+            [suite.references(j.sample.id) for j in ready],
+            seeds=[image_seed(suite_name, j.sample.id, j.seed) for j in ready],
+        )
     shape, kind = tuple(getattr(images, "shape", ())), str(getattr(images, "dtype", type(images).__name__))
     if kind != "torch.uint8" or len(shape) != 4 or shape[:2] != (len(ready), 3) or 0 in shape:
         raise LayoutmarkError(
@@ -169,19 +178,19 @@ def _call(method: Method, suite: Suite, suite_name: str, ready: Sequence[Job], s
             do="Set what layoutmark.door.Method asks for on every call.",
         )
     array = images.permute(0, 2, 3, 1).cpu().numpy()
-    seconds = (time.monotonic() - begun) / len(ready)
+    cost = {"seconds": meter.seconds / len(ready), "peak_bytes": meter.peak_bytes, "memory": meter.memory}
     for job, pixels, notes in zip(ready, array, method.notes, strict=True):
-        _put(store, job.key, pixels, dict(notes), seconds)
+        _put(store, job.key, pixels, dict(notes), cost)
 
 
-def _put(store: Store, key: str, pixels: Pixels, notes: dict[str, str], seconds: float) -> None:
+def _put(store: Store, key: str, pixels: Pixels, notes: dict[str, str], cost: Mapping[str, Any]) -> None:
     status, reason = Status.OK, ""
     for word, meaning in NOTED.items():
         if word in notes:
             status, reason = meaning, notes[word]
     if status is Status.OK and constant(pixels):
         status, reason = Status.DEGENERATE, "constant image"
-    store.put_image(key, pixels, {"status": status, "reason": reason, "notes": notes, "seconds": seconds})
+    store.put_image(key, pixels, {"status": status, "reason": reason, "notes": notes, **cost})
 
 
 def _reference_row(plan: Plan, suite: Suite, row: Row, wanted: Sequence[Job], store: Store) -> None:
@@ -201,4 +210,4 @@ def _reference_row(plan: Plan, suite: Suite, row: Row, wanted: Sequence[Job], st
         if pixels is None:
             _lost(store, job, Status.FAILED, "its source image is missing")
         else:
-            _put(store, job.key, pixels, {}, 0.0)
+            _put(store, job.key, pixels, {}, {"seconds": 0.0})

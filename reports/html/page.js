@@ -2,8 +2,15 @@
 /* The grid: one row a sample, one column a method.  Rows far from the window are empty shells of the right height, so
    that thousands of samples stay smooth.  Every text goes in as a text node: nothing here writes markup.
    One file because controls, rows and viewer act on one state. */
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+(async () => {
+  /** Long data is deflated and in base64. */
+  async function unpacked(text) {
+    const letters = atob(text), bytes = new Uint8Array(letters.length);
+    for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+  }
+  const source = document.getElementById("data");
+  const data = JSON.parse(source.dataset.packed ? await unpacked(source.textContent) : source.textContent);
   const COLOURS = ["#4cc9ff", "#ffd23f", "#ff8ad8", "#7be07b", "#ff9f40", "#cdb0ff", "#5ef2d6", "#ff7b7b"];
   const STATUS = { degenerate: "degenerate", filtered: "filtered", not_applicable: "not applicable", failed: "failed", missing: "missing" };
   const SVG = document.getElementById("svg").namespaceURI;
@@ -24,11 +31,13 @@
     const seeds = data.seeds.length ? data.seeds : [0];
     const at = new Map(seeds.map((seed, i) => [seed, i]));
     data.samples.forEach((sample, s) => seeds.forEach((seed) => rows.push({ s, sample, seed, images: [], shell: null })));
-    let target = 0;
-    data.images.forEach((image, x) => { image.x = x; image.at = target; target += data.samples[image.s].instances.length; });
-    for (const image of data.images) rows[image.s * seeds.length + at.get(image.e)].images[image.m] = image;
-    for (const row of rows) {
-      row.text = `${row.sample.id} ${row.sample.prompt} ${row.sample.instances.map((i) => i.phrase).join(" ")}`.toLowerCase();
+    const { m, s, e, p, d, more } = data.images;
+    // `at` is the first of the image's targets, `from` the first of its detections.
+    for (let x = 0, target = 0, from = 0; x < m.length; x++) {
+      const image = { x, at: target, from, m: m[x], p: p[x], d: d[x], ...more[x] };
+      target += data.samples[s[x]].instances.length;
+      from += d[x];
+      rows[s[x] * seeds.length + at.get(e[x])].images[m[x]] = image;
     }
   }
 
@@ -49,6 +58,7 @@
     return element;
   }
   const colour = (i) => COLOURS[i % COLOURS.length];
+  const textOf = (row) => (row.text ||= `${row.sample.id} ${row.sample.prompt} ${row.sample.instances.map((i) => i.phrase).join(" ")}`.toLowerCase());
   const fixed = (x) => x.toFixed(3).replace("-", "\u2212");
   const short = (text, n) => (text.length > n ? text.slice(0, n - 1) + "\u2026" : text);
   const titleOf = (column) => (column.kind === "truth" ? "true image" : column.name);
@@ -65,8 +75,8 @@
   const partOf = (image, target, metric) => (data.parts[metric] ? outcome(data.parts[metric][image.at + target]) : null);
   const fateOf = (image, target) => (data.kinds.length ? data.fates[image.at + target] : -1);
   const fileOf = (image) => image.f || (image.p !== null && !data.pictures[image.p].startsWith("data:") ? data.pictures[image.p] : null);
-  const detections = (image) => Array.from({ length: image.d.length / 6 }, (_, k) => {
-    const [a, b, c, d, score, word] = image.d.slice(6 * k, 6 * k + 6);
+  const detections = (image) => Array.from({ length: image.d }, (_, k) => {
+    const from = 6 * (image.from + k), [a, b, c, d, score, word] = data.detections.slice(from, from + 6);
     return [a / 1000, b / 1000, c / 1000, d / 1000, score / 1000, data.words[word]];
   });
   const valueOf = (row, column, metric) => {
@@ -247,7 +257,7 @@
     if (state.category && !sample.instances.some((i) => i.category === state.category)) return false;
     if (state.count && String(sample.instances.length) !== state.count) return false;
     if (Object.entries(state.strata).some(([key, value]) => value && sample.strata[key] !== value)) return false;
-    if (state.text && !row.text.includes(state.text)) return false;
+    if (state.text && !textOf(row).includes(state.text)) return false;
     if (state.fate !== "" && !methodsOn().some((column) => failed(row, imageOf(row, column)))) return false;
     if (!state.status) return true;
     return [...state.on].some((index) => {
@@ -276,10 +286,10 @@
       keyed.sort((a, b) => (a[1] === null) - (b[1] === null) || (a[1] === null ? 0 : a[1] - b[1]));
       shown = keyed.map((k) => k[0]);
     }
-    for (const row of rows) { watcher.unobserve(row.shell); empty(row); }
+    for (const row of rows) if (row.shell) { watcher.unobserve(row.shell); empty(row); }
     // Near the true heights, so that a jump past the rows lands where it should.
     const narrow = window.innerWidth <= 760;
-    for (const row of shown) row.shell.style.minHeight = `${state.size + 156 + (narrow ? 96 + 38 * row.sample.instances.length : 0)}px`;
+    for (const row of shown) shellOf(row).style.minHeight = `${state.size + 156 + (narrow ? 96 + 38 * row.sample.instances.length : 0)}px`;
     $("rows").replaceChildren(...shown.map((row) => row.shell));
     for (const row of shown) watcher.observe(row.shell);
     $("none").hidden = shown.length > 0;
@@ -287,7 +297,12 @@
     $("tally").textContent = `${shown.length.toLocaleString("en")} of ${all.toLocaleString("en")}` +
       (without ? `, ${without} without a number stand last` : "");
   }
-  rows.forEach((row, i) => { row.shell = h("article", { class: "row", "data-row": i, "aria-label": `Sample ${row.sample.id}` }); });
+  rows.forEach((row, i) => { row.i = i; });
+  /** Rows of seeds that nobody looks at get no shell. */
+  function shellOf(row) {
+    row.shell ||= h("article", { class: "row", "data-row": row.i, "aria-label": `Sample ${row.sample.id}` });
+    return row.shell;
+  }
   function refill() {
     for (const row of rows) if (row.strip) { live.delete(row.strip); fill(row); }
   }
@@ -312,7 +327,7 @@
     };
     const categories = [...new Set(data.samples.flatMap((s) => s.instances.map((i) => i.category)))].sort();
     const counts = [...new Set(data.samples.map((s) => s.instances.length))].sort((a, b) => a - b);
-    const present = [...new Set(data.images.flatMap((i) => (i.t ? [i.t] : [])))];
+    const present = [...new Set(Object.values(data.images.more).flatMap((i) => (i.t ? [i.t] : [])))];
     const any = [["", "any"]];
     form.replaceChildren(
       h("div", { class: "fields" },
@@ -391,7 +406,7 @@
               fate < 0 ? null : h("b", {}, ` ${data.kinds[fate]}`),
               used.length ? h("span", { class: "quiet" }, ` ${used.map(([m, k]) => `${m[1]} ${said(partOf(image, i, k))}`).join(", ")}`) : null));
           })),
-          image && image.d.length ? [h("h4", {}, "Detections"), h("p", { class: "quiet" }, detections(image).map((d) => `${d[5]} ${d[4].toFixed(2)}`).join(", "))] : null,
+          image && image.d ? [h("h4", {}, "Detections"), h("p", { class: "quiet" }, detections(image).map((d) => `${d[5]} ${d[4].toFixed(2)}`).join(", "))] : null,
           image && image.n ? [h("h4", {}, "Notes"), h("ul", {}, image.n.map((n) => h("li", { dir: "auto" }, n)))] : null)));
     if (!viewer.open) viewer.showModal();
   }

@@ -1,13 +1,15 @@
 """The data behind the grid: samples and images as short lists, pictures, words and reasons by number.
 
-Names of keys are kept short only where they repeat per image; page.js is the one reader.  Scores are columns of whole
-numbers, one a metric: ten-thousandths, or `REASON` plus the number of the reason why there is none.  So 200,000 images
-with forty scores each stay a page that opens.
+What repeats per image stands in columns of whole numbers with short names; page.js is the one reader.  Scores are
+ten-thousandths, or `REASON` plus the number of the reason why there is none.  What is long is packed.  So 200,000
+images with forty scores each stay a page that opens.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ from .thumbnails import Thumbnails
 
 REASON = 10**9
 """From here on a whole number is the number of a reason."""
+PACKED = 4_000_000
 DETAIL = 20_000
 """Runs of more images than this show what became of each target, but not every score of each target."""
 FATE = "targets_"
@@ -27,8 +30,11 @@ SIZES = ("none", "no", "tiny", "small", "few", "some", "medium", "large", "many"
 def payload(results: Results, thumbnails: Thumbnails) -> dict[str, Any]:
     """Plain data for the grid.
 
-    `scores[k]` is the column of metric k over `images`; `parts[k]` the same over all targets of all images in order
-    (null when no target has it), and `fates` numbers `kinds`, -1 where nobody looked.
+    `images` has the columns `m` (number of the method), `s` (of the sample), `e` (seed), `p` (of the picture, or null),
+    `d` (how many detections), and `more`: by number of the image what few have.  `detections` is flat: x0, y0, x1, y1,
+    score in thousandths and the number of the word.  `scores[k]` is the column of metric k over `images`; `parts[k]`
+    the same over all targets of all images in order (null when no target has it), and `fates` numbers `kinds`, -1 where
+    nobody looked.
     """
     reasons, words = _Numbers(), _Numbers()
     methods = {n: i for i, n in enumerate(results.names)}
@@ -54,9 +60,15 @@ def payload(results: Results, thumbnails: Thumbnails) -> dict[str, Any]:
         "strata": _strata(results.samples),
         "seeds": sorted({int(i["seed"]) for i in results.images}),
         "samples": [_sample(s, thumbnails) for s in results.samples],
-        "images": [
-            _image(i, methods[str(i["method"])], samples[str(i["sample"])], words, reasons, thumbnails) for i in known
-        ],
+        "images": {
+            "m": [methods[str(i["method"])] for i in known],
+            "s": [samples[str(i["sample"])] for i in known],
+            "e": [int(i["seed"]) for i in known],
+            "p": [thumbnails.add(i.get("image")) for i in known],
+            "d": [len(i.get("detections") or ()) for i in known],
+            "more": {x: more for x, i in enumerate(known) if (more := _more(i, reasons, thumbnails))},
+        },
+        "detections": [v for i in known for d in i.get("detections") or () for v in _detection(d, words)],
         "scores": [[_outcome((i.get("scores") or {}).get(m), reasons) for i in known] for m in metrics],
         "parts": [
             _column([part for part, _ in found], m, reasons) if m not in kinds and len(known) <= DETAIL else None
@@ -69,6 +81,17 @@ def payload(results: Results, thumbnails: Thumbnails) -> dict[str, Any]:
         "pictures": thumbnails.entries,
         "sizes": thumbnails.sizes,
     }
+
+
+def script_text(data: object) -> tuple[str, str]:
+    """What stands inside the script element, and how it is packed: ``""`` or ``deflate`` (zlib, then base64).
+
+    Packed from `PACKED` characters on: a browser inflates far faster than it reads a page.
+    """
+    text = script_json(data)
+    if len(text) < PACKED:
+        return text, ""
+    return base64.b64encode(zlib.compress(text.encode("ascii"), 6)).decode("ascii"), "deflate"
 
 
 def script_json(data: object) -> str:
@@ -157,32 +180,29 @@ def _sample(sample: Mapping[str, Any], thumbnails: Thumbnails) -> dict[str, Any]
     }
 
 
-def _image(
-    image: Mapping[str, Any],
-    method: int,
-    sample: int,
-    words: _Numbers,
-    reasons: _Numbers,
-    thumbnails: Thumbnails,
-) -> dict[str, Any]:
-    data: dict[str, Any] = {"m": method, "s": sample, "e": int(image["seed"]), "p": thumbnails.add(image.get("image"))}
+def _more(image: Mapping[str, Any], reasons: _Numbers, thumbnails: Thumbnails) -> dict[str, Any]:
+    """What few images have.
+
+    `t` is a state other than ok, `r` the number of its reason, `gone` an unreadable picture, `f` the full picture's
+    file, `n` notes.
+    """
+    data: dict[str, Any] = {}
+    number = thumbnails.add(image.get("image"))
     if image.get("status") != "ok":
         data["t"] = clean(image.get("status"))
         data["r"] = reasons.add(image.get("reason") or "no reason given")
-    if image.get("image") and data["p"] is None:
+    if image.get("image") and number is None:
         data["gone"] = 1
     link = thumbnails.link(image.get("image"))
-    if link is not None and link != thumbnails.entries[data["p"]]:
+    if link is not None and (number is None or link != thumbnails.entries[number]):
         data["f"] = link
     if image.get("notes"):
         data["n"] = [f"{clean(k)}: {clean(v)}" for k, v in image["notes"].items()]
-    # Flat: x0, y0, x1, y1, score in thousandths and the number of the word, detection after detection.
-    data["d"] = [
-        value
-        for d in image.get("detections") or ()
-        for value in (*(round(1000 * _fraction(v)) for v in d[:5]), words.add(d[5]))
-    ]
     return data
+
+
+def _detection(found: Sequence[Any], words: _Numbers) -> list[int]:
+    return [*(round(1000 * _fraction(v)) for v in found[:5]), words.add(found[5])]
 
 
 def _column(parts: Sequence[Mapping[str, Any]], metric: str, reasons: _Numbers) -> list[int | None] | None:

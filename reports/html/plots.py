@@ -69,7 +69,8 @@ def legend(results: Results) -> str:
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 
-def _look(results: Results, index: int) -> tuple[str, str]:
+def look(results: Results, index: int) -> tuple[str, str]:
+    """Colour and marker of row `index` of the names."""
     own = index < len(results.methods)
     return (COLOURS[index % 8], MARKERS[index % 8]) if own else (GREY, MARKERS[(index + 1) % 8])
 
@@ -95,7 +96,7 @@ def _dots(results: Results, metric: Metric) -> str:
             across = axes.get_yaxis_transform()
             axes.text(0.01, i, "not scored", transform=across, va="center", alpha=0.6, style="italic")
             continue
-        colour, marker = _look(results, i)
+        colour, marker = look(results, i)
         if cell.low is not None and cell.high is not None:
             axes.plot([cell.low, cell.high], [i, i], color=colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot([cell.value], [i], marker=marker, color=colour, markersize=5.5, **_EDGE)
@@ -128,7 +129,7 @@ def _scatter(results: Results, place: Metric, other: Metric) -> tuple[str, str] 
         x, y = results.cell(who, place.name), results.cell(who, other.name)
         if x is None or y is None or x.value is None or y.value is None:
             continue
-        colour, marker = _look(results, i)
+        colour, marker = look(results, i)
         if x.low is not None and x.high is not None:
             axes.plot([x.low, x.high], [y.value, y.value], color=colour, linewidth=1.1, alpha=0.75)
         if y.low is not None and y.high is not None:
@@ -191,7 +192,7 @@ def _stratum(results: Results, stratum: str, metric: Metric) -> str:
             if not values:
                 continue
             mean = math.fsum(values) / len(values)
-            colour, _ = _look(results, i)
+            colour, _ = look(results, i)
             few = len(values) < FEW
             axes.bar(
                 at, mean, width * 0.86, color="none" if few else colour, edgecolor=colour,

@@ -1,8 +1,8 @@
 """The HTML report: one file that needs no network, no server and no other file.
 
-Its bytes depend only on the results (times left out) and the pictures.  Everything out of results is untrusted text:
-escaped in HTML, plain data for the script, and a content security policy lets nothing run or load but the page's own
-script and style.
+Its bytes depend only on the results and the pictures; of the times, only on what each image cost when it was made.
+Everything out of results is untrusted text: escaped in HTML, plain data for the script, and a content security policy
+lets nothing run or load but the page's own script and style.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import fates, plots, strata
-from .payload import payload, script_json
+from . import cost, fates, leakage, plots, strata
+from .calibration import calibration
+from .payload import payload, script_text
+from .published import published
 from .results import Results
 from .sections import footnotes, header, images_table
 from .table import gaps, table, variants
@@ -24,12 +26,15 @@ from .text import esc
 from .thumbnails import Thumbnails
 
 HERE = Path(__file__).parent
-NAV = (("scores", "Scores"), ("plots", "Plots"), ("images", "Images"), ("samples", "Samples"), ("notes", "Notes"))
+NAV = (("scores", "Scores"), ("plots", "Plots"), ("images", "Images"), ("samples", "Samples"),
+       ("checks", "Checks"), ("notes", "Notes"))  # fmt: skip
 GROUPS = (
     ("dots", "Each method with its 95 % interval"),
     ("scatter", "Placement against what it may cost"),
     ("fates", "What became of the targets"),
     ("strata", "By stratum"),
+    ("cost", "What an image costs"),
+    ("leakage", "Whose look each place has"),
 )
 FATES = (
     'Share of targets <span class="quiet">one kind each; sound: found in place, with its own look, once. Samples weigh '
@@ -50,7 +55,7 @@ def render(results: Mapping[str, Any], run: Path, out: Path) -> Path:
     """
     view = Results(results)
     thumbnails = Thumbnails(run, out)
-    data = payload(view, thumbnails)
+    data, packed = script_text(payload(view, thumbnails))
     style, script = _read("page.css"), _read("page.js")
     # Pictures beside the page are allowed only if there are any.
     pictures = "data: file: 'self'" if thumbnails.beside else "data:"
@@ -66,8 +71,9 @@ def render(results: Mapping[str, Any], run: Path, out: Path) -> Path:
         "header": header(view, len(thumbnails.absent)),
         "nav": "".join(f'<a href="#{key}">{words}</a>' for key, words in NAV),
         "main": _scores(view) + _plots(view) + _images(view),
-        "notes": footnotes(view),
-        "data": script_json(data),
+        "notes": _checks(view) + footnotes(view),
+        "data": data,
+        "packed": packed,
     }
     # One pass: what a part brings is never searched for names again.
     page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html"))
@@ -98,6 +104,8 @@ def _plots(results: Results) -> str:
     shares = fates.bars(results)
     if shares:
         found.append(("fates", FATES, shares))
+    found += [("cost", *pair) for pair in cost.figures(results)]
+    found += [("leakage", *pair) for pair in leakage.figures(results)]
     body = ""
     for group, title in GROUPS:
         inner = "".join(
@@ -114,6 +122,13 @@ def _images(results: Results) -> str:
     return (
         '<section id="images" aria-labelledby="images-title"><h2 id="images-title">What became of the images</h2>'
         f"{images_table(results)}</section>"
+    )
+
+
+def _checks(results: Results) -> str:
+    return (
+        '<section id="checks" aria-labelledby="checks-title"><h2 id="checks-title">How far the numbers carry</h2>'
+        f"{calibration(results)}{published(results)}</section>"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -138,3 +139,11 @@ class Tally:
             self._tasks[kind] = self._bars.add_task(f"{kind}s", total=None)
         if self._read[kind] % self.EVERY == 1:
             self._bars.update(self._tasks[kind], completed=self._read[kind])
+
+
+def add_to_step_summary(markdown: str) -> None:
+    """Show `markdown` on the summary page of a GitHub Actions job; nothing happens elsewhere."""
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with open(summary, "a", encoding="utf-8") as file:  # other steps have written there too
+            file.write(markdown)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from layoutmark.cli.common import command, print_json, print_rows
+from layoutmark.cli.common import add_to_step_summary, command, print_json, print_rows
 from layoutmark.cli.more_seeds import add_seeds
 from layoutmark.errors import LayoutmarkError
 from layoutmark.gate import (
@@ -119,7 +118,4 @@ def _write(options: argparse.Namespace, xml: str, text: str) -> None:
         write_text(options.junit, xml)
     if options.markdown is not None:
         write_text(options.markdown, text)
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        with open(summary, "a", encoding="utf-8") as file:  # other steps have written there too
-            file.write(text)
+    add_to_step_summary(text)

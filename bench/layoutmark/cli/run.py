@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from layoutmark.cli.common import Bars, command, print_json, shelf
+from layoutmark.cli.common import Bars, add_to_step_summary, command, print_json, shelf
 from layoutmark.errors import LayoutmarkError
 from layoutmark.generate import generate
 from layoutmark.measure import measure
@@ -90,7 +90,10 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     run = _folder(options.run)
-    print(write_report(RunFolder(run).read_results(), run, options.report, shelf(options), options.out))
+    written = write_report(RunFolder(run).read_results(), run, options.report, shelf(options), options.out)
+    if written.suffix == ".md":
+        add_to_step_summary(written.read_text("utf-8"))
+    print(written)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from layoutmark.layout import Sample, sample_to_json
 from layoutmark.measure import pixels
 from layoutmark.measure.collect import collect
 from layoutmark.metrics import HEADLINE, all_metrics
+from layoutmark.metrics.leakage import leakage
 from layoutmark.plan import Plan, Row, jobs
 from layoutmark.provenance import digest_code, digest_pixels, protocol_hash, versions
 from layoutmark.score import SCORED, Outcome, Score, Status
@@ -90,7 +92,7 @@ def measure(
         },
         "seeds": list(plan.seeds),
         "left_out": dict(plan.left_out),
-        "methods": [_method_json(row, evidence[row.name]) for row in plan.rows],
+        "methods": [_method_json(row, evidence[row.name], shelf) for row in plan.rows],
         "metrics": [_metric_json(m) for m in metrics],
         "rows": rows,
         "pairs": pairs,
@@ -101,8 +103,9 @@ def measure(
             for row in plan.rows
             for image in _images_json(plan, suite, row, evidence[row.name], outcomes[row.name], store, run)
         ],
+        "leakage": _leakage(evidence, names),
         "environment": {"versions": versions()},
-        "times": {"generate_seconds": dict(seconds), "per_image_seconds": _mean_seconds(plan, suite, store)},
+        "times": {"generate_seconds": dict(seconds), **_costs(plan, suite, store)},
     }
     folder.write_results(results)
     folder.write_csv(rows)
@@ -116,12 +119,16 @@ def measure(
     return folder.read_results()
 
 
-def _method_json(row: Row, evidence: Sequence[Evidence]) -> dict[str, Any]:
+def _method_json(row: Row, evidence: Sequence[Evidence], shelf: Shelf) -> dict[str, Any]:
     counts = Counter(str(e.status) for e in evidence)
+    name = row.name.partition("@")[0]
+    # A run may be measured where the method itself is not.
+    published = shelf.get_method(name).card.published if row.kind == "method" and name in shelf.methods() else ()
     return {
         "name": row.name, "kind": row.kind, "title": row.title, "version": row.version, "preset": row.preset,
         "settings": dict(row.settings), "code": row.code, "weights": row.weights, "inputs": list(row.inputs),
         "deviations": [dict(d) for d in row.deviations],
+        "published": [asdict(p) for p in published if p.preset in ("", row.preset)],
         "counts": {"requested": len(evidence), **{str(s): counts.get(str(s), 0) for s in Status}},
         "reasons": dict(sorted(Counter(e.reason for e in evidence if e.reason).items())),
     }  # fmt: skip
@@ -204,11 +211,38 @@ def _saved(pixels: Pixels, run: Path) -> str:
     return relative
 
 
-def _mean_seconds(plan: Plan, suite: Suite, store: Store) -> dict[str, float]:
-    found = {}
+def _leakage(evidence: Mapping[str, Sequence[Evidence]], names: Mapping[str, str]) -> dict[str, Any]:
+    """Per encoder and row; a row without crops or references to compare is left out."""
+    kinds = [k for k in ("dino", "clip") if k in names]
+    found = {kind: {row: leakage(items, kind) for row, items in evidence.items()} for kind in kinds}
+    return {kind: {row: part for row, part in by_row.items() if part} for kind, by_row in found.items()}
+
+
+def _costs(plan: Plan, suite: Suite, store: Store) -> dict[str, Any]:
+    """Seconds and peak memory by number of instances, out of what was written down when the images were made."""
+    seconds, cost = {}, {}
     for row in plan.rows:
-        records = store.records([j.key for j in jobs(plan, suite, row)])
-        listed = [float(r["seconds"]) for r in records.values() if r["status"] in SCORED]
-        if row.kind == "method" and listed:
-            found[row.name] = sum(listed) / len(listed)
-    return found
+        if row.kind != "method":
+            continue
+        wanted = jobs(plan, suite, row)
+        records = store.records([j.key for j in wanted])
+        by_count: dict[int, list[Mapping[str, Any]]] = {}
+        for job in wanted:
+            record = records.get(job.key)
+            if record is not None and record["status"] in SCORED:
+                by_count.setdefault(len(job.sample.layout.instances), []).append(record)
+        listed = [float(r["seconds"]) for part in by_count.values() for r in part]
+        if listed:
+            seconds[row.name] = sum(listed) / len(listed)
+            cost[row.name] = [_cost(count, part) for count, part in sorted(by_count.items())]
+    return {"per_image_seconds": seconds, "cost": cost}
+
+
+def _cost(count: int, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    peaks = [int(r["peak_bytes"]) for r in records if r.get("peak_bytes") is not None]
+    kinds = {r.get("memory") for r in records}
+    return {
+        "instances": count, "images": len(records), "seconds": sum(float(r["seconds"]) for r in records) / len(records),
+        "peak_bytes": max(peaks) if len(peaks) == len(records) and len(kinds) == 1 else None,
+        "memory": kinds.pop() if len(kinds) == 1 else None,
+    }  # fmt: skip

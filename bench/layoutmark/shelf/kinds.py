@@ -96,6 +96,24 @@ class Deviation:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """A figure that a paper or repository states, in the unit of our `metric`, and how it was taken.
+
+    `suite` and `stack` are ours where they are the same, else the source's own words: a report compares a number with
+    it only where suite, stack and detector or encoder (`scorer`) are the same.  An empty `preset` fits every preset.
+    """
+
+    metric: str
+    value: float
+    suite: str
+    stack: str
+    scorer: str
+    source: str
+    preset: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MethodCard:
     """`method.toml`.  `limits` is free: what the method cannot do, in its own words or numbers."""
 
@@ -115,6 +133,7 @@ class MethodCard:
     preset: str = ""
     """The preset that stands when none is asked for; empty for the bare defaults."""
     deviations: tuple[Deviation, ...] = ()
+    published: tuple[Published, ...] = ()
 
     def __post_init__(self) -> None:
         _require("name", self.name, NAME, "small letters, digits, - and _")

@@ -1,0 +1,65 @@
+"""What a call costs: seconds, and the most memory that was taken while it ran."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+CUDA, PROCESS = "cuda", "process"
+"""Where memory was counted: what torch took of the GPU, or all that the process had resident."""
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(slots=True)
+class Meter:
+    """Measures what runs inside ``with Meter() as meter``.
+
+    `seconds` is wall-clock time.  `peak_bytes` is the most memory at one time, counted as `memory` says: on a GPU what
+    torch had allocated, else the process' resident memory, weights and libraries included.  Both are None where the
+    system does not tell.
+    """
+
+    seconds: float = 0.0
+    peak_bytes: int | None = None
+    memory: str | None = None
+    _begun: float = field(default=0.0, repr=False)
+
+    def __enter__(self) -> Meter:
+        self.memory = _forget()
+        self._begun = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.peak_bytes = _peak(self.memory)
+        self.seconds = time.monotonic() - self._begun
+
+
+def _forget() -> str | None:
+    """Start the count of the peak anew; says what is counted."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        return CUDA
+    try:
+        _RESET.write_text("5")  # forget the resident memory's high-water mark
+    except OSError:
+        return None
+    return PROCESS
+
+
+def _peak(memory: str | None) -> int | None:
+    if memory == CUDA:
+        torch = sys.modules["torch"]
+        torch.cuda.synchronize()  # what was asked for has been done only now
+        return int(torch.cuda.max_memory_allocated())
+    if memory == PROCESS:
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None

@@ -1,0 +1,104 @@
+"""Exports for other tools: FiftyOne's folder as its format says, MLflow and Weights & Biases without any network."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from layoutmark.errors import MissingPackage
+
+ROOT = Path(__file__).parents[2] / "reports"
+
+
+def load(kind: str, file: str = "render.py") -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"export_{kind}_{Path(file).stem}", ROOT / kind / file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results(example: ModuleType, tmp_path: Path) -> Any:
+    return example.make_results(tmp_path, samples=5)
+
+
+def test_fiftyone_gets_every_picture_with_boxes_in_shares(results: Any, tmp_path: Path) -> None:
+    out = tmp_path / "fiftyone"
+    assert load("fiftyone").render(results, tmp_path, out) == out / "load.py"
+    stems = {p.stem for p in (out / "data").iterdir()}
+    targets = json.loads((out / "targets.json").read_text("utf-8"))["labels"]
+    detections = json.loads((out / "detections.json").read_text("utf-8"))["labels"]
+    fields = json.loads((out / "fields.json").read_text("utf-8"))
+    assert stems == set(targets) == set(detections) == set(fields["samples"])
+    assert len(stems) + len(fields["without_image"]) == len(results["images"])
+    assert all(image["reason"] for image in fields["without_image"])
+    samples = {s["id"]: s for s in results["samples"]}
+    for stem, known in fields["samples"].items():
+        wanted = samples[known["sample"]]["instances"]
+        assert [t["label"] for t in targets[stem]] == [i["category"] for i in wanted]
+        for target, instance in zip(targets[stem], wanted, strict=True):
+            x, y, width, height = target["bounding_box"]
+            assert [x, y, x + width, y + height] == pytest.approx(instance["box"])
+        assert all(0 < d["confidence"] <= 1 for d in detections[stem])
+
+
+def test_fiftyone_tells_of_a_picture_that_is_gone(results: Any, tmp_path: Path) -> None:
+    image = next(i for i in results["images"] if i["image"])
+    (tmp_path / image["image"]).unlink()
+    load("fiftyone").render(results, tmp_path, tmp_path / "out")
+    fields = json.loads((tmp_path / "out" / "fields.json").read_text("utf-8"))
+    assert "the picture's file is gone" in {i["reason"] for i in fields["without_image"]}
+
+
+def test_fiftyone_reads_the_folder(results: Any, tmp_path: Path) -> None:
+    importers = pytest.importorskip("fiftyone.utils.data.importers", reason="FiftyOne is not installed")
+    load("fiftyone").render(results, tmp_path, tmp_path / "out")
+    with importers.FiftyOneImageDetectionDatasetImporter(
+        data_path=str(tmp_path / "out" / "data"), labels_path=str(tmp_path / "out" / "targets.json")
+    ) as read:
+        assert len(list(read)) == len(list((tmp_path / "out" / "data").iterdir()))
+
+
+def test_mlflow_holds_what_was_measured_and_why_not(results: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    tracking = pytest.importorskip("mlflow.tracking", reason="the extra trackers is not installed")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    out = tmp_path / "mlflow"
+    made = json.loads(load("mlflow").render(results, tmp_path, out).read_text("utf-8"))
+    assert len(made["runs"]) == len(results["methods"])
+    client = tracking.MlflowClient(tracking_uri=(out / "mlruns").resolve().as_uri())
+    for row in results["rows"]:
+        if row["method"] not in made["runs"]:
+            continue  # a name that is no text: it was replaced
+        run = client.get_run(made["runs"][row["method"]]).data
+        assert run.metrics.get(row["metric"]) == (None if row["value"] is None else pytest.approx(row["value"]))
+        assert (f"unscored.{row['metric']}" in run.tags) == bool(row["unscored"])
+        assert run.params["suite"] == results["suite"]["name"]
+
+
+def test_wandb_stays_offline_unless_asked(results: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    pytest.importorskip("wandb", reason="the extra trackers is not installed")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    out = tmp_path / "wandb-out"
+    small = {**results, "methods": results["methods"][:2]}
+    made = json.loads(load("wandb").render(small, tmp_path, out).read_text("utf-8"))
+    assert made["mode"] == "offline"
+    assert len(made["runs"]) == 2
+    files = list((out / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(files) == 2
+    assert all(f.stat().st_size > 0 for f in files)
+
+
+@pytest.mark.parametrize("kind", ["mlflow", "wandb"])
+def test_without_the_package_the_extra_is_named(results: Any, tmp_path: Path, monkeypatch: Any, kind: str) -> None:
+    for name in ("mlflow", "mlflow.tracking", "wandb"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    with pytest.raises(MissingPackage, match="trackers"):
+        load(kind).render(results, tmp_path, tmp_path / "out")
