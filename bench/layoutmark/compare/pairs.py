@@ -31,12 +31,13 @@ def all_pairs(
     found: list[dict[str, Any]] = []
     couples = list(combinations(evidence, 2))
     resamples = resamples or Resamples()
+    sets = {m.info.name: m for m in metrics if isinstance(m, SetMetric)}
     for a, b in couples:
         for metric in metrics:
-            if isinstance(metric, SetMetric):
+            if (whole := sets.get(metric.info.name)) is not None:
                 both = shared(evidence[a], evidence[b])
                 pair = _set_difference(
-                    metric, [evidence[a][i] for i, _ in both], [evidence[b][j] for _, j in both], resamples
+                    whole, [evidence[a][i] for i, _ in both], [evidence[b][j] for _, j in both], resamples
                 )
             else:
                 name = metric.info.name

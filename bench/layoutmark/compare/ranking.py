@@ -85,11 +85,12 @@ def _chances(
     metric: Metric, rows: Sequence[tuple[Sequence[Evidence], Sequence[SampleOutcome]]], resamples: Resamples
 ) -> tuple[list[float | None], int]:
     """Of each row the share of paired resamples in which it is best, and over how many images."""
+    of_sets = isinstance(metric, SetMetric)
     scored = [
         {
             (e.sample.id, e.seed): (e, o.outcome.value if isinstance(o.outcome, Score) else None)
             for e, o in zip(evidence, outcomes, strict=True)
-            if (e.detections is not None if isinstance(metric, SetMetric) else isinstance(o.outcome, Score))
+            if (e.detections is not None if of_sets else isinstance(o.outcome, Score))
         }
         for evidence, outcomes in rows
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -70,5 +71,11 @@ def resampled_values(metric: SetMetric, evidence: Sequence[Evidence], draws: int
     clusters = [e.sample.prompt for e in evidence]
     if len(set(clusters)) < 2:
         return None
-    values = metric.resampled(evidence, cluster_weights(clusters, draws, SEED))
+    values = metric.resampled(evidence, _weights(tuple(clusters), draws))
     return None if np.isnan(values).any() else values
+
+
+@lru_cache(maxsize=8)
+def _weights(clusters: tuple[str, ...], draws: int) -> Any:
+    """Rows on the same images share one drawing of weights."""
+    return cluster_weights(clusters, draws, SEED)

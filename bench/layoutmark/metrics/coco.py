@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -126,7 +126,9 @@ def _datasets(evidence: Sequence[Evidence], ids: Mapping[str, int]) -> tuple[dic
         canvas, detections = e.sample.layout.canvas, e.detections
         size = np.array([canvas.width, canvas.height] * 2)
         for target in e.sample.layout.instances:
-            truth.append(_annotation(len(truth) + 1, image, ids[target.category], target.box.pixels(canvas)))
+            truth.append(
+                _annotation(len(truth) + 1, image, ids[target.category], [float(c) for c in target.box.pixels(canvas)])
+            )
         if detections is None:
             continue
         corners, scores = (detections.boxes * size).tolist(), detections.scores.tolist()
@@ -142,9 +144,10 @@ def _datasets(evidence: Sequence[Evidence], ids: Mapping[str, int]) -> tuple[dic
     return {**shared, "annotations": truth}, {**shared, "annotations": found}
 
 
-def _annotation(number: int, image: int, category: int, corners: Iterable[float]) -> dict[str, Any]:
-    x0, y0, x1, y1 = map(float, corners)
-    box = [x0, y0, x1 - x0, y1 - y0]
+def _annotation(number: int, image: int, category: int, corners: Sequence[float]) -> dict[str, Any]:
+    x0, y0, x1, y1 = corners
+    width, height = x1 - x0, y1 - y0
     # A box with its corners swapped has a negative area, and pycocotools would leave it out; it is a wrong box.
-    area = abs(box[2] * box[3])
+    area = abs(width * height)
+    box = [x0, y0, width, height]
     return {"id": number, "image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": 0}
