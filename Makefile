@@ -43,9 +43,10 @@ test: $(STAMP) ## Run the tests (all but those marked slow or browser)
 test-all: $(STAMP) ## Run every test; those marked browser need a browser
 	$(BIN)/python -m pytest -q
 
-test-browser: $(STAMP) ## Look at the report in a real browser (apt-get install chromium brings one)
+test-browser: $(STAMP) ## Look at the report in a real browser; installs Chromium where apt-get may
 	@for name in chromium chromium-browser google-chrome chrome; do command -v $$name >/dev/null && exit 0; done; \
-		echo "no browser found; on Debian: apt-get install chromium"; exit 1
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy chromium; \
+		else echo "no browser found; on Debian: sudo apt-get install chromium"; exit 1; fi
 	$(BIN)/python -m pytest -q -m browser
 
 lint: types ## Check style, formatting, types and import contracts
@@ -79,6 +80,7 @@ validity: $(STAMP) ## Measure the metrics themselves and write docs/metrics.md a
 	$(BIN)/python tests/validity/parity.py
 	$(BIN)/python tests/validity/response.py --work build/validity
 	$(BIN)/python tests/validity/coverage.py
+	$(BIN)/python tests/validity/gate_calibration.py
 
 validity-gates: $(STAMP) ## Simulate how often a gate is right and write the table of docs/gates.md anew
 	$(BIN)/python tests/validity/gate_calibration.py

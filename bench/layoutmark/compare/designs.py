@@ -35,14 +35,14 @@ def design_study(rows: Rows, metric: str, detect: float, power: float = POWER, c
     level = 1 - (1 - LEVEL) / comparisons
     pairs = []
     for a, b in combinations(rows.evidence, 2):
+        both = shared(rows.evidence[a], rows.evidence[b])
         if isinstance(chosen, SetMetric):
-            both = shared(rows.evidence[a], rows.evidence[b])
             mine, theirs = [rows.evidence[a][i] for i, _ in both], [rows.evidence[b][j] for _, j in both]
             prompts = [e.sample.prompt for e in mine]
             differences = _pseudo(chosen, mine) - _pseudo(chosen, theirs)
         else:
             outcomes = rows.outcomes[a][metric], rows.outcomes[b][metric]
-            x, y, prompts = scored_by_both(rows.evidence[a], outcomes[0], rows.evidence[b], outcomes[1])
+            x, y, prompts = scored_by_both(rows.evidence[a], outcomes[0], outcomes[1], both)
             differences = x - y
         pair: dict[str, Any] = {"a": a, "b": b, "n": len(differences), "prompts": len(set(prompts))}
         if len(differences) and len(set(prompts)) > 1:

@@ -33,15 +33,15 @@ def all_pairs(
     resamples = resamples or Resamples()
     sets = {m.info.name: m for m in metrics if isinstance(m, SetMetric)}
     for a, b in couples:
+        both = shared(evidence[a], evidence[b])
         for metric in metrics:
             if (whole := sets.get(metric.info.name)) is not None:
-                both = shared(evidence[a], evidence[b])
                 pair = _set_difference(
                     whole, [evidence[a][i] for i, _ in both], [evidence[b][j] for _, j in both], resamples
                 )
             else:
                 name = metric.info.name
-                pair = _mean_difference(*scored_by_both(evidence[a], outcomes[a][name], evidence[b], outcomes[b][name]))
+                pair = _mean_difference(*scored_by_both(evidence[a], outcomes[a][name], outcomes[b][name], both))
             found.append({"a": a, "b": b, "metric": metric.info.name, **pair})
     known = [k for k, pair in enumerate(found) if pair["p"] is not None]
     for k, adjusted in zip(known, holm([found[k]["p"] for k in known]), strict=True):
@@ -62,13 +62,13 @@ def shared(a: Sequence[Evidence], b: Sequence[Evidence]) -> list[tuple[int, int]
 def scored_by_both(
     a: Sequence[Evidence],
     outcomes_a: Sequence[SampleOutcome],
-    b: Sequence[Evidence],
     outcomes_b: Sequence[SampleOutcome],
+    both: Sequence[tuple[int, int]],
 ) -> tuple[Floats, Floats, list[str]]:
-    """Values (n,) of both and their prompts, over the images for which both have a score."""
+    """Values (n,) of both and their prompts, over the images of `both`, as `shared` gives them, with two scores."""
     scored = [
         (x.value, y.value, a[i].sample.prompt)
-        for i, j in shared(a, b)
+        for i, j in both
         if isinstance(x := outcomes_a[i].outcome, Score) and isinstance(y := outcomes_b[j].outcome, Score)
     ]
     return np.array([x for x, _, _ in scored]), np.array([y for _, y, _ in scored]), [prompt for *_, prompt in scored]

@@ -211,12 +211,16 @@ def _rows(
 ) -> CategoryRows:
     """Merge one category's matches of all images, best first, ties in the order of images."""
     targets = np.zeros(count, dtype=np.int64)
-    image, score, none = [np.empty(0, np.intp)], [np.empty(0)], np.empty((thresholds, 0), np.bool_)
+    places: list[int] = []
+    score, none = [np.empty(0)], np.empty((thresholds, 0), np.bool_)
     hit, counted = [none], [none]
     for position, found in zip(order, matches, strict=True):
         if found is not None:
-            targets[position] = np.sum(np.asarray(found["gtIgnore"]) == 0)
-            image.append(np.full(len(found["dtScores"]), position, dtype=np.intp))
+            if len(found["gtIgnore"]):
+                targets[position] = np.sum(np.asarray(found["gtIgnore"]) == 0)
+            if not len(found["dtScores"]):
+                continue
+            places += [position] * len(found["dtScores"])
             score.append(np.asarray(found["dtScores"], dtype=np.float64))
             counts: npt.NDArray[np.bool_] = np.asarray(found["dtIgnore"]) == 0
             counted.append(counts)
@@ -225,7 +229,7 @@ def _rows(
     inside: npt.NDArray[np.bool_] = np.concatenate(counted, axis=1)
     best_first = np.argsort(-scores, kind="stable")
     best_first = best_first[np.asarray(inside.any(axis=0))[best_first]]
-    images, scores = np.concatenate(image)[best_first], scores[best_first]
+    images, scores = np.array(places, dtype=np.intp)[best_first], scores[best_first]
     hits, inside = hits[:, best_first], inside[:, best_first]
     runs = np.cumsum((np.diff(images, prepend=-1) != 0) | (np.diff(scores, prepend=np.inf) != 0))
     # A run that holds the last hit stays whole: its misses lie between its copies.
