@@ -57,8 +57,8 @@ def test_results_come_back_exactly_and_equal_results_give_equal_bytes(tmp_path: 
 @pytest.mark.parametrize(
     ("schema", "advice"),
     [
-        ("layoutmark-results-2", "Update layoutmark."),
-        ("layoutmark-results-0", "Score the run again with this version."),
+        ("layoutmark-results-2", "Update layoutmark: pip install --upgrade layoutmark"),
+        ("layoutmark-results-0", "Score the run again with this version: layoutmark measure {run}"),
         ("other-1", "Score the run again."),
         (7, "Score the run again."),
         (None, "Score the run again."),
@@ -69,7 +69,7 @@ def test_other_schemas_are_refused_with_advice(tmp_path: Path, schema: object, a
     with pytest.raises(LayoutmarkError) as caught:
         RunFolder(tmp_path).read_results()
     assert str(caught.value) == (
-        f"{tmp_path}/results.json: found schema {schema!r}; expected 'layoutmark-results-1'. {advice}"
+        f"{tmp_path}/results.json: found schema {schema!r}; expected 'layoutmark-results-1'. {advice.format(run=tmp_path)}"
     )
 
 

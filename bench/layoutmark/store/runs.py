@@ -142,7 +142,11 @@ def _check(path: Path, data: Any) -> None:
         advice = "Score the run again."
         if family == SCHEMA.rpartition("-")[0] and number.isdigit():
             newer = int(number) > int(SCHEMA.rpartition("-")[2])
-            advice = "Update layoutmark." if newer else "Score the run again with this version."
+            advice = (
+                "Update layoutmark: pip install --upgrade layoutmark"
+                if newer
+                else f"Score the run again with this version: layoutmark measure {path.parent}"
+            )
         raise _damaged(path, f"schema {schema!r}", repr(SCHEMA), advice)
     wrong = problem(data)
     if wrong is not None:
