@@ -68,8 +68,9 @@ def test_other_schemas_are_refused_with_advice(tmp_path: Path, schema: object, a
     (tmp_path / "results.json").write_text(json.dumps(RESULTS | {"schema": schema}))
     with pytest.raises(LayoutmarkError) as caught:
         RunFolder(tmp_path).read_results()
+    wanted = advice.format(run=tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}/results.json: found schema {schema!r}; expected 'layoutmark-results-1'. {advice.format(run=tmp_path)}"
+        f"{tmp_path}/results.json: found schema {schema!r}; expected 'layoutmark-results-1'. {wanted}"
     )
 
 
