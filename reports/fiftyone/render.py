@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from layoutmark.errors import LayoutmarkError
+
 UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 LOADER = Path(__file__).with_name("load.py")
 
@@ -23,10 +25,9 @@ def render(results: Mapping[str, Any], run: Path, out: Path) -> Path:
     """Write data/, targets.json, detections.json, fields.json and load.py below `out`; returns load.py.
 
     Images are hard links where the file system has them.  Images that do not exist, or whose file is gone, are listed
-    in fields.json with their reason, and have no labels.
+    in fields.json with their reason, and have no labels.  Raises LayoutmarkError where data/ holds files of others.
     """
-    shutil.rmtree(out / "data", ignore_errors=True)
-    (out / "data").mkdir(parents=True)
+    _clear(out)
     samples = {s["id"]: s for s in results["samples"]}
     targets: dict[str, Any] = {}
     detections: dict[str, Any] = {}
@@ -54,6 +55,21 @@ def render(results: Mapping[str, Any], run: Path, out: Path) -> Path:
     _write(out / "fields.json", {"run": made_by, "samples": fields, "without_image": absent})
     shutil.copyfile(LOADER, out / "load.py")
     return out / "load.py"
+
+
+def _clear(out: Path) -> None:
+    """An empty data/.  Only one that an earlier export wrote is emptied."""
+    data = out / "data"
+    if data.is_dir() and any(data.iterdir()):
+        if not (out / "fields.json").is_file():
+            raise LayoutmarkError(
+                f"report 'fiftyone', {data}",
+                found="files of somebody else",
+                expected="no such folder, or an earlier export",
+                do="Name another folder with --out.",
+            )
+        shutil.rmtree(data)
+    data.mkdir(parents=True, exist_ok=True)
 
 
 def _target(instance: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:

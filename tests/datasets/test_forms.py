@@ -295,8 +295,13 @@ FUZZED: dict[str, Callable[[Path, Any], Any]] = {
 @given(data=JSON)
 def test_nothing_but_an_error_of_ours_comes_out(tmp_path, form: str, data: Any) -> None:
     FUZZED[form](tmp_path, data)
+    samples: Any = ()
     with suppress(LayoutmarkError):
-        build(form, tmp_path)
+        samples = build(form, tmp_path).samples
+    assert len({s.id for s in samples}) == len(samples)
+    for instance in (i for s in samples for i in s.layout.instances):
+        assert 0 <= instance.box.x0 < instance.box.x1 <= 1
+        assert 0 <= instance.box.y0 < instance.box.y1 <= 1
 
 
 @pytest.mark.parametrize("form", FUZZED)

@@ -318,3 +318,45 @@ def test_known_answer(scorers: dict[str, str]) -> None:
         evidence.append(Evidence(sample, 0, Status.OK, "", Detections(boxes / size, scores, labels)))
     values = [summarise(named(n, scorers), evidence).value for n in ("ap", "ap50", "ap75")]
     assert values == pytest.approx([0.5979231495, 0.8902640264, 0.5092409241], abs=1e-9)
+
+
+def test_the_quick_evaluation_matches_as_pycocotools_does() -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    from layoutmark.metrics.coco import quick_evaluation
+
+    rng = np.random.default_rng(11)
+
+    def boxes(count: int, scored: bool) -> list[dict]:
+        found = []
+        for number in range(1, count + 1):
+            x, y, w, h = rng.integers(0, 60, 4).tolist()
+            one = {"id": number, "image_id": int(rng.integers(1, 7)), "category_id": int(rng.integers(1, 5)),
+                   "bbox": [x, y, w + 2, h + 2], "area": (w + 2) * (h + 2), "iscrowd": 0}  # fmt: skip
+            found.append(one | {"score": round(float(rng.random()), 1)} if scored else one)
+        return found
+
+    shared = {
+        "images": [{"id": i} for i in range(1, 7)],
+        "categories": [{"id": k, "name": str(k)} for k in range(1, 5)],
+    }
+    told = []
+    truth, found = boxes(14, scored=False), boxes(90, scored=True)
+    for kind in (COCOeval, quick_evaluation(COCOeval)):
+        sides = [COCO(), COCO()]
+        for side, boxed in zip(sides, (truth, found), strict=True):
+            side.dataset = {**shared, "annotations": [dict(a) for a in boxed]}
+            side.createIndex()
+        evaluation = kind(*sides, "bbox")
+        evaluation.params.maxDets = [3, 100]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        told.append((evaluation.evalImgs, evaluation.eval))
+    assert any(e is not None and not e["gtIds"] for e in told[0][0])
+    for plain, quick in zip(told[0][0], told[1][0], strict=True):
+        assert (plain is None) == (quick is None)
+        for key in plain or ():
+            np.testing.assert_array_equal(np.asarray(plain[key], float), np.asarray(quick[key], float), key)
+    for key in ("precision", "recall", "scores"):
+        np.testing.assert_array_equal(told[0][1][key], told[1][1][key])

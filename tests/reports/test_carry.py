@@ -71,7 +71,7 @@ def test_shuffled_layouts_are_no_floor_of_picture_quality(part: Any, results: An
 
 
 def test_published_figures_are_compared_only_where_all_is_the_same(part: Any, results: Any) -> None:
-    stated = {"metric": "ap50", "value": 0.6, "suite": "coco", "stack": "sd15", "scorer": "yolo", "preset": "",
+    stated = {"metric": "ap50", "value": 0.6, "suite": "coco", "stack": "sd15", "scorer": "yolo", "presets": [""],
               "source": "Table 1", "note": "<b>"}  # fmt: skip
     method = next(m for m in results["methods"] if m["name"] == "ilgd")
     method["published"] = [stated]

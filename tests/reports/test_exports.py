@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from layoutmark.errors import MissingPackage
+from layoutmark.errors import LayoutmarkError, MissingPackage
 
 ROOT = Path(__file__).parents[2] / "reports"
 
@@ -55,6 +55,19 @@ def test_fiftyone_tells_of_a_picture_that_is_gone(results: Any, tmp_path: Path) 
     load("fiftyone").render(results, tmp_path, tmp_path / "out")
     fields = json.loads((tmp_path / "out" / "fields.json").read_text("utf-8"))
     assert "the picture's file is gone" in {i["reason"] for i in fields["without_image"]}
+
+
+def test_fiftyone_never_empties_a_folder_of_somebody_else(results: Any, tmp_path: Path) -> None:
+    out = tmp_path / "project"
+    (out / "data").mkdir(parents=True)
+    (out / "data" / "mine.txt").write_text("years of work")
+    with pytest.raises(LayoutmarkError, match="files of somebody else.*--out"):
+        load("fiftyone").render(results, tmp_path, out)
+    assert (out / "data" / "mine.txt").read_text() == "years of work"
+    load("fiftyone").render(results, tmp_path, tmp_path / "own")
+    before = sorted(p.name for p in (tmp_path / "own" / "data").iterdir())
+    load("fiftyone").render(results, tmp_path, tmp_path / "own")
+    assert sorted(p.name for p in (tmp_path / "own" / "data").iterdir()) == before
 
 
 def test_fiftyone_reads_the_folder(results: Any, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def resampled_values(metric: SetMetric, evidence: Sequence[Evidence], draws: int
     return None if np.isnan(values).any() else values
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1)
 def _weights(clusters: tuple[str, ...], draws: int) -> Any:
-    """Rows on the same images share one drawing of weights."""
+    """Rows on the same images share one drawing of weights; one is kept, for it can be hundreds of megabytes."""
     return cluster_weights(clusters, draws, SEED)

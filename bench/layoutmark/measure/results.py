@@ -128,7 +128,7 @@ def _method_json(row: Row, evidence: Sequence[Evidence], shelf: Shelf) -> dict[s
         "name": row.name, "kind": row.kind, "title": row.title, "version": row.version, "preset": row.preset,
         "settings": dict(row.settings), "code": row.code, "weights": row.weights, "inputs": list(row.inputs),
         "deviations": [dict(d) for d in row.deviations],
-        "published": [asdict(p) for p in published if p.preset in ("", row.preset)],
+        "published": [asdict(p) for p in published if row.preset in p.presets],
         "counts": {"requested": len(evidence), **{str(s): counts.get(str(s), 0) for s in Status}},
         "reasons": dict(sorted(Counter(e.reason for e in evidence if e.reason).items())),
     }  # fmt: skip

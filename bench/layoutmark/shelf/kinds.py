@@ -100,7 +100,8 @@ class Published:
     """A figure that a paper or repository states, in the unit of our `metric`, and how it was taken.
 
     `suite` and `stack` are ours where they are the same, else the source's own words: a report compares a number with
-    it only where suite, stack and detector or encoder (`scorer`) are the same.  An empty `preset` fits every preset.
+    it only where suite, stack and detector or encoder (`scorer`) are the same.  `presets` are those that the figure was
+    taken with, ``""`` for bare defaults.
     """
 
     metric: str
@@ -109,7 +110,7 @@ class Published:
     stack: str
     scorer: str
     source: str
-    preset: str = ""
+    presets: tuple[str, ...]
     note: str = ""
 
 
