@@ -1,6 +1,7 @@
 """Seconds and memory of a call."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,15 +18,37 @@ def test_seconds_are_those_of_the_block() -> None:
 def test_memory_counts_what_the_block_took_and_forgets_what_was_before() -> None:
     with Meter() as meter:
         held = np.ones(40_000_000, dtype=np.uint8)
-    if meter.memory != PROCESS:
-        pytest.skip(f"memory is counted as {meter.memory}")
     size = held.nbytes
     del held
     with Meter() as after:
         pass
+    if {meter.memory, after.memory} != {PROCESS}:
+        pytest.skip(f"memory is counted as {meter.memory}, then as {after.memory}")
     assert meter.peak_bytes is not None
     assert after.peak_bytes is not None
     assert meter.peak_bytes - after.peak_bytes > size / 2
+
+
+@pytest.mark.parametrize(
+    ("status", "memory"),
+    [
+        ("VmHWM:\t 500000 kB\nVmRSS:\t 500000 kB\n", PROCESS),
+        ("VmHWM:\t1000000 kB\nVmRSS:\t 500000 kB\n", None),
+        ("Name:\tpython\n", None),
+    ],
+)
+def test_a_mark_that_the_system_does_not_forget_is_not_taken_for_this_block(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: str, memory: str | None
+) -> None:
+    table, reset = tmp_path / "status", tmp_path / "clear_refs"
+    table.write_text(status)
+    monkeypatch.setattr("layoutmark.cost._STATUS", table)
+    monkeypatch.setattr("layoutmark.cost._RESET", reset)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with Meter() as meter:
+        pass
+    assert meter.memory == memory
+    assert meter.peak_bytes == (500_000 * 1024 if memory else None)
 
 
 def test_a_block_that_fails_is_measured_and_its_error_goes_on() -> None:
