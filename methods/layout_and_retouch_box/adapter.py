@@ -13,7 +13,8 @@ import torch
 
 from layoutmark.diffusion import CrossAttention, Denoiser, Stack, Text, read_settings
 from layoutmark.diffusion.box_guidance import Guidance, Targets
-from layoutmark.diffusion.retoucher import Call, Place, Retoucher, RetouchSettings
+from layoutmark.diffusion.personal import Subject, Worded
+from layoutmark.diffusion.retoucher import Place, Retoucher, RetouchSettings
 from layoutmark.diffusion.retouching import layout_trajectory
 from layoutmark.door import Box, Instance, Layout, Reference
 
@@ -48,19 +49,20 @@ class LayoutAndRetouchBox(Retoucher):
         return list(layout.instances)
 
     def layout_image(
-        self, noise: torch.Tensor, plain: Text, personal: Text, call: Call, places: Sequence[Place]
-    ) -> torch.Tensor:
+        self, noise: torch.Tensor, plain: Text, personal: Text, subject: Subject, worded: Worded,
+        places: Sequence[Place],
+    ) -> torch.Tensor:  # fmt: skip
         """Stage 1 with injection and loss guidance, on the words of whichever prompt is in use."""
         unet, settings = self.stack.unet, self.boxes
         before = [(located.positions, instance.box) for instance, located in places]
-        after = [(call.worded.moved(positions), box) for positions, box in before]
+        after = [(worded.moved(positions), box) for positions, box in before]
         with CrossAttention(unet) as attention:
             guides = [Guidance(attention, self._targets(pairs), settings) for pairs in (before, after)]
             return layout_trajectory(
                 noise, self._scheduler(),
                 Denoiser(unet, plain, settings.guidance_scale, attention=attention),
                 Denoiser(unet, personal, settings.guidance_scale, attention=attention),
-                call.subject, settings.step(settings.lambda_1), (guides[0].predict, guides[1].predict),
+                subject, settings.step(settings.lambda_1), (guides[0].predict, guides[1].predict),
             )  # fmt: skip
 
     def mask_box(self, instance: Instance) -> Box | None:

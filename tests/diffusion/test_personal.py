@@ -13,7 +13,7 @@ import torch
 
 from layoutmark.diffusion import Stack, content_ids, encode
 from layoutmark.diffusion import personal_training as training
-from layoutmark.diffusion.personal import Subject, encode_worded, new_lora, photo_of, word
+from layoutmark.diffusion.personal import Subject, encode_worded, new_lora, photo_of, together, word
 from layoutmark.diffusion.subjects import Subjects
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Reference, Sample
@@ -58,29 +58,45 @@ def drawn(stack: Stack, subject: Subject) -> torch.Tensor:
     ],
 )
 def test_prompts_call_for_the_subject(tokenizer, backend: str, text: str, positions: tuple[int, ...]) -> None:
-    worded = word(tokenizer, "a red dog and a cat", (3,), backend)
+    worded = word(tokenizer, "a red dog and a cat", [(3,)], backend)
     assert list(worded.ids) == content_ids(tokenizer, text)
-    assert worded.positions == positions  # "sks" is three tokens of this vocabulary
+    assert worded.calls == (positions,)  # "sks" is three tokens of this vocabulary
     assert worded.moved((6,)) == (6 + len(worded.ids) - 6,)
     assert worded.moved((2,)) == (2,)
     assert worded.moved((3,)) == positions
+
+
+@pytest.mark.parametrize(
+    ("backend", "text", "calls"),
+    [
+        ("dreambooth", "a red sks dog and a sks cat", ((3, 4, 5, 6), (9, 10, 11, 12))),
+        ("textual_inversion", "a red sks and a sks", ((3, 4, 5), (8, 9, 10))),
+        ("none", "a red dog and a cat", ((3,), (6,))),
+    ],
+)
+def test_one_prompt_calls_for_several(tokenizer, backend: str, text: str, calls: tuple[tuple[int, ...], ...]) -> None:
+    worded = word(tokenizer, "a red dog and a cat", [(6,), (3,), (6,)], backend)
+    assert list(worded.ids) == content_ids(tokenizer, text)
+    assert worded.calls == calls
+    assert (worded.moved((6,)), worded.moved((3,))) == (calls[1], calls[0])
+    assert worded.moved((4, 5)) == (calls[0][-1] + 1, calls[0][-1] + 2)
 
 
 def test_a_noun_of_several_tokens(tokenizer) -> None:
     photo = photo_of(tokenizer, "giraffe", "dreambooth")
     assert list(photo.ids) == content_ids(tokenizer, "a photo of sks giraffe")
     first = len(content_ids(tokenizer, "a photo of")) + 1
-    assert photo.positions == tuple(range(first, len(photo.ids) + 1))
+    assert photo.calls[0] == tuple(range(first, len(photo.ids) + 1))
 
 
 def test_what_does_not_fit_is_cut(stack) -> None:
-    worded = word(stack.tokenizer, "a " * 73 + "dog", (74,), "dreambooth")
-    assert worded.positions == (74, 75)
+    worded = word(stack.tokenizer, "a " * 73 + "dog", [(74,)], "dreambooth")
+    assert worded.calls == ((74, 75),)
     assert encode_worded(stack, Subject("dreambooth"), [worded]).shape == (1, 77, 24)
 
 
 def test_without_vectors_the_words_are_encoded_as_ever(stack) -> None:
-    worded = word(stack.tokenizer, "a red dog", (3,), "dreambooth")
+    worded = word(stack.tokenizer, "a red dog", [(3,)], "dreambooth")
     plain = encode(stack.tokenizer, stack.text_encoder, ["a red sks dog"])
     assert torch.equal(encode_worded(stack, Subject("dreambooth"), [worded]), plain)
 
@@ -88,8 +104,8 @@ def test_without_vectors_the_words_are_encoded_as_ever(stack) -> None:
 def test_vectors_stand_for_the_identifier_only(stack) -> None:
     embedding = stack.text_encoder.get_input_embeddings().weight
     own = embedding[content_ids(stack.tokenizer, "sks")]
-    prompts = [word(stack.tokenizer, "a red dog", (3,), "textual_inversion"),
-               word(stack.tokenizer, "a red dog", (3,), "none")]  # fmt: skip
+    prompts = [word(stack.tokenizer, "a red dog", [(3,)], "textual_inversion"),
+               word(stack.tokenizer, "a red dog", [(3,)], "none")]  # fmt: skip
     plain = encode_worded(stack, Subject("textual_inversion"), prompts)
     assert torch.equal(encode_worded(stack, Subject("textual_inversion", vectors=own), prompts), plain)
     changed = encode_worded(stack, Subject("textual_inversion", vectors=-own), prompts)
@@ -127,6 +143,36 @@ def test_a_worn_change_is_that_of_changed_weights(stack) -> None:
             module.weight += factors[name.replace("lora_A", "lora_B")] @ down
     twin = drawn(replace(stack, unet=changed), Subject("none"))
     torch.testing.assert_close(drawn(stack, Subject("dreambooth", factors)), twin, atol=1e-4, rtol=1e-4)
+
+
+def test_together_changes_add_up_and_vectors_take_turns(stack) -> None:
+    factors = []
+    for seed in (0, 1):
+        new = new_lora(stack.unet, 2, torch.Generator().manual_seed(seed))
+        factors.append({n: torch.full_like(t, 0.2 + seed) if "lora_B" in n else t for n, t in new.items()})
+    del factors[1][next(iter(factors[1]))], factors[1][next(iter(factors[1]))]  # one layer less
+    both = together([Subject("dreambooth", f) for f in factors])
+    changed = tiny_models.unet()
+    changed.load_state_dict(stack.unet.state_dict())
+    for part in factors:
+        for name, down in part.items():
+            if "lora_A" in name:
+                module = changed.get_submodule(name.removesuffix(".lora_A.weight"))
+                module.weight += part[name.replace("lora_A", "lora_B")] @ down
+    twin = drawn(replace(stack, unet=changed), Subject("none"))
+    torch.testing.assert_close(drawn(stack, both), twin, atol=1e-3, rtol=1e-3)
+    one = Subject("dreambooth", factors[0])
+    assert together([one]) is one
+
+    own = torch.randn(2, 3, 24, generator=torch.Generator().manual_seed(2))
+    first, second = (Subject("textual_inversion", vectors=vectors) for vectors in own)
+    prompts = [word(stack.tokenizer, "a dog and a cat", [(2,), (5,)], "textual_inversion")] * 2
+    turns = encode_worded(stack, together([first, second]), prompts)
+    assert torch.equal(turns[0], turns[1])
+    assert torch.equal(turns[0, :5], encode_worded(stack, first, prompts)[0, :5])
+    assert not torch.allclose(turns[0], encode_worded(stack, first, prompts)[0], atol=1e-3)
+    assert not torch.allclose(turns[0], encode_worded(stack, together([second, first]), prompts)[0], atol=1e-3)
+    assert torch.equal(encode_worded(stack, together([first, first]), prompts), encode_worded(stack, first, prompts))
 
 
 @pytest.mark.parametrize("backend", ["dreambooth", "textual_inversion"])

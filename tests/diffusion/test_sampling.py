@@ -55,6 +55,21 @@ def test_guidance_formula(stack, text) -> None:
     assert not torch.allclose(plain, none, atol=1e-4)
 
 
+def test_halves_that_are_one_text_are_run_once(stack, text) -> None:
+    x, t = initial_noise(stack, [1, 2]), torch.tensor(400)
+    sizes: list[int] = []
+    same = type(text)(text.conditional, text.conditional)
+    watched = stack.unet.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    try:
+        with torch.no_grad():
+            once = Denoiser(stack.unet, same, 1.0).noise(x, t)
+            twice = Denoiser(stack.unet, type(text)(text.conditional, text.conditional.clone()), 1.0).noise(x, t)
+    finally:
+        watched.remove()
+    assert sizes == [2, 4]
+    torch.testing.assert_close(once, twice, atol=1e-4, rtol=1e-4)
+
+
 def test_split_halves_agree_with_joint_ones(stack, text) -> None:
     x, t = initial_noise(stack, [1, 2]), torch.tensor(400)
 

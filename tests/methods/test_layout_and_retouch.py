@@ -24,7 +24,7 @@ from layoutmark.diffusion import (
 from layoutmark.diffusion import personal_training as training
 from layoutmark.diffusion.inversion import invert
 from layoutmark.diffusion.matching import Match
-from layoutmark.diffusion.personal import Subject, new_lora
+from layoutmark.diffusion.personal import Subject, new_lora, together
 from layoutmark.diffusion.retouching import Retouch, Rules, layout_trajectory, warped
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Reference
@@ -172,9 +172,14 @@ def test_the_reference_shows_and_sources_are_fed_as_they_were(
         made = retouch(stack, words, subject, layout, reference, rules)
     finally:
         watched.remove()
+    # A source whose variables are not wanted in a step is not computed.
+    shown = [True] * STEPS if swap == "warp_v" else [False] + [True] * (STEPS - 1)
     for index, latents in enumerate(fed):
-        assert torch.equal(latents[:3], latents[3:])
-        assert torch.equal(latents[:2], torch.cat([reference[index], layout[index]]))
+        sources = [reference[index]] * shown[index] + [layout[index]] * (index < 3)
+        assert len(latents) == 2 * (len(sources) + 1)
+        assert torch.equal(*latents.chunk(2))
+        if sources:
+            assert torch.equal(latents[: len(sources)], torch.cat(sources))
     other = retouch(stack, words, subject, layout, reference.flip(-1), rules)
     assert not torch.allclose(made[-1], other[-1], atol=1e-3)
 
@@ -185,13 +190,13 @@ def test_swaps_happen_where_and_when_they_should(stack, words, subject, layout, 
     moved: list[torch.Tensor] = []
     real = retouching.carried, retouching.warped
 
-    def watched_maps(maps: torch.Tensor, source: int) -> torch.Tensor:
-        assert source == retouching.LAYOUT
-        carried.append(real[0](maps, source))
+    def watched_maps(maps: torch.Tensor, source: int, count: int) -> torch.Tensor:
+        assert source == count - 2
+        carried.append(real[0](maps, source, count))
         return carried[-1]
 
-    def watched_values(values: torch.Tensor, found: Match) -> torch.Tensor:
-        moved.append(real[1](values, found))
+    def watched_values(values: torch.Tensor, found: Match, count: int) -> torch.Tensor:
+        moved.append(real[1](values, found, count))
         assert moved[-1].shape == values.shape
         assert moved[-1].dtype == values.dtype
         return moved[-1]
@@ -212,9 +217,9 @@ def test_swaps_happen_where_and_when_they_should(stack, words, subject, layout, 
 def test_untrusted_places_keep_their_values() -> None:
     values = torch.randn(6, 2, 9, 4)
     index = torch.arange(9).flip(0)
-    assert torch.equal(warped(values, Match(index, torch.zeros(9, dtype=torch.bool))), values)
+    assert torch.equal(warped(values, Match(index, torch.zeros(9, dtype=torch.bool)), 3), values)
     some = torch.arange(9) < 4
-    made = warped(values, Match(index, some))
+    made = warped(values, Match(index, some), 3)
     for half in (0, 3):
         assert torch.equal(made[half : half + 2], values[half : half + 2])
         assert torch.equal(made[half + 2, :, :4], values[half, :, [8, 7, 6, 5]])
@@ -288,7 +293,7 @@ def test_images_depend_on_their_own_input_and_weights_stay(stack, quick) -> None
     before = digest()
     method = build(stack)
     two = method.generate([layout_of(DOG, CAT), layout_of(DOG)], [PROMPT, "a red dog"], [REFS] * 2, seeds=[7, 8])
-    assert method.notes == [{"deviations": "multi_subject_sequential"}, {}]
+    assert method.notes == [{"deviations": "multi_subject_together, multi_subject_sequential"}, {}]
     kept = {name: tensor.clone() for name, tensor in method.subjects.find([REFS["dog"]], "dog").lora.items()}
     alone = method.generate([layout_of(DOG)], ["a red dog"], [REFS], seeds=[8])
     assert torch.equal(two[1:], alone)
@@ -299,6 +304,22 @@ def test_images_depend_on_their_own_input_and_weights_stay(stack, quick) -> None
     assert all(torch.equal(after[name], kept[name]) for name in kept)
     moved = replace(DOG, box=Box(0.6, 0.1, 0.9, 0.4))
     assert torch.equal(method.generate([layout_of(moved)], ["a red dog"], [REFS], seeds=[8]), alone)
+
+
+def test_personalised_only_is_the_personalised_pipeline(stack, quick) -> None:
+    method = build(stack, lambda_1=0.0, retouch=False)
+    image = method.generate([layout_of(DOG, CAT, MAT)], [PROMPT], [REFS], seeds=[7])
+    assert method.notes == [{"deviations": "multi_subject_together"}]
+    everyone = together([method.subjects.find([REFS[name]], name) for name in ("dog", "cat")])
+    text = encode_for_guidance(stack.tokenizer, stack.text_encoder, ["a red sks dog and a blue sks cat on a mat"])
+    with everyone.worn(stack.unet):
+        twin = denoise(Denoiser(stack.unet, text, 4.0), initial_noise(stack, [7]), new_scheduler(stack, "ddim", 4))
+    assert torch.equal(image, decode(stack, twin))
+    swapped = method.generate([layout_of(CAT, DOG, MAT)], [PROMPT], [REFS], seeds=[7])
+    assert torch.equal(swapped, image)
+    card = Shelf().get_method("layout_and_retouch").card
+    preset = resolve_settings(card, "mini", "personalised_only")
+    assert (preset["lambda_1"], preset["retouch"]) == (0.0, False)
 
 
 def test_what_is_missing_is_said(stack, quick) -> None:

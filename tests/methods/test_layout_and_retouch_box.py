@@ -11,7 +11,6 @@ import torch
 
 from layoutmark.diffusion import encode_for_guidance, initial_noise
 from layoutmark.diffusion.personal import Subject, word
-from layoutmark.diffusion.retoucher import Call
 from layoutmark.layout import Box, Canvas, Instance, Layout, Reference
 from layoutmark.shelf import Shelf, resolve_settings
 
@@ -41,9 +40,8 @@ def stage_one(method, *instances: Instance, backend: str = "none") -> torch.Tens
     layout = Layout(Canvas(32, 32), instances)
     places = list(zip(instances, method._locate(layout, PROMPT), strict=True))
     plain, personal = (encode_for_guidance(stack.tokenizer, stack.text_encoder, [p]) for p in (PROMPT, "a sks dog"))
-    worded = word(stack.tokenizer, PROMPT, places[0][1].positions, backend)
-    call = Call(instances[0], REFS["dog"], Subject(backend), worded)
-    return method.layout_image(initial_noise(stack, [3]), plain, personal, call, places)
+    worded = word(stack.tokenizer, PROMPT, [places[0][1].positions], backend)
+    return method.layout_image(initial_noise(stack, [3]), plain, personal, Subject(backend), worded, places)
 
 
 # 14
@@ -110,7 +108,7 @@ def test_every_picture_names_what_makes_it_a_variant(stack) -> None:
     method.generate([layout], [PROMPT], [REFS], seeds=[1])
     tokens = method.notes[0]["deviations"].split(", ")
     assert tokens == ["boxes_in_stage1", "mask_clipped_to_box", "subject_backend=none"]
-    assert method.deviations(2)[2] == "multi_subject_sequential"
+    assert method.deviations(2)[2:4] == ["multi_subject_together", "multi_subject_sequential"]
     assert build(paper, stack, subject_backend="dreambooth").deviations(1) == []
     cards = [Shelf().get_method(name).card for name in ("layout_and_retouch", "layout_and_retouch_box")]
     assert ["boxes" in card.inputs for card in cards] == [False, True]

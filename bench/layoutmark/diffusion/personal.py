@@ -6,6 +6,7 @@ DreamBooth (arXiv 2208.12242) as a low-rank change of the UNet's attention proje
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +32,8 @@ class Subject:
     """What a personalisation run has learned.  Nothing of the stack is changed, only added to while worn.
 
     `lora` holds for each projection the factors `NAME.lora_A.weight` (rank, in) and `NAME.lora_B.weight` (out, rank),
-    `vectors` (n, channels) one embedding for each token of the identifier; a backend without them leaves them empty.
+    `vectors` (n, channels) one embedding for each token of the identifier, or (k * n, channels) for its first k
+    appearances in a prompt; a backend without them leaves them empty.
     """
 
     backend: str
@@ -67,6 +69,20 @@ class Subject:
             handle.remove()
 
 
+def together(subjects: Sequence[Subject]) -> Subject:
+    """All of them worn at once: their changes add up, and the k-th appearance of the identifier is that of the k-th."""
+    first, *others = subjects
+    if not others:
+        return first
+    lora = {}
+    for name in {name: None for subject in subjects for name in subject.lora}:
+        # Factors (rank, in) and (out, rank) side by side make the sum of the products.
+        side = 0 if name.endswith(".lora_A.weight") else 1
+        lora[name] = torch.cat([subject.lora[name] for subject in subjects if name in subject.lora], side)
+    vectors = [subject.vectors for subject in subjects if subject.vectors is not None]
+    return Subject(first.backend, lora, torch.cat(vectors) if vectors else None)
+
+
 def new_lora(unet: UNet2DConditionModel, rank: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
     """Factors for every attention projection of `unet`, in float32: A random, B zero, so nothing changes yet."""
     factors = {}
@@ -80,46 +96,52 @@ def new_lora(unet: UNet2DConditionModel, rank: int, generator: torch.Generator) 
 
 @dataclass(frozen=True, slots=True)
 class Worded:
-    """A prompt as token ids without start and end, and the positions (from 1) of the words that mean the subject."""
+    """A prompt that calls for subjects, as token ids without start and end.  Positions count from 1."""
 
     ids: tuple[int, ...]
-    positions: tuple[int, ...]
-    noun: range
-    """Where the plain prompt has the class noun."""
-    longer: int
-    """How many tokens more this prompt has."""
+    nouns: tuple[range, ...]
+    """Where the plain prompt has the class nouns that were called, in its order."""
+    calls: tuple[tuple[int, ...], ...]
+    """For each of them the positions of the words that mean the subject; what is cut off is left out."""
 
     def moved(self, positions: Sequence[int]) -> tuple[int, ...]:
-        """Where positions of the plain prompt are now: the noun's are the subject's; what is cut off is left out."""
-        if any(p in self.noun for p in positions):
-            return self.positions
-        now = (p + self.longer if p >= self.noun.stop else p for p in positions)
-        return tuple(p for p in now if p <= LAST_CONTENT)
+        """Where positions of the plain prompt are now: a noun's are its subject's; what is cut off is left out."""
+        longer = 0
+        for noun, call in zip(self.nouns, self.calls, strict=True):
+            if any(p in noun for p in positions):
+                return call
+            if all(p >= noun.stop for p in positions):
+                longer += len(call) - len(noun)
+        return tuple(p + longer for p in positions if p + longer <= LAST_CONTENT)
 
 
-def word(tokenizer: CLIPTokenizer, prompt: str, noun: Sequence[int], backend: str) -> Worded:
-    """Call for the subject where `prompt` has its class noun at the consecutive positions `noun`.
+def word(tokenizer: CLIPTokenizer, prompt: str, nouns: Sequence[Sequence[int]], backend: str) -> Worded:
+    """Call for subjects where `prompt` has their class nouns, each at consecutive positions; equal ones count once.
 
     `a red dog` becomes `a red sks dog` for dreambooth and `a red sks` for textual_inversion, and stays for none.
     """
-    ids = content_ids(tokenizer, prompt)
-    plain = range(noun[0], noun[-1] + 1)
-    words = ids[noun[0] - 1 : noun[-1]]
-    called = {
-        "dreambooth": content_ids(tokenizer, IDENTIFIER) + words,
-        "textual_inversion": content_ids(tokenizer, IDENTIFIER),
-        "none": words,
-    }[backend]
-    positions = range(noun[0], min(noun[0] + len(called), LAST_CONTENT + 1))
-    worded = (*ids[: noun[0] - 1], *called, *ids[noun[-1] :])
-    return Worded(worded, tuple(positions), plain, len(called) - len(words))
+    plain = content_ids(tokenizer, prompt)
+    identifier = content_ids(tokenizer, IDENTIFIER)
+    ids: list[int] = []
+    begun = 0
+    places, calls = [], []
+    for first, last in sorted({(noun[0], noun[-1]) for noun in nouns}):
+        words = plain[first - 1 : last]
+        called = {"dreambooth": identifier + words, "textual_inversion": identifier, "none": words}[backend]
+        ids += plain[begun : first - 1]
+        start = len(ids) + 1
+        ids += called
+        begun = last
+        places.append(range(first, last + 1))
+        calls.append(tuple(p for p in range(start, start + len(called)) if p <= LAST_CONTENT))
+    return Worded((*ids, *plain[begun:]), tuple(places), tuple(calls))
 
 
 def photo_of(tokenizer: CLIPTokenizer, category: str, backend: str) -> Worded:
     """`a photo of` the subject."""
     lead = len(content_ids(tokenizer, "a photo of"))
     noun = range(lead + 1, lead + 1 + len(content_ids(tokenizer, category)))
-    return word(tokenizer, f"a photo of {category}", noun, backend)
+    return word(tokenizer, f"a photo of {category}", [noun], backend)
 
 
 def encode_worded(stack: Stack, subject: Subject, prompts: Sequence[Worded]) -> torch.Tensor:
@@ -144,9 +166,12 @@ def _adding(down: torch.Tensor, up: torch.Tensor) -> Any:
 def _replacing(wanted: torch.Tensor, vectors: torch.Tensor) -> Any:
     def replace(_: torch.nn.Module, args: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
         ids, length = args[0], len(wanted)
+        own = vectors.to(out.dtype).unflatten(0, (-1, length))
         out = out.clone()
+        seen: Counter[int] = Counter()
         for row, start in (ids.unfold(1, length, 1) == wanted.to(ids.device)).all(-1).nonzero().tolist():
-            out[row, start : start + length] = vectors.to(out.dtype)
+            out[row, start : start + length] = own[min(seen[row], len(own) - 1)]
+            seen[row] += 1
         return out
 
     return replace

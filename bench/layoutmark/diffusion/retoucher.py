@@ -10,7 +10,7 @@ import torch
 
 from layoutmark.diffusion.cutting import Cut
 from layoutmark.diffusion.inversion import invert
-from layoutmark.diffusion.personal import Subject, Worded, encode_worded, photo_of, word
+from layoutmark.diffusion.personal import Subject, Worded, encode_worded, photo_of, together, word
 from layoutmark.diffusion.personal_training import reference_latent
 from layoutmark.diffusion.phrases import Located, PhraseNotFound, locate, locating_notes
 from layoutmark.diffusion.prompts import LAST_CONTENT, Text, encode
@@ -51,6 +51,8 @@ class RetouchSettings:
     sam: str
     subject_backend: Literal["dreambooth", "textual_inversion", "none"]
     personalise_missing: bool
+    retouch: bool
+    """Whether there is a stage 2; without it the layout image is the picture."""
 
     def __post_init__(self) -> None:
         for name in ("lambda_1", "lambda_2", "lambda_3", "lambda_4"):
@@ -80,12 +82,12 @@ Place = tuple[Instance, Located]
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One instance to retouch, with its reference, and the prompt that calls for it."""
+    """One instance with a reference: its subject, and where the plain prompt has its noun."""
 
     instance: Instance
     reference: Reference
     subject: Subject
-    worded: Worded
+    noun: tuple[int, ...]
 
 
 class Retoucher:
@@ -140,13 +142,14 @@ class Retoucher:
         return decode(self.stack, latents)
 
     def layout_image(
-        self, noise: torch.Tensor, plain: Text, personal: Text, call: Call, places: Sequence[Place]
-    ) -> torch.Tensor:
-        """Stage 1 for unit noise (1, C, h, w): a trajectory."""
-        del places
+        self, noise: torch.Tensor, plain: Text, personal: Text, subject: Subject, worded: Worded,
+        places: Sequence[Place],
+    ) -> torch.Tensor:  # fmt: skip
+        """Stage 1 for unit noise (1, C, h, w): a trajectory.  `worded` is the prompt of `personal`."""
+        del worded, places
         unet, scale = self.stack.unet, self.settings.guidance_scale
         return layout_trajectory(
-            noise, self._scheduler(), Denoiser(unet, plain, scale), Denoiser(unet, personal, scale), call.subject,
+            noise, self._scheduler(), Denoiser(unet, plain, scale), Denoiser(unet, personal, scale), subject,
             self.settings.step(self.settings.lambda_1),
         )  # fmt: skip
 
@@ -156,7 +159,8 @@ class Retoucher:
 
     def deviations(self, subjects: int) -> list[str]:
         """Tokens for what differs from the paper in a picture with that many subjects."""
-        found = ["multi_subject_sequential"] if subjects > 1 else []
+        found = ["multi_subject_together"] if subjects > 1 else []
+        found += ["multi_subject_sequential"] if subjects > 1 and self.settings.retouch else []
         return [*found, "subject_backend=none"] if self.settings.subject_backend == "none" else found
 
     def _draw(
@@ -166,7 +170,7 @@ class Retoucher:
         stack = self.stack
         located = self._locate(layout, prompt)
         places = [(i, m) for i, m in zip(layout.instances, located, strict=True) if isinstance(m, Located)]
-        calls = [self._call(i, m, prompt, refs[i.reference]) for i, m in places if i.reference and i.reference in refs]
+        calls = [self._call(i, m, refs[i.reference]) for i, m in places if i.reference and i.reference in refs]
         if not calls:
             raise LayoutmarkError(
                 "references", found="none for an instance that the prompt names", expected="at least one",
@@ -174,15 +178,15 @@ class Retoucher:
             )  # fmt: skip
         plain = self._text([encode(stack.tokenizer, stack.text_encoder, [prompt])])
         notes = locating_notes(stack.tokenizer, prompt, layout.instances, located)
+        # The k-th call in the prompt is for the k-th subject.
+        by_noun = {call.noun: call.subject for call in sorted(calls, key=lambda call: call.noun)}
+        everyone, worded = together(list(by_noun.values())), self._word(prompt, list(by_noun))
+        personal = self._text([encode_worded(stack, everyone, [worded])])
+        trajectory = self.layout_image(initial_noise(stack, [seed]), plain, personal, everyone, worded, places)
         warnings: set[str] = set()
-        trajectory: torch.Tensor | None = None
-        for call in calls:
-            own = encode_worded(stack, call.subject, [call.worded])
-            if trajectory is None:
-                trajectory = self.layout_image(initial_noise(stack, [seed]), plain, self._text([own]), call, places)
-            trajectory = self._retouched(trajectory, own, call, warnings)
-        assert trajectory is not None
-        if (cut := max(len(call.worded.ids) for call in calls) - LAST_CONTENT) > 0:
+        for call in calls if self.settings.retouch else ():
+            trajectory = self._retouched(trajectory, self._word(prompt, [call.noun]), call, warnings)
+        if (cut := len(worded.ids) - LAST_CONTENT) > 0:
             notes["tokens_cut"] = str(cut)
         if warnings:
             notes["mask"] = ", ".join(sorted(warnings))
@@ -190,9 +194,10 @@ class Retoucher:
             notes["deviations"] = ", ".join(tokens)
         return trajectory[-1], notes
 
-    def _retouched(self, layout: torch.Tensor, own: torch.Tensor, call: Call, warnings: set[str]) -> torch.Tensor:
-        """Stage 2 for one subject; the result is the layout image of the next one."""
+    def _retouched(self, layout: torch.Tensor, worded: Worded, call: Call, warnings: set[str]) -> torch.Tensor:
+        """Stage 2 for one subject, called by `worded`; the result is the layout image of the next one."""
         stack, settings = self.stack, self.settings
+        own = encode_worded(stack, call.subject, [worded])
         photo = photo_of(stack.tokenizer, call.instance.category, settings.subject_backend)
         text = self._text([encode_worded(stack, call.subject, [photo]), own, own])
         empty = encode(stack.tokenizer, stack.text_encoder, [""])
@@ -203,19 +208,20 @@ class Retoucher:
         grid = (int(layout.shape[-2]), int(layout.shape[-1]))
         cut = Cut(picture, grid, self.segmenter, self.mask_box(call.instance), self.margin)
         denoiser = Denoiser(stack.unet, text, settings.guidance_scale)
-        drawn = Retouch(denoiser, call.subject, layout, reference, call.worded.positions, settings.rules, cut).run(
-            self._scheduler()
-        )
+        retouch = Retouch(denoiser, call.subject, layout, reference, worded.calls[0], settings.rules, cut)
+        drawn = retouch.run(self._scheduler())
         warnings |= cut.notes
         return drawn
 
-    def _call(self, instance: Instance, located: Located, prompt: str, reference: Reference) -> Call:
+    def _call(self, instance: Instance, located: Located, reference: Reference) -> Call:
         subject = self.subjects.find([reference], instance.category)
         if subject is None and not self.settings.personalise_missing:
             raise self._missing(instance)
         subject = subject or self.subjects.make([reference], instance.category)
-        worded = word(self.stack.tokenizer, prompt, located.positions, self.settings.subject_backend)
-        return Call(instance, reference, subject, worded)
+        return Call(instance, reference, subject, tuple(located.positions))
+
+    def _word(self, prompt: str, nouns: Sequence[tuple[int, ...]]) -> Worded:
+        return word(self.stack.tokenizer, prompt, nouns, self.settings.subject_backend)
 
     def _missing(self, instance: Instance) -> LayoutmarkError:
         backend = self.settings.subject_backend

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -22,11 +22,12 @@ from layoutmark.diffusion.attention_swap import Edits, Site, swapping
 from layoutmark.diffusion.blending import Bools, Floats, unit_range
 from layoutmark.diffusion.matching import Match, joint_features, match
 from layoutmark.diffusion.personal import Subject
+from layoutmark.diffusion.prompts import Text
 from layoutmark.diffusion.sampling import Denoiser, Predictor, Step, denoise
 from layoutmark.errors import LayoutmarkError
 
 REFERENCE, LAYOUT, TARGET = 0, 1, 2
-"""Rows of a half of stage 2's batch."""
+"""Rows of a half of stage 2's batch, in this order.  In steps that need nothing of a source its row is left out."""
 
 
 def layout_trajectory(
@@ -109,6 +110,7 @@ class Retouch:
 
     def __post_init__(self) -> None:
         self.passed: list[torch.Tensor] = []
+        self.rows: tuple[int, ...] = (REFERENCE, LAYOUT, TARGET)
         self.maps: deque[torch.Tensor] = deque(maxlen=self.rules.map_steps)
         self.features: torch.Tensor | None = None
         self._matches: dict[int, Match | None] = {}
@@ -120,15 +122,29 @@ class Retouch:
 
     def run(self, scheduler: Any) -> torch.Tensor:
         """The target's trajectory, (steps + 1, 1, C, h, w), as it was after blending."""
-        start = torch.cat([self.reference[0], self.layout[0], self.layout[0]])
-        last = denoise(self.denoiser, start, scheduler, predict=self._predict, on_step=self._feed)
-        return torch.stack([*self.passed, self._blended(len(self.passed), last[TARGET:])])
+        last = denoise(self.denoiser, self.layout[0], scheduler, predict=self._predict, on_step=self._feed)
+        return torch.stack([*self.passed, self._blended(len(self.passed), last[-1:])])
 
     def _feed(self, step: Step) -> None:
         """Replay reference and layout whatever was predicted for them, and blend the target."""
-        target = self._blended(step.index, step.latents[TARGET:])
+        index = step.index
+        target = self._blended(index, step.latents[-1:])
         self.passed.append(target)
-        step.latents = torch.cat([self.reference[step.index], self.layout[step.index], target])
+        self.rows = self._needed(index)
+        fed = {REFERENCE: self.reference[index], LAYOUT: self.layout[index], TARGET: target}
+        step.latents = torch.cat([fed[row] for row in self.rows])
+        text = self.denoiser.text
+        rows = Text(text.conditional[list(self.rows)], text.unconditional[list(self.rows)])
+        step.denoiser = replace(self.denoiser, text=rows)
+
+    def _needed(self, index: int) -> tuple[int, ...]:
+        """Rows of a step: the layout's while its maps are carried over, the reference's while its values are."""
+        rules = self.rules
+        # Matching needs the features of the step before.
+        early = 1 if rules.reference_swap == "warp_v" else 0
+        shown = rules.reference_swap != "none" and index + early >= rules.appearance_from
+        sources = [REFERENCE] * shown + [LAYOUT] * (index < rules.structure_steps)
+        return (*sources, TARGET)
 
     def _blended(self, index: int, target: torch.Tensor) -> torch.Tensor:
         # Before the first step there is no attention yet, and target and layout are the same.
@@ -162,7 +178,7 @@ class Retouch:
                 expected="by how much a layer reduces the latent grid", do="Take 1, 2 or 4.",
             )  # fmt: skip
         self.maps.append(torch.stack(seen).mean(0))
-        if self.rules.reference_swap == "warp_v":
+        if self.rules.reference_swap == "warp_v" and blocks:
             self.features = joint_features(blocks, self.grid, self.rules.dimensions)
         return noise
 
@@ -171,9 +187,10 @@ class Retouch:
         """Collect what the last two decoder blocks say of reference and target, in the conditional half."""
 
         def keep(_: torch.nn.Module, __: tuple[Any, ...], out: torch.Tensor) -> None:
-            blocks.append(out.chunk(2)[1][[REFERENCE, TARGET]])
+            blocks.append(out.chunk(2)[1][[0, -1]])
 
-        hooks = [block.register_forward_hook(keep) for block in self.denoiser.unet.up_blocks[-2:]]
+        watched = self.denoiser.unet.up_blocks[-2:] if REFERENCE in self.rows else ()
+        hooks = [block.register_forward_hook(keep) for block in watched]
         try:
             yield
         finally:
@@ -181,14 +198,14 @@ class Retouch:
                 hook.remove()
 
     def _edits(self, site: Site, index: int, seen: list[torch.Tensor]) -> Edits | None:
-        """What happens at one layer.  Edits see two halves (without and with the prompt) of three rows each."""
+        """What happens at one layer.  Edits see two halves (without and with the prompt) of this step's rows each."""
         rules, stride = self.rules, site.layer.stride
         structure = index < rules.structure_steps and stride >= rules.structure_stride
         shows = site.cross and stride == rules.map_stride
 
         def probabilities(maps: torch.Tensor) -> torch.Tensor:
             if structure:
-                maps = carried(maps, LAYOUT)
+                maps = carried(maps, self.rows.index(LAYOUT), len(self.rows))
             if shows:
                 seen.append(self._subject_map(maps, site.layer))
             return maps
@@ -197,16 +214,16 @@ class Retouch:
         if site.cross or index < rules.appearance_from or site.number < rules.first_layer:
             return Edits(probabilities=looks) if looks else None
         if rules.reference_swap == "kv":
-            whole = lambda variable: carried(variable, REFERENCE)  # noqa: E731
+            whole = lambda variable: carried(variable, 0, len(self.rows))  # noqa: E731
             return Edits(whole, whole, looks)
         # Features of this pass come too late for it: those of the step before stand in, as in DreamMatcher.
         if rules.reference_swap == "warp_v" and self.features is not None and (found := self._match(site.layer)):
-            return Edits(values=lambda values: warped(values, found), probabilities=looks)
+            return Edits(values=lambda values: warped(values, found, len(self.rows)), probabilities=looks)
         return Edits(probabilities=looks) if looks else None
 
     def _subject_map(self, maps: torch.Tensor, layer: Layer) -> torch.Tensor:
         """The target's attention to the subject's tokens, summed over them, mean over heads: (h, w)."""
-        columns = maps.chunk(2)[1][TARGET][..., list(self.positions)].sum(-1).mean(0)
+        columns = maps.chunk(2)[1][-1][..., list(self.positions)].sum(-1).mean(0)
         return columns.view(layer.height, layer.width).float()
 
     def _match(self, layer: Layer) -> Match | None:
@@ -227,17 +244,17 @@ class Retouch:
         return Match(found.index, found.trusted & foreground)
 
 
-def carried(variable: torch.Tensor, source: int) -> torch.Tensor:
-    """The target's row of both halves (2 * 3, ...) replaced by that of another row."""
-    rows = variable.unflatten(0, (2, 3)).clone()
-    rows[:, TARGET] = rows[:, source]
+def carried(variable: torch.Tensor, source: int, count: int) -> torch.Tensor:
+    """The target's row, the last of `count` in both halves (2 * count, ...), replaced by the row `source`."""
+    rows = variable.unflatten(0, (2, count)).clone()
+    rows[:, -1] = rows[:, source]
     together: torch.Tensor = rows.flatten(0, 1)
     return together
 
 
-def warped(values: torch.Tensor, found: Match) -> torch.Tensor:
-    """The target's values (2 * 3, heads, cells, c) replaced by the reference's where the match is trusted."""
-    rows = values.unflatten(0, (2, 3)).clone()
-    rows[:, TARGET] = torch.where(found.trusted[:, None], found.warp(rows[:, REFERENCE]), rows[:, TARGET])
+def warped(values: torch.Tensor, found: Match, count: int) -> torch.Tensor:
+    """The target's values (2 * count, heads, cells, c), last of each half, replaced by the first's where trusted."""
+    rows = values.unflatten(0, (2, count)).clone()
+    rows[:, -1] = torch.where(found.trusted[:, None], found.warp(rows[:, 0]), rows[:, -1])
     together: torch.Tensor = rows.flatten(0, 1)
     return together

@@ -39,6 +39,8 @@ class Denoiser:
     def noise(self, model_input: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """eps_u + guidance_scale * (eps_c - eps_u) for scaled latents (B, C, h, w), in their dtype."""
         count = len(model_input)
+        if self.text.unconditional is self.text.conditional:  # both halves would be the same
+            return self._run(model_input, timestep, self.text.conditional, slice(None))
         if self.split_cfg:
             with torch.no_grad():
                 unconditional = self._run(model_input, timestep, self.text.unconditional, slice(0, 0))
