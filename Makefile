@@ -59,7 +59,9 @@ gate: $(STAMP) ## Hold the project's own methods against their committed baselin
 	@for method in base ilgd instancediffusion; do \
 		echo $$method; $(BIN)/layoutmark gate gate:$$method --baseline tests/gate/baseline || [ $$? -eq 2 ] || exit 1; done
 
-boards: $(STAMP) ## Check the committed leaderboards
+boards: $(STAMP) ## Check the committed leaderboards, and that building them anew changes nothing
+	$(BIN)/layoutmark leaderboard check
+	$(BIN)/layoutmark leaderboard build
 	$(BIN)/layoutmark leaderboard check
 
 types: $(STAMP) ## Check types strictly

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from layoutmark.errors import LayoutmarkError
 
@@ -75,3 +78,21 @@ class Status(StrEnum):
 
 SCORED = (Status.OK, Status.DEGENERATE, Status.FILTERED)
 """States that have pixels, and therefore scores."""
+
+PLACES = frozenset({"boxes", "masks", "points", "scribbles"})
+"""Inputs that say where things go.  A method that reads none of them does not control the layout."""
+_PLACING = re.compile(r"(ap|ar|miou|recall|precision)(\d|_|$)|(mask|point_in|scribble_in)_|success_rate$")
+
+
+def controls_layout(method: Mapping[str, Any]) -> bool:
+    """Whether a row of `methods` in results.json read where things go; True where nothing is known of its inputs."""
+    inputs = method.get("inputs")
+    return method.get("kind") != "method" or not inputs or not PLACES.isdisjoint(inputs)
+
+
+def measures_layout(metric: str) -> bool:
+    """Whether the metric of this name says how well things are placed.
+
+    Such a number says of a method that does not control the layout only what chance and the prompt give.
+    """
+    return _PLACING.match(metric) is not None

@@ -11,6 +11,8 @@ from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from layoutmark.score import controls_layout
+
 HEADLINE = ("ap50", "miou", "clip_i", "dino", "clip_t", "clip_iqa")
 PLACE, QUALITY, BY = "ap50", "clip_iqa", "count"
 COLOURS = ("#3f7fd6", "#d0701a", "#27966b", "#a05bc4", "#d2475f", "#1b91a6", "#8b8420", "#c8559c")
@@ -22,6 +24,7 @@ RC: dict[Any, Any] = {
 }  # fmt: skip
 # Without dates two renders of equal results are equal.
 STAMPS: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+DAGGER = "\u2020"
 Results = Mapping[str, Any]
 
 
@@ -45,6 +48,8 @@ def render(results: Results, run: Path, out: Path) -> Path:  # noqa: ARG001
 def _figures(results: Results) -> Iterator[tuple[str, str, Figure]]:
     suite = " ".join(str(results["suite"]["title"]).split())
     what = f"{suite}, {len(results['samples'])} samples, {len(results['seeds'])} seed(s) each"
+    if not all(map(controls_layout, results["methods"])):
+        what += f" ({DAGGER} layout not controlled: the method reads none)"
     cells = {(r["method"], r["metric"]): r for r in results["rows"] if r["value"] is not None}
     titles = {m["name"]: m for m in results["metrics"]}
     metrics = [titles[m] for m in HEADLINE if any(metric == m for _, metric in cells)]
@@ -76,7 +81,7 @@ def _intervals(results: Results, metrics: list[Any], cells: Mapping[Any, Any]) -
             panel.plot([row["value"]], [i], marker=marker, color=colour, markersize=4)
         panel.set_title(f"{metric['title']} {'↑' if metric['higher_is_better'] else '↓'}", size=8)
         panel.grid(axis="x")
-        panel.set_yticks(range(len(methods)), [_short(m["name"]) for m in methods])
+        panel.set_yticks(range(len(methods)), [_label(m) for m in methods])
         panel.set_ylim(len(methods) - 0.5, -0.5)
     return figure
 
@@ -90,8 +95,7 @@ def _tradeoff(results: Results, titles: Mapping[str, Any], cells: Mapping[Any, A
         if x["low"] is not None and y["low"] is not None:
             axes.plot([x["low"], x["high"]], [y["value"]] * 2, color=colour, linewidth=1)
             axes.plot([x["value"]] * 2, [y["low"], y["high"]], color=colour, linewidth=1)
-        label = _short(method["name"])
-        axes.plot([x["value"]], [y["value"]], marker, color=colour, markersize=5, label=label)
+        axes.plot([x["value"]], [y["value"]], marker, color=colour, markersize=5, label=_label(method))
     axes.set_xlabel(titles[PLACE]["title"])
     axes.set_ylabel(titles[QUALITY]["title"])
     axes.grid()
@@ -119,7 +123,7 @@ def _by_count(results: Results) -> Figure | None:
         heights = [sum(means[k]) / len(means[k]) for k in at]
         colour, marker = _look(results, method)
         axes.errorbar(at, heights, [1.96 * _error(means[k]) for k in at], color=colour, marker=marker, markersize=4,
-                      linewidth=1, capsize=2, label=_short(method["name"]))  # fmt: skip
+                      linewidth=1, capsize=2, label=_label(method))  # fmt: skip
     axes.set_xticks(range(len(order)), order)
     axes.set_xlabel("things asked for")
     axes.set_ylabel("mIoU")
@@ -141,6 +145,10 @@ def _ranked(results: Results) -> list[Any]:
 def _look(results: Results, method: Any) -> tuple[str, str]:
     k = _ranked(results).index(method)
     return (GREY if method["kind"] == "reference" else COLOURS[k % len(COLOURS)]), MARKERS[k % len(MARKERS)]
+
+
+def _label(method: Any) -> str:
+    return _short(method["name"]) + ("" if controls_layout(method) else f" {DAGGER}")
 
 
 def _short(name: object) -> str:

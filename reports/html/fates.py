@@ -7,7 +7,7 @@ from matplotlib import style
 from .payload import FATE
 from .plots import new_figure
 from .results import Metric, Results
-from .svg import PAPER, RC, to_svg
+from .svg import PAPER, RC, ink_on, to_svg
 from .text import trim
 
 COLOURS = ("#27966b", "#7d8590", "#d0701a", "#c8559c", "#8b8420", "#1b91a6", "#a05bc4", "#d2475f")
@@ -32,7 +32,9 @@ def bars(results: Results) -> str:
             axes.barh(range(len(names)), widths, 0.72, left, color=colour, edgecolor=PAPER, linewidth=0.5, label=label)
             for i, (width, start) in enumerate(zip(widths, left, strict=True)):
                 if width >= 0.06:
-                    axes.text(start + width / 2, i, f"{width:.0%}", ha="center", va="center", color="#ffffff", size=7)
+                    axes.text(
+                        start + width / 2, i, f"{width:.0%}", ha="center", va="center", color=ink_on(colour), size=7
+                    )
         axes.set_yticks(range(len(names)), [trim(n, 22) for n in names])
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(0, 1)

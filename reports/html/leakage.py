@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import colormaps, style
+from matplotlib.colors import to_hex
 
 from .plots import new_figure
 from .results import Results
-from .svg import PAPER, RC, to_svg
+from .svg import PAPER, RC, ink_on, to_svg
 from .text import clean, finite, name, trim
 
 ENCODERS = (("dino", "DINO"), ("clip", "CLIP"))
@@ -69,7 +70,7 @@ def _figure(who: str, part: Mapping[str, Any], bounds: tuple[float, float], inde
                 at = -0.4 if j == 0 else j  # a gap between the own reference and the others'
                 axes.barh(i, 1, 1, at, color=shades(share), edgecolor=PAPER, linewidth=0.6)
                 if count <= LEGIBLE:
-                    ink = "#ffffff" if share > 0.6 else "#10151c"
+                    ink = ink_on(to_hex(shades(share)))
                     axes.text(at + 0.5, i, f"{100 * value:.0f}", ha="center", va="center", color=ink, size=6)
         axes.set_xticks([0.1, *(k + 1.5 for k in range(count))], ["own", *categories], rotation=90, size=7)
         axes.set_yticks(range(count), categories, size=7)

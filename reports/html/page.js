@@ -304,7 +304,10 @@
     return row.shell;
   }
   function refill() {
+    const here = document.activeElement.closest(".row"), column = document.activeElement.dataset.column;
     for (const row of rows) if (row.strip) { live.delete(row.strip); fill(row); }
+    // Whoever steps through the rows by keys stays where they were.
+    if (here) (here.querySelector(`[data-column="${column}"]`) || here.querySelector(".strip")).focus({ preventScroll: true });
   }
 
   // ---- controls ----
@@ -436,11 +439,16 @@
   });
 
   // ---- print: what is filtered and ordered, up to a bound that is said ----
+  let folded = [];
   window.addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("header details, main > section details")].filter((d) => !d.open && !d.classList.contains("panel"));
+    for (const part of folded) part.open = true;
     shown.forEach((row, i) => { if (i < PRINTED) { if (!row.strip) fill(row); } else row.shell.hidden = true; });
     if (shown.length > PRINTED) $("rows").append(h("p", { id: "printed" }, `Printed: the first ${PRINTED} of ${shown.length} rows.`));
   });
   window.addEventListener("afterprint", () => {
+    for (const part of folded) part.open = false;
+    folded = [];
     shown.forEach((row) => { row.shell.hidden = false; });
     if ($("printed")) $("printed").remove();
   });

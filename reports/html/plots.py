@@ -94,7 +94,7 @@ def _dots(results: Results, metric: Metric) -> str:
         cell = results.cell(who, metric.name)
         if cell is None or cell.value is None:
             across = axes.get_yaxis_transform()
-            axes.text(0.01, i, "not scored", transform=across, va="center", alpha=0.6, style="italic")
+            axes.text(0.01, i, "not scored", transform=across, va="center", style="italic")
             continue
         colour, marker = look(results, i)
         if cell.low is not None and cell.high is not None:

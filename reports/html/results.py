@@ -96,12 +96,10 @@ class Results:
         low, high = finite(row.get("low")), finite(row.get("high"))
         return Cell(value, low, high, int(row.get("n", 0)), int(row.get("of", 0)), unscored)
 
-    def best(self, metric: str) -> list[str]:
-        """The methods of the best tie group; empty when there is nothing to compare."""
-        if len(self.methods) < 2:
-            return []
-        groups = self.data.get("ties", {}).get(metric) or [[]]
-        return list(groups[0])
+    def group(self, method: str, metric: str) -> int | None:
+        """Place of a method's tie group, best 0; None when nothing was compared."""
+        groups = (self.data.get("ties", {}).get(metric) or []) if len(self.methods) > 1 else []
+        return next((place for place, names in enumerate(groups) if method in names), None)
 
     def counts(self) -> dict[str, int]:
         """What became of the images of all methods, reference rows left out."""

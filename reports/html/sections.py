@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from layoutmark.score import controls_layout
+
 from .results import STATUSES, Results
 from .text import clean, count, esc, name, plural, reasons, sentence
 from .verdict import cautions, verdicts
@@ -24,7 +26,8 @@ READING = (
     "Brackets hold 95 % intervals. Images that share a prompt are one cluster, seeds included.",
     "A verdict compares two methods on the same samples and seeds. A difference counts when its interval leaves out "
     "zero and its p value, adjusted by Holm's method over all pairs and metrics, is below 0.05.",
-    "The dot marks the best tie group of a column: methods that cannot be told apart from the best one.",
+    "The dot marks the best tie group of a column: methods that cannot be told apart from the best one. Letters name "
+    "the groups, best first.",
     "What could not be scored has a reason and no number. It is never counted as 0.",
     "The ceiling row scores the true images, floor rows score images that ignore the layout. They bound what a number "
     "can mean.",
@@ -121,6 +124,8 @@ def _told(results: Results, without_picture: int) -> str:
         *(f"Left out: {name(m)} ({esc(why)})." for m, why in (results.data.get("left_out") or {}).items()),
         *cautions(results),
     ]
+    if free := sentence([name(m["name"]) for m in results.methods if not controls_layout(m)]):
+        lines.append(f"Layout not controlled by {free}: no box, mask, point or scribble is read.")
     if without_picture:
         lines.append(f"{plural(without_picture, 'picture file')} could not be read; a placeholder stands for each.")
     return f'<ul class="told">{"".join(f"<li>{line}</li>" for line in lines)}</ul>'

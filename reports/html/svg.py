@@ -47,6 +47,14 @@ _REFERENCE = re.compile(r"(?<=url\(#)[\w-]+|(?<=^#)(?![0-9a-f]{6}$)[\w-]+")
 _FONT = re.compile(r"(?P<weight>bold\s+|\d00\s+)?(?P<size>[\d.]+px)")
 
 
+def ink_on(colour: str) -> str:
+    """Black or white, whichever stands out more on ``#rrggbb``: 4.5 to 1 at least, by the luminance of WCAG 2."""
+    shares = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#ffffff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#000000"
+
+
 def to_svg(figure: Figure, label: str, salt: str) -> str:
     """The figure as an `svg` element named `label`; equal figures and salts give equal text."""
     stream = io.StringIO()

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from layoutmark.score import controls_layout, measures_layout
+
 from .results import Cell, Metric, Results
 from .text import count, esc, interval, name, number, reasons
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+"""Of tie groups, the best first."""
 
 
 def table(results: Results, metrics: Sequence[Metric], caption: str) -> str:
@@ -61,17 +66,24 @@ def _row(results: Results, method: Mapping[str, Any], metrics: Sequence[Metric],
     who = str(method["name"])
     title = str(method.get("title") or "")
     gloss = f"<small>{name(title)}</small>" if title and title != who else ""
-    cells = "".join(_cell(results.cell(who, m.name), who in results.best(m.name)) for m in metrics)
+    free = not controls_layout(method)
+    cells = "".join(
+        _cell(results.cell(who, m.name), results.group(who, m.name), free and measures_layout(m.name)) for m in metrics
+    )
     return f'<tr{attributes}><th scope="row">{name(who)}{gloss}</th>{cells}</tr>'
 
 
-def _cell(cell: Cell | None, best: bool) -> str:
+def _cell(cell: Cell | None, group: int | None, free: bool) -> str:
+    """`group` is the place of the method's tie group, best 0."""
     if cell is None:
         return '<td class="unscored">not scored<small>not measured in this run</small></td>'
     if cell.value is None:
         return f'<td class="unscored">not scored<small>{reasons(cell.unscored) or "no reason given"}</small></td>'
+    best = group == 0
     mark = '<span class="best" title="in the best group"><span class="hidden">best group </span></span>' if best else ""
+    tied = "" if group is None else f'<sup><span class="hidden"> tie group </span>{LETTERS[group % 26]}</sup>'
     span = interval(cell.low, cell.high) or "no interval"
     few = "" if cell.n == cell.of else f'<small class="few">{count(cell.n)} of {count(cell.of)}</small>'
+    few += '<small class="free">not controlled</small>' if free else ""
     klass = ' class="top"' if best else ""
-    return f'<td{klass}><span class="value">{mark}{number(cell.value)}</span><small>{span}</small>{few}</td>'
+    return f'<td{klass}><span class="value">{mark}{number(cell.value)}{tied}</span><small>{span}</small>{few}</td>'

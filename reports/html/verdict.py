@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,10 @@ from .text import esc, finite, interval, name, number, p_value, sentence
 
 LEVEL = 0.05
 SKILLS = (
-    (("ap50", "miou"), "places {}"),
-    (("clip_i", "dino"), "keeps identity {}"),
-    (("clip_t",), "follows the text {}"),
-    (("clip_iqa",), "has {} image quality"),
+    (("ap50", "miou"), "places {}", "placement"),
+    (("clip_i", "dino"), "keeps identity {}", "identity"),
+    (("clip_t",), "follows the text {}", "text"),
+    (("clip_iqa",), "has {} image quality", "image quality"),
 )
 
 
@@ -97,16 +97,16 @@ def _sentence(results: Results, a: str, b: str, pairs: list[Mapping[str, Any]]) 
         subject, other = b, a
         decided = [f.turned() for f in decided]
     clauses = _clauses(decided)
-    undecided = [f"{name(f.metric.title)}" for f in findings if not f.decided]
+    undecided = _skills([f.metric for f in findings if not f.decided])
     words = f"<strong>{name(subject)}</strong> "
     if clauses:
         (verb, details), *rest = clauses
         words += f"{verb} than <strong>{name(other)}</strong>: {details}"
         words += "".join(f"; it {verb}: {details}" for verb, details in rest) + "."
         if undecided:
-            words += f" The two cannot be told apart on {sentence(undecided)}."
+            words += f" Indistinguishable: {sentence(undecided)}."
     elif undecided:
-        words += f"and <strong>{name(other)}</strong> cannot be told apart on {sentence(undecided)}."
+        words += f"and <strong>{name(other)}</strong> are indistinguishable: {sentence(undecided)}."
     else:
         words += f"and <strong>{name(other)}</strong> are not compared."
     if open_:
@@ -137,14 +137,22 @@ def _clauses(decided: list[Finding]) -> list[tuple[str, str]]:
     clauses: list[tuple[str, str]] = []
     for good in (True, False):
         left = [f for f in decided if f.better is good]
-        for metrics, verb in SKILLS:
+        for metrics, verb, _ in SKILLS:
             found = [f for f in left if f.metric.name in metrics]
             if found:
                 clauses.append(_clause(verb, good, found))
-        rest = [f for f in left if not any(f.metric.name in metrics for metrics, _ in SKILLS)]
+        rest = [f for f in left if not any(f.metric.name in metrics for metrics, _, _ in SKILLS)]
         if rest:
             clauses.append(_clause("does {}", good, rest))
     return clauses
+
+
+def _skills(metrics: Sequence[Metric]) -> list[str]:
+    """``image quality (CLIP-IQA)``: one text a skill, with the metrics that say so."""
+    known = [m for names, _, _ in SKILLS for m in names]
+    found = [(skill, [m for m in metrics if m.name in names]) for names, _, skill in SKILLS]
+    texts = [f"{skill} ({', '.join(name(m.title) for m in listed)})" for skill, listed in found if listed]
+    return texts + [name(m.title) for m in metrics if m.name not in known]
 
 
 def _clause(verb: str, good: bool, findings: list[Finding]) -> tuple[str, str]:

@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from layoutmark.score import controls_layout, measures_layout
+
 HEADLINE = ("ap50", "miou", "clip_i", "dino", "clip_t", "clip_iqa")
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+DAGGER = r"\,\dag{}"
 Results = Mapping[str, Any]
 
 
@@ -42,7 +45,11 @@ def _lines(results: Results) -> Iterator[str]:
         if kind and listed:
             yield r"\midrule"
         for method in listed:
-            cells = [_cell(rows.get((method["name"], m["name"])), _group(results, method, m)) for m in metrics]
+            cells = [
+                _cell(rows.get((method["name"], m["name"])), _group(results, method, m))
+                + DAGGER * (measures_layout(m["name"]) and not controls_layout(method))
+                for m in metrics
+            ]
             yield f"{_text(method['name'])} & {' & '.join(cells)} \\\\"
     yield r"\bottomrule"
     yield r"\end{tabular}"
@@ -75,6 +82,8 @@ def _caption(results: Results) -> str:
         f"{_text(suite['title'])}, {len(results['samples'])} samples, {len(results['seeds'])} seed(s), "
         f"{_text(stack['title'])}. 95\\,\\% intervals in brackets. Dashes: not scored."
     )
+    if not all(map(controls_layout, results["methods"])):
+        told += r" \dag{}\,Layout not controlled: the method reads none."
     return told + (" " + "; ".join(lost) + "." if lost else "")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from layoutmark.score import controls_layout, measures_layout
+
 HEADLINE = ("ap50", "miou", "clip_i", "dino", "clip_t", "clip_iqa")
 MOST = 40
 """Most differences that are listed; a comment is no place for more."""
@@ -43,6 +45,9 @@ def _lines(results: Results) -> Iterator[str]:
         yield f"- and {len(certain) - MOST} more certain differences in results.json"
     if not certain and len(_methods(results)) > 1:
         yield "No difference between methods is certain (Holm-adjusted p of 0.05 or more)."
+    if free := [_text(m["name"]) for m in results["methods"] if not controls_layout(m)]:
+        yield ""
+        yield f"Not controlled: {', '.join(free)} read no layout, so layout scores say what chance and the prompt give."
     lost = [line for method in results["methods"] for line in _lost(method)]
     if lost:
         yield ""
@@ -59,7 +64,8 @@ def _table(results: Results) -> Iterator[str]:
         for metric in metrics:
             groups = results["ties"].get(metric["name"]) or [[]]
             best = method["name"] in groups[0] and len(_methods(results)) > 1
-            cells.append(_cell(rows.get((method["name"], metric["name"])), best))
+            free = measures_layout(metric["name"]) and not controls_layout(method)
+            cells.append(_cell(rows.get((method["name"], metric["name"])), best) + " (not controlled)" * free)
         name = _text(method["name"])
         yield f"| {f'*{name}*' if method['kind'] == 'reference' else name} | {' | '.join(cells)} |"
 

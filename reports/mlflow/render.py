@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.errors import MissingPackage
+from layoutmark.score import controls_layout
 
 LOCAL = "mlruns"
 UNSAFE = re.compile(r"[^\w .-]+")
@@ -74,7 +75,9 @@ def _metrics(results: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str,
 
 def _tags(results: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
     unscored = {f"unscored.{r['metric']}": json.dumps(r["unscored"]) for r in _rows(results, method) if r["unscored"]}
-    kind = {"layoutmark.kind": _text(method["kind"]), "layoutmark.protocol": results["protocol"]["hash"]}
+    kind = {"layoutmark.kind": method["kind"], "layoutmark.protocol": results["protocol"]["hash"]}
+    if not controls_layout(method):
+        kind["layoutmark.layout"] = "not controlled"
     return {k: _text(v) for k, v in {**kind, **unscored}.items()}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.errors import MissingPackage
+from layoutmark.score import controls_layout
 
 MODES = ("online", "offline", "disabled")
 
@@ -65,6 +66,7 @@ def _config(results: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, 
         "stack": results["stack"]["name"], "seeds": list(results["seeds"]), "protocol": results["protocol"]["hash"],
         "version": method["version"], "preset": method["preset"], "code": method["code"],
         "weights": method["weights"], "settings": dict(method["settings"]),
+        "layout": "controlled" if controls_layout(method) else "not controlled",
     }  # fmt: skip
 
 

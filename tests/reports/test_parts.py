@@ -191,7 +191,8 @@ def pair(metric: str, difference: float | None, half: float = 0.04, p: float | N
 
 def test_the_winner_is_the_subject_of_the_verdict(part: Part, example: ModuleType) -> None:
     assert verdicts(part, example, [pair("ap50", -0.12), pair("clip_iqa", 0.01, p=0.6)]) == [
-        "ilgd places better than base: AP50 +0.120 [+0.080, +0.160], p 0.001. The two cannot be told apart on CLIP-IQA."
+        "ilgd places better than base: AP50 +0.120 [+0.080, +0.160], p 0.001. "
+        "Indistinguishable: image quality (CLIP-IQA)."
     ]
 
 
@@ -204,7 +205,9 @@ def test_gains_and_losses_are_both_told(part: Part, example: ModuleType) -> None
 
 
 def test_an_interval_off_zero_is_not_enough_when_holm_disagrees(part: Part, example: ModuleType) -> None:
-    assert verdicts(part, example, [pair("ap50", 0.12, p=0.08)]) == ["base and ilgd cannot be told apart on AP50."]
+    assert verdicts(part, example, [pair("ap50", 0.12, p=0.08)]) == [
+        "base and ilgd are indistinguishable: placement (AP50)."
+    ]
 
 
 def test_what_was_not_compared_is_said(part: Part, example: ModuleType) -> None:

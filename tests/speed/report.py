@@ -155,13 +155,14 @@ def main() -> int:
             env={**os.environ, "LAYOUTMARK_RUNS": str(runs)}, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         seconds = time.perf_counter() - begun
-        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        memory, busy = used.ru_maxrss / 2**20, used.ru_utime + used.ru_stime
         page = runs / "speed" / "report" / "index.html"
         size = page.stat().st_size / 2**20
         opened = opening(page, Path(name))
     images = METHODS * options.samples * SEEDS
-    print(f"report of {images:,} images: {seconds:.1f} s (at most {SECONDS:.0f}), {memory:.2f} GiB (at most "
-          f"{GIBIBYTES:.0f}), page of {size:.1f} MiB")  # fmt: skip
+    print(f"report of {images:,} images: {seconds:.1f} s (at most {SECONDS:.0f}), of them {busy:.1f} s at work, "
+          f"{memory:.2f} GiB (at most {GIBIBYTES:.0f}), page of {size:.1f} MiB")  # fmt: skip
     print("no browser here: not opened" if opened is None else f"opens in {opened:.2f} s (at most {OPENING:.0f})")
     return int(seconds > SECONDS or memory > GIBIBYTES or (opened or 0.0) > OPENING)
 

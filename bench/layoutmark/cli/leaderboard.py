@@ -44,9 +44,12 @@ def _submit(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    for folder in _boards(options):
-        table = build_board(folder)
-        print(f"{folder}: {len(table['chain'])} entries")
+    built = {str(folder): len(build_board(folder)["chain"]) for folder in _boards(options)}
+    if options.json:
+        print_json({name: {"entries": entries} for name, entries in built.items()})
+    else:
+        for name, entries in built.items():
+            print(f"{name}: {entries} entries")
     return 0
 
 

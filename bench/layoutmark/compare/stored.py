@@ -24,6 +24,9 @@ from layoutmark.store import RunFolder
 if TYPE_CHECKING:
     import pandas as pd
 
+VERSIONS = frozenset({"code", "metrics"})
+"""Parts of a protocol that differ when only the versions of the package do."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
@@ -48,11 +51,16 @@ def read_rows(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> Rows:
         results = run.read_results()
         here = str(results["protocol"]["hash"])
         if protocol is not None and here != protocol[1]:
+            differing = _differing(addresses[0][1], results)
+            advice = "Score both again with the same suite, stack, seeds and version."
+            if VERSIONS.issuperset(differing):
+                paths = " and ".join(f"layoutmark measure {r.path}" for r in (addresses[0][1], run))
+                advice = f"Bring both up to this version: {paths}"
             raise LayoutmarkError(
                 f"runs {protocol[0]!r} and {label!r}",
-                found=f"protocols {protocol[1]} and {here}: {', '.join(_differing(addresses[0][1], results))} differ",
+                found=f"protocols {protocol[1]} and {here}: {', '.join(differing)} differ",
                 expected="one protocol",
-                do="Score both again with the same suite, stack, seeds and version.",
+                do=advice,
             )
         protocol = (label, here)
         parts = results["protocol"]["parts"]

@@ -89,7 +89,7 @@ def open_side(address: str, method: str | None = None) -> Side:
         rows = {name: Row(*found) for name, found in restored(results, run.read_detections()).items()}
         parts = dict(results["protocol"]["parts"])
         return Side(
-            address, folder, chosen, str(results["protocol"]["hash"]), parts, _metrics(address, parts),
+            address, folder, chosen, str(results["protocol"]["hash"]), parts, _metrics(address, folder, parts),
             {(i["sample"], i["seed"]): i for i in results["images"] if i["method"] == chosen},
             rows[chosen], rows.get(CEILING),
         )  # fmt: skip
@@ -147,7 +147,7 @@ def _method(address: str, results: Mapping[str, Any], name: str | None) -> str:
     return chosen
 
 
-def _metrics(address: str, parts: Mapping[str, Any]) -> dict[str, Metric]:
+def _metrics(address: str, folder: Path, parts: Mapping[str, Any]) -> dict[str, Metric]:
     metrics = {m.info.name: m for m in all_metrics(parts["stack"]["names"])}
     other = sorted(
         {name for name, _ in {n: m.info.version for n, m in metrics.items()}.items() ^ parts["metrics"].items()}
@@ -157,7 +157,7 @@ def _metrics(address: str, parts: Mapping[str, Any]) -> dict[str, Metric]:
             f"run {address!r}",
             found=f"other versions of {', '.join(other)}",
             expected="those of this version",
-            do="Run: layoutmark measure RUN",
+            do=f"Run: layoutmark measure {folder}",
         )
     return metrics
 

@@ -112,7 +112,8 @@ def _track(
 def _method(entry: Entry) -> dict[str, Any]:
     facts, row = entry.facts, entry.facts["row"]
     return {
-        "entry": entry.number, "name": entry.name, "title": row["title"], "version": row["version"],
+        "entry": entry.number, "name": entry.name, "kind": row["kind"], "title": row["title"],
+        "version": row["version"], "inputs": row["inputs"],
         "track": entry.track, "settings": row["settings"], "code": row["code"], "weights": row["weights"],
         "deviations": row["deviations"], "overrides": facts["overrides"], "because": facts["because"],
         "counts": row["counts"], "seconds_per_image": facts["seconds_per_image"],

@@ -92,6 +92,6 @@ def _drift(board: Board, table: dict[str, Any]) -> list[str]:
         path = board.folder / name
         if not path.is_file():
             found.append(f"{name}: missing. Run: layoutmark leaderboard build")
-        elif path.read_text("utf-8") != write(table):
+        elif path.read_bytes() != write(table).encode("utf-8"):
             found.append(f"{name}: not what the entries give. Run: layoutmark leaderboard build")
     return found

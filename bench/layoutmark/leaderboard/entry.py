@@ -144,7 +144,7 @@ def _read_entry(folder: Path) -> Entry:
     if found != FORMAT:
         raise LayoutmarkError(
             f"leaderboard entry {folder.name}", found=f"format {found}", expected=FORMAT,
-            do="Use the version of layoutmark that wrote it.",
+            do="Update layoutmark: pip install --upgrade layoutmark",
         )  # fmt: skip
     return Entry(folder, facts)
 

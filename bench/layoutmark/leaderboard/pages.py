@@ -10,6 +10,7 @@ from typing import Any
 
 from layoutmark.leaderboard import history
 from layoutmark.leaderboard.entry import AUTHORS, REFERENCE
+from layoutmark.score import controls_layout, measures_layout
 
 TITLES = {AUTHORS: "Authors' settings", "matched": "Matched settings"}
 _HISTORY = (
@@ -98,7 +99,8 @@ def _cells(table: Table, part: Table) -> tuple[list[str], list[tuple[list[str], 
         cells = [_plain(method["name"])]
         for metric in metrics:
             best = method["name"] in (part["ties"].get(metric["name"]) or [[]])[0]
-            cells.append(_cell(rows[method["name"], metric["name"]], best))
+            free = measures_layout(metric["name"]) and not controls_layout(method)
+            cells.append(_cell(rows[method["name"], metric["name"]], best) + ", not controlled" * free)
         seconds = method["seconds_per_image"]
         found.append(([*cells, "" if seconds is None else f"{seconds:.2f}"], method["track"] == REFERENCE))
     return heads, found
@@ -114,8 +116,12 @@ def _cell(row: Table, best: bool) -> str:
 
 
 def _notes(part: Table) -> list[str]:
-    """Footnotes: what each method does otherwise than its paper, and settings changed by hand."""
+    """Footnotes: who reads no layout, what each method does otherwise than its paper, settings changed by hand."""
     found = []
+    if free := [_plain(m["name"]) for m in part["methods"] if not controls_layout(m)]:
+        found.append(
+            f"not controlled: {', '.join(free)} read no layout, so layout scores say what chance and the prompt give"
+        )
     for method in part["methods"]:
         ids = ", ".join(_plain(d["id"]) for d in method["deviations"])
         if ids:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from layoutmark.metrics import HEADLINE
+from layoutmark.score import controls_layout, measures_layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +109,10 @@ def _table(results: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], gap
         for method in results["methods"]:
             if (method.get("kind") == "reference") != (kind == "reference"):
                 continue
-            cells = [_cell(rows.get((method["name"], m["name"])), _is_best(results, method, m)) for m in metrics]
+            cells = [
+                _cell(rows.get((method["name"], m["name"])), _is_best(results, method, m), _free(method, m["name"]))
+                for m in metrics
+            ]
             name = Text(_clean(method["name"]))
             states = [Text(_states(method).replace(", ", "\n"))] if counts else []
             table.add_row(name, *cells, *states, style="dim" if kind == "reference" else "")
@@ -116,10 +120,10 @@ def _table(results: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], gap
     return table
 
 
-def _cell(row: Mapping[str, Any] | None, best: bool) -> Text:
+def _cell(row: Mapping[str, Any] | None, best: bool, free: str) -> Text:
     value, span, few = _parts(row)
     cell = Text(value, style="bold" if best else "")
-    for line in (*textwrap.wrap(span, max(WIDTH, 0 if value == "not scored" else len(span))), few):
+    for line in (*textwrap.wrap(span, max(WIDTH, 0 if value == "not scored" else len(span))), few, free):
         if line:
             cell.append(f"\n{line}", style="not bold dim")
     return cell
@@ -143,11 +147,17 @@ def _print_lines(results: Mapping[str, Any], console: Console) -> None:
     for method in sorted(results["methods"], key=lambda m: m.get("kind") == "reference"):
         for metric in order:
             value, span, few = _parts(by_method.get((method["name"], metric)))
-            listed.append((_clean(method["name"]), metric, value, span, few))
+            said = ", ".join(filter(None, (few, _free(method, metric))))
+            listed.append((_clean(method["name"]), metric, value, span, said))
     widths = [max((len(line[i]) for line in listed), default=0) for i in range(4)]
     for line in listed:
         text = "  ".join(part.ljust(width) for part, width in zip(line, [*widths, 0], strict=True))
         console.print(text.rstrip(), **_PLAIN)
+
+
+def _free(method: Mapping[str, Any], metric: str) -> str:
+    """What is said of a layout score of a method that read no layout."""
+    return "" if controls_layout(method) or not measures_layout(metric) else "not controlled"
 
 
 def _is_best(results: Mapping[str, Any], method: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
