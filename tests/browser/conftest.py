@@ -31,7 +31,7 @@ PROBE = """(async () => {
     setTimeout(done, 400);
   });
   const $$ = (path, from) => [...(from || document).querySelectorAll(path)];
-  await frame();
+  for (let k = 0; k < 200 && (k < 1 || document.getElementById("explorer")?.hidden); k++) await frame();
   let told;
   try { told = await (async () => { %s })(); } catch (error) { told = { error: String(error.stack) }; }
   parent.postMessage(JSON.stringify(told), "*");

@@ -90,4 +90,5 @@ def test_boards_are_readable_too(board: Path, probe: Any, dark: bool) -> None:
     facts = "faint, seen, night, nameless, noAlt, headless, wide, page: document.documentElement.scrollWidth"
     told = probe(board, f"{CONTRAST} {NAMES} {WIDTH} return {{ {facts} }};", dark=dark, width=390)
     assert told.pop("seen") > 50
-    assert told == {"faint": [], "night": dark, "nameless": [], "noAlt": 0, "headless": 0, "wide": [], "page": 390}
+    assert told.pop("page") <= 390
+    assert told == {"faint": [], "night": dark, "nameless": [], "noAlt": 0, "headless": 0, "wide": []}

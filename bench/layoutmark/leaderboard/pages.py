@@ -137,13 +137,14 @@ def _line(table: Table, line: Table) -> str:
     heads = "".join(f'<th scope="col">{_tag(h)}</th>' for h in history.heads(table))
     drawn = "".join(f"<td>{history.drawing(line, m)}</td>" for m in table["metrics"])
     body = "".join(
-        f'<tr><th scope="row">{_tag(cells[0])}</th>{"".join(f"<td>{_tag(c)}</td>" for c in cells[1:])}</tr>\n'
+        f'<tr><th scope="row">{_tag(cells[0])}</th>{"".join(f"<td>{_strong(c)}</td>" for c in cells[1:])}</tr>\n'
         for cells in history.rows(table, line)
     )
     title = _tag(_named(line))
     return (
         f'<h3>{title}</h3>\n<div class="scroll" tabindex="0" role="region" aria-label="History of {title}"><table>'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody><tr><td></td><td></td>{drawn}</tr>\n{body}</tbody></table></div>"
+        f'<thead><tr>{heads}</tr></thead>\n<tbody><tr><th scope="row">course</th><td></td>{drawn}</tr>\n{body}</tbody>'
+        "</table></div>"
     )
 
 
@@ -165,7 +166,9 @@ def _tag(text: Any) -> str:
 
 
 def _strong(text: str) -> str:
-    return re.sub(r"^\*\*(.*?)\*\*", r"<strong>\1</strong>", _tag(text))
+    """A cell with its mark of bold, and intervals that stay on one line."""
+    bold = re.sub(r"^\*\*(.*?)\*\*", r"<strong>\1</strong>", _tag(text))
+    return re.sub(r"(\[[^\[\]]*\])", r"<span>\1</span>", bold)
 
 
 PAGE = """<!doctype html>
@@ -183,6 +186,7 @@ table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .35rem .8rem .35rem 0; text-align: left; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }}
 tr.reference {{ opacity: .75; font-style: italic; }}
 tbody th {{ font-weight: normal; white-space: nowrap; }}
+td span {{ white-space: nowrap; }}
 </style>
 </head>
 <body>
