@@ -21,7 +21,7 @@ from .payload import payload, script_text
 from .published import published
 from .results import Results
 from .sections import footnotes, header, images_table
-from .table import gaps, table, variants
+from .table import gaps, table, turned, variants
 from .text import esc
 from .thumbnails import Thumbnails
 
@@ -85,7 +85,7 @@ def render(results: Mapping[str, Any], run: Path, out: Path) -> Path:
 def _scores(results: Results) -> str:
     headline, others = results.headline, results.others
     why = gaps(results, headline)
-    more = table(results, others, "Other scores") + variants(others)
+    more = turned(results, others, "Other scores") + variants(others)
     return (
         '<section id="scores" aria-labelledby="scores-title"><h2 id="scores-title">Scores</h2>'
         + table(results, headline, "Scores of each method")

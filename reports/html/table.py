@@ -31,6 +31,22 @@ def table(results: Results, metrics: Sequence[Metric], caption: str) -> str:
     )
 
 
+def turned(results: Results, metrics: Sequence[Metric], caption: str) -> str:
+    """The same with one row a metric and one column a method: for more metrics than stand side by side."""
+    methods = [*results.methods, *results.references]
+    heads = "".join(
+        f'<th scope="col"{_reference(m)}>{name(m["name"])}</th>' for m in methods
+    )  # fmt: skip
+    rows = "".join(
+        f"<tr>{_head(m, 'row')}{''.join(_scored(results, method, m) for method in methods)}</tr>" for m in metrics
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(caption)}"><table class="scores turned">'
+        f'<caption class="hidden">{esc(caption)}</caption>'
+        f'<thead><tr><th scope="col">Score</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
 def variants(metrics: Sequence[Metric]) -> str:
     """A list of the full names behind the column heads."""
     return '<dl class="pairs">' + "".join(
@@ -53,10 +69,14 @@ def gaps(results: Results, metrics: Sequence[Metric]) -> str:
     return f"<ul>{items}</ul>" if items else ""
 
 
-def _head(metric: Metric) -> str:
+def _reference(method: Mapping[str, Any]) -> str:
+    return ' class="reference"' if method.get("kind") == "reference" else ""
+
+
+def _head(metric: Metric, scope: str = "col") -> str:
     arrow, words = ("\u2191", "higher is better") if metric.higher else ("\u2193", "lower is better")
     return (
-        f'<th scope="col" title="{esc(metric.variant)}">{name(metric.title)}'
+        f'<th scope="{scope}" title="{esc(metric.variant)}">{name(metric.title)}'
         f'<span class="arrow" aria-hidden="true">{arrow}</span><span class="hidden">, {words}</span>'
         f'<small>{esc(metric.unit)}</small></th>'
     )  # fmt: skip
@@ -66,11 +86,14 @@ def _row(results: Results, method: Mapping[str, Any], metrics: Sequence[Metric],
     who = str(method["name"])
     title = str(method.get("title") or "")
     gloss = f"<small>{name(title)}</small>" if title and title != who else ""
-    free = not controls_layout(method)
-    cells = "".join(
-        _cell(results.cell(who, m.name), results.group(who, m.name), free and measures_layout(m.name)) for m in metrics
-    )
+    cells = "".join(_scored(results, method, m) for m in metrics)
     return f'<tr{attributes}><th scope="row">{name(who)}{gloss}</th>{cells}</tr>'
+
+
+def _scored(results: Results, method: Mapping[str, Any], metric: Metric) -> str:
+    who = str(method["name"])
+    free = measures_layout(metric.name) and not controls_layout(method)
+    return _cell(results.cell(who, metric.name), results.group(who, metric.name), free)
 
 
 def _cell(cell: Cell | None, group: int | None, free: bool) -> str:

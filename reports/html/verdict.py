@@ -53,14 +53,22 @@ class Finding:
 
 
 def verdicts(results: Results) -> list[str]:
-    """One HTML sentence for each pair of methods, in the order of the methods."""
+    """One HTML sentence for each pair of methods, in the order of the methods; pairs without a number come last."""
     order = {str(m["name"]): i for i, m in enumerate(results.methods)}
     pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for pair in results.data.get("pairs") or ():
         if pair.get("a") in order and pair.get("b") in order:
             pairs.setdefault((pair["a"], pair["b"]), []).append(pair)
     ranked = sorted(pairs, key=lambda ab: (min(order[ab[0]], order[ab[1]]), max(order[ab[0]], order[ab[1]])))
-    return [_sentence(results, a, b, pairs[a, b]) for a, b in ranked]
+    bare = [ab for ab in ranked if not _findings(results, pairs[ab])[0]]
+    # Whom nothing could be said of stands in one sentence at the end, not in one for each of its pairs.
+    alone = [who for who in order if (own := [ab for ab in ranked if who in ab]) and set(own) <= set(bare)]
+    found = [_sentence(results, a, b, pairs[a, b]) for a, b in ranked if (a, b) not in bare]
+    found += [_sentence(results, a, b, pairs[a, b]) for a, b in bare if not {a, b} & set(alone)]
+    if alone:
+        names = sentence([f"<strong>{name(who)}</strong>" for who in alone])
+        found.append(f"Compared with no other method, for want of scores: {names}.")
+    return found
 
 
 def cautions(results: Results) -> list[str]:

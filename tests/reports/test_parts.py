@@ -211,9 +211,16 @@ def test_an_interval_off_zero_is_not_enough_when_holm_disagrees(part: Part, exam
 
 
 def test_what_was_not_compared_is_said(part: Part, example: ModuleType) -> None:
-    assert verdicts(part, example, [pair("dino", None, p=None)]) == [
-        "base and ilgd are not compared. Not compared: DINO."
-    ]
+    one = pair("dino", None, p=None)
+    told = verdicts(part, example, [one])
+    assert told == ["Compared with no other method, for want of scores: base and ilgd."]
+    third = {**pair("ap50", 0.2), "a": "base", "b": "instance-diffusion"}
+    fourth = {**pair("ap50", 0.2), "a": "ilgd", "b": "instance-diffusion"}
+    told = verdicts(part, example, [one, third, fourth])
+    assert [t.partition(":")[0] for t in told[:2]] == [
+        "base places better than instance-diffusion", "ilgd places better than instance-diffusion",
+    ]  # fmt: skip
+    assert told[2:] == ["base and ilgd are not compared. Not compared: DINO."]
 
 
 def test_lower_is_better_turns_the_judgement(part: Part, example: ModuleType) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ def opening(page: Path, folder: Path) -> float | None:
         browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1280,900",
         f"--user-data-dir={folder / 'profile'}", "--remote-debugging-port=0", copy.resolve().as_uri(),
     ]  # fmt: skip
-    return min(_opened(command) for _ in range(3))
+    return median(_opened(command) for _ in range(3))
 
 
 def _opened(command: list[str]) -> float:
