@@ -98,9 +98,9 @@ def test_what_is_not_there_is_named(root: Path, full: StackCard) -> None:
         _ = Scorers(card(clip=Scorer(folder="clip")), root).dino
     with pytest.raises(LayoutmarkError, match="scorer 'dino' of stack 'tiny': found no folder 'away'"):
         _ = Scorers(card(dino=Scorer(folder="away")), root).dino
-    public = Scorers(card(dino=Scorer(repository="someone/model")), root)
-    with pytest.raises(LayoutmarkError, match="scorer 'dino' of stack 'tiny': found no folder in its card"):
-        public.names()
+    empty = Scorers(card(clip=Scorer(engine="open_clip")), root)
+    with pytest.raises(LayoutmarkError, match="found model ''; expected a name that open_clip knows, or a folder"):
+        _ = empty.clip
 
 
 def test_a_missing_package_is_named_with_its_install_line() -> None:

@@ -58,28 +58,35 @@ class YoloDetector:
         with torch.inference_mode():
             raw = in_batches(lambda batch: self._model(batch)[0], inputs, BATCH)
             kept = suppressed(raw.float().cpu(), len(self.names))
-        return [self._detections(rows.numpy(), place) for rows, (_, place) in zip(kept, fitted, strict=True)]
-
-    def _detections(self, rows: np.ndarray[Any, Any], place: tuple[float, float, float, float]) -> Detections:
-        left, top, width, height = place
-        boxes = (rows[:, :4].astype(np.float64) - [left, top, left, top]) / [width, height, width, height]
-        boxes = np.clip(boxes, 0.0, 1.0)
-        inside = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-        order = inside[np.argsort(-rows[inside, 4], kind="stable")]
-        labels = tuple(self.names[int(k)] for k in rows[order, 5])
-        return Detections(boxes[order], rows[order, 4].astype(np.float64), labels)
+        return [placed(rows.numpy(), place, self.names)[0] for rows, (_, place) in zip(kept, fitted, strict=True)]
 
 
-def suppressed(raw: Tensor, classes: int) -> list[Tensor]:
-    """Non-maximum suppression per class by ultralytics: (B, 4 + classes, anchors) to B tensors (n, 6).
+def placed(
+    rows: np.ndarray[Any, Any], place: tuple[float, float, float, float], names: Sequence[str]
+) -> tuple[Detections, np.ndarray[Any, Any]]:
+    """Detections on the picture out of rows (n, 6 or more) as `suppressed` gives them, and which rows these are.
 
-    Rows are x0, y0, x1, y1 in pixels of the square, confidence, class index.
+    `place` is where the picture lies in the square.  Boxes are clipped to it; those beside it are left out.
+    """
+    left, top, width, height = place
+    boxes = (rows[:, :4].astype(np.float64) - [left, top, left, top]) / [width, height, width, height]
+    boxes = np.clip(boxes, 0.0, 1.0)
+    inside = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    order = inside[np.argsort(-rows[inside, 4], kind="stable")]
+    labels = tuple(names[int(k)] for k in rows[order, 5])
+    return Detections(boxes[order], rows[order, 4].astype(np.float64), labels), order
+
+
+def suppressed(raw: Tensor, classes: int, iou: float = NMS_IOU) -> list[Tensor]:
+    """Non-maximum suppression per class by ultralytics: (B, 4 + classes + m, anchors) to B tensors (n, 6 + m).
+
+    Rows are x0, y0, x1, y1 in pixels of the square, confidence, class index, and m values that a mask is made of.
     """
     suppress = ultralytics("ultralytics.utils.nms").non_max_suppression
     kept: list[Tensor] = suppress(
         raw,
         conf_thres=CONFIDENCE,
-        iou_thres=NMS_IOU,
+        iou_thres=iou,
         multi_label=True,
         max_det=MAX_DETECTIONS,
         nc=classes,

@@ -2,76 +2,133 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
-from layoutmark.errors import LayoutmarkError
-from layoutmark.features import clip, detector, dino, quality
+import numpy as np
+import numpy.typing as npt
+
+from layoutmark.door import Pixels
+from layoutmark.evidence import Detections
+from layoutmark.features import clip, detector, dino, loading, quality
 from layoutmark.features.clip import OpenClip
-from layoutmark.features.detector import YoloDetector
-from layoutmark.features.dino import DinoViT
 from layoutmark.features.folder import folder_digest
-from layoutmark.features.quality import ClipIqa
+from layoutmark.features.images import Floats
+from layoutmark.features.spec import Spec, spec_of
 from layoutmark.provenance import digest
-from layoutmark.shelf.kinds import Scorer, StackCard
+from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, QUALITY, SECOND, kind_of
+from layoutmark.shelf.kinds import StackCard
+
+
+class Detector(Protocol):
+    """Finds things of the categories `names`."""
+
+    names: tuple[str, ...]
+
+    def detect(self, images: Sequence[Pixels]) -> list[Detections]:
+        """Detections of each RGB picture, best first, boxes normalised xyxy on it."""
+        ...
+
+
+class Encoder(Protocol):
+    """Says what pictures look like."""
+
+    def images(self, images: Sequence[Pixels]) -> Floats:
+        """Unit vectors (n, d) of RGB pictures."""
+        ...
+
+
+class Quality(Protocol):
+    """Says how good pictures look."""
+
+    def scores(self, images: Sequence[Pixels]) -> npt.NDArray[np.float64]:
+        """One finite number (n,) for each RGB picture."""
+        ...
 
 
 class Scorers:
-    """The scorers that `card` declares, from folders below `root` (the stack's own folder).
+    """The scorers that `card` declares, from folders below `root` (the stack's own folder) or by name.
 
-    `names` and `digests` need no heavy package.  Asking for a scorer that the card does not declare, or whose folder
-    is not there, raises LayoutmarkError; a package that is not installed raises MissingPackage.
+    `names` and `digests` need no heavy package; the digest of weights that were never fetched fetches them.  Asking for
+    a scorer that the card does not declare, or whose files are not there, raises LayoutmarkError; a package that is not
+    installed raises MissingPackage.
     """
 
     def __init__(self, card: StackCard, root: Path, device: str | None = "cpu") -> None:
         self._card, self._root, self._asked = card, root, device
+        self._loaded: dict[str, Any] = {}
 
     def kinds(self) -> tuple[str, ...]:
-        """Which of detector, clip, dino and quality there are."""
+        """Roles that are filled: detector, clip, dino, quality, second_detector, dinov2 and others of these kinds."""
         return tuple(sorted(self._card.scorers))
 
+    def roles(self, kind: str) -> tuple[str, ...]:
+        """The roles of one kind: of dino for example dino and dinov2."""
+        return tuple(role for role in self.kinds() if kind_of(role) == kind)
+
+    def settings(self, role: str) -> dict[str, object]:
+        """All settings of a scorer."""
+        return self._spec(role).settings
+
     def names(self) -> dict[str, str]:
-        """The full name of each scorer: stack, version, and the settings that change what it says."""
-        return {kind: self._name(kind) for kind in self.kinds()}
+        """The full name of each scorer: weights, version, and the settings that change what it says."""
+        return {role: self._name(self._spec(role)) for role in self.kinds()}
 
     def vocabulary(self) -> tuple[str, ...]:
         """Category names of the detector in class order, checked against their sha256."""
-        return detector.read_names(self._folder("detector"))
+        spec = self._spec(DETECTOR)
+        return detector.read_names(spec.folder()) if spec.scorer.folder else self.detector.names
 
     def digests(self) -> dict[str, str]:
         """sha256 of each scorer's weights, configuration and settings.
 
         Raises LayoutmarkError when a file differs from the sha256 in the card.
         """
-        found = {}
-        for kind in self.kinds():
-            scorer = self._scorer(kind)
-            files = folder_digest(self._folder(kind), scorer.sha256)
-            found[kind] = digest({"files": files, "settings": dict(scorer.settings), "version": scorer.version})
+        return {role: self._digest(self._spec(role)) for role in self.kinds()}
+
+    @property
+    def detector(self) -> Detector:
+        """The detector; needs ultralytics."""
+        found: Detector = self._load(DETECTOR)
         return found
 
-    @cached_property
-    def detector(self) -> YoloDetector:
-        """The detector; needs ultralytics."""
-        return YoloDetector(self._folder("detector"), self._device)
-
-    @cached_property
+    @property
     def clip(self) -> OpenClip:
         """The CLIP; needs open_clip."""
-        return OpenClip(self._folder("clip"), self._device)
+        return self.text_encoder(CLIP)
 
-    @cached_property
-    def dino(self) -> DinoViT:
+    @property
+    def dino(self) -> Encoder:
         """The DINO-trained ViT; needs transformers."""
-        return DinoViT(self._folder("dino"), self._device)
+        return self.encoder(DINO)
 
-    @cached_property
-    def quality(self) -> ClipIqa:
+    @property
+    def quality(self) -> Quality:
         """CLIP-IQA; shares the CLIP when both live in one folder."""
-        folder = self._folder("quality")
-        shared = "clip" in self._card.scorers and self._folder("clip") == folder
-        model = self.clip if shared else OpenClip(folder, self._device)
-        return quality.ClipIqa(model, *self._prompts())
+        return self.quality_of(QUALITY)
+
+    def encoder(self, role: str) -> Encoder:
+        """Any scorer of the kinds clip and dino."""
+        found: Encoder = self._load(role)
+        return found
+
+    def text_encoder(self, role: str) -> OpenClip:
+        """Any scorer of the kind clip."""
+        found: OpenClip = self._load(role)
+        return found
+
+    def quality_of(self, role: str) -> Quality:
+        """Any scorer of the kind quality."""
+        found: Quality = self._load(role)
+        return found
+
+    def second_opinion(self, images: Sequence[Pixels], categories: Sequence[str]) -> list[Detections]:
+        """What the second detector sees of these categories; one with names of its own is not asked by category."""
+        model = self._load(SECOND)
+        found: list[Detections] = model.find(images, categories) if hasattr(model, "find") else model.detect(images)
+        return found
 
     @cached_property
     def _device(self) -> str:
@@ -84,40 +141,48 @@ class Scorers:
             return "cpu"
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def _name(self, kind: str) -> str:
-        scorer, folder = self._scorer(kind), self._folder(kind)
-        if kind == "detector":
+    def _load(self, role: str) -> Any:
+        spec = self._spec(role)
+        if role not in self._loaded:
+            self._loaded[role] = self._plain(spec) if spec.plain else loading.load(spec, self._device)
+        return self._loaded[role]
+
+    def _plain(self, spec: Spec) -> Any:
+        """A scorer in the form of the miniature stack."""
+        folder = spec.folder()
+        if spec.kind in (DETECTOR, SECOND):
+            return detector.YoloDetector(folder, self._device)
+        if spec.kind == CLIP:
+            return OpenClip(folder, self._device)
+        if spec.kind == DINO:
+            return dino.DinoViT(folder, self._device)
+        shared = self._card.scorers.get(CLIP)
+        own = shared is None or shared.engine != "" or shared.folder != spec.scorer.folder
+        model = OpenClip(folder, self._device) if own else self.clip
+        return quality.ClipIqa(model, *self._prompts(spec))
+
+    def _name(self, spec: Spec) -> str:
+        if not spec.plain:
+            return loading.describe(spec)
+        folder = spec.folder()
+        if spec.kind in (DETECTOR, SECOND):
             detail = f"letterbox {detector.read_image_size(folder)}, NMS IoU {detector.NMS_IOU}, multi-label"
-        elif kind == "dino":
+        elif spec.kind == DINO:
             detail = f"class token, bicubic squash {dino.read_image_size(folder)}"
         else:
             detail = f"bicubic squash {clip.read_image_size(folder)}"
-        if kind == "quality":
-            detail += ", {!r} against {!r}".format(*self._prompts())
-        return f"{self._card.name}-{kind} {scorer.version} ({detail})"
+        if spec.kind == QUALITY:
+            detail += ", {!r} against {!r}".format(*self._prompts(spec))
+        return f"{self._card.name}-{spec.role} {spec.scorer.version} ({detail})"
 
-    def _prompts(self) -> tuple[str, str]:
-        settings = self._scorer("quality").settings
-        return str(settings.get("positive", quality.POSITIVE)), str(settings.get("negative", quality.NEGATIVE))
+    def _digest(self, spec: Spec) -> str:
+        if not spec.plain:
+            return loading.scorer_digest(spec)
+        files = folder_digest(spec.folder(), spec.scorer.sha256)
+        return digest({"files": files, "settings": dict(spec.scorer.settings), "version": spec.scorer.version})
 
-    def _scorer(self, kind: str) -> Scorer:
-        if kind not in self._card.scorers:
-            raise LayoutmarkError(
-                f"stack {self._card.name!r}",
-                found=f"no scorer {kind!r}",
-                expected="one of " + (", ".join(self.kinds()) or "(none)"),
-                do="Choose a stack that has it, or leave its metrics out.",
-            )
-        return self._card.scorers[kind]
+    def _prompts(self, spec: Spec) -> tuple[str, str]:
+        return str(spec.settings["positive"]), str(spec.settings["negative"])
 
-    def _folder(self, kind: str) -> Path:
-        scorer = self._scorer(kind)
-        folder = self._root / scorer.folder
-        if not scorer.folder or not folder.is_dir():
-            raise LayoutmarkError(
-                f"scorer {kind!r} of stack {self._card.name!r}",
-                found=f"no folder {scorer.folder!r}" if scorer.folder else "no folder in its card",
-                expected="a folder with its configuration and its weights as safetensors",
-                do="Place the files there, or choose another stack.",
-            )
-        return folder
+    def _spec(self, role: str) -> Spec:
+        return spec_of(self._card, role, self._root)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from layoutmark.errors import LayoutmarkError
+from layoutmark.shelf.engines import WITHOUT_FILES, complete
 from layoutmark.shelf.values import checked
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -227,9 +228,11 @@ class Generator:
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """One model that looks at images: a folder or file beside the card, or a public repository or release."""
+    """One model that looks at images: a folder or file beside the card, a repository, or a name its engine knows."""
 
     version: str = "1"
+    engine: str = ""
+    """What loads it (`shelf.engines`); empty for the usual one of its role."""
     title: str = ""
     licence: str = ""
     folder: str = ""
@@ -241,7 +244,8 @@ class Scorer:
     settings: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _one_place(self.folder or self.file, self.repository, self.revision)
+        known_by_name = self.engine in WITHOUT_FILES or self.settings.get("pretrained")
+        _one_place(self.folder or self.file or ("by name" if known_by_name else ""), self.repository, self.revision)
         _digests(self.sha256)
 
 
@@ -265,14 +269,8 @@ class StackCard:
 
     def __post_init__(self) -> None:
         _require("name", self.name, NAME, "small letters, digits, - and _")
-        for name in self.scorers:
-            if name not in ("detector", "clip", "dino", "quality"):
-                raise LayoutmarkError(
-                    "scorers",
-                    found=f"the unknown scorer {name!r}",
-                    expected="detector, clip, dino or quality",
-                    do="Rename the table.",
-                )
+        for name, scorer in self.scorers.items():
+            complete(name, scorer.engine, scorer.settings)
 
 
 @dataclass(frozen=True, slots=True)

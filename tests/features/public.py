@@ -1,0 +1,93 @@
+"""Public weights in small: real classes with random weights, written as their own packages write them."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from layoutmark.features.quiet import ultralytics
+from layoutmark.features.spec import Spec
+from layoutmark.shelf.kinds import Scorer
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+CLASSES = ("bus", "cat", "dog")
+
+
+def spec(role: str, **card: Any) -> Spec:
+    """A scorer of a stack named tiny."""
+    return Spec("tiny", role, Scorer(**card), Path())
+
+
+def tuned(model: torch.nn.Module) -> None:
+    """Give an untrained YOLO statistics and heads with which it says something, in boxes of a moderate size."""
+    head = model.model[-1]
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.momentum = None
+        model.train()(torch.rand(8, 3, 64, 64))
+        for branch in ("", "one2one_"):
+            for scores, boxes in zip(
+                getattr(head, f"{branch}cv3", None) or (), getattr(head, f"{branch}cv2", None) or (), strict=True
+            ):
+                scores[-1].weight.normal_(0, 1.0)
+                scores[-1].bias.fill_(-3.0)
+                boxes[-1].weight.normal_(0, 0.3)
+                # Four values for each side's distances, or the four distances themselves.
+                many = len(boxes[-1].bias) > 4
+                boxes[-1].bias.copy_(-0.7 * torch.arange(16.0).repeat(4) if many else torch.full((4,), 2.0))
+    model.eval()
+
+
+def save_yolo(folder: Path, architecture: Mapping[str, Any], names: Sequence[str], name: str = "tiny11n") -> Path:
+    """Build and save a model with ultralytics' own means."""
+    card = folder / f"{name}.yaml"
+    card.write_text(yaml.safe_dump({**architecture, "nc": len(names)}))
+    torch.manual_seed(7)
+    model = ultralytics("ultralytics").YOLO(str(card))
+    tuned(model.model)
+    model.model.names = dict(enumerate(names))
+    model.save(str(folder / f"{name}.pt"))
+    return folder / f"{name}.pt"
+
+
+def in_hub_cache(
+    folder: Path, repository: str, cache: Path, monkeypatch: pytest.MonkeyPatch, revision: str = REVISION
+) -> Path:
+    """Place a folder where huggingface_hub keeps what it fetched; nothing else is there.  Returns the snapshot."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    place = cache / f"models--{repository.replace('/', '--')}"
+    snapshot = place / "snapshots" / revision
+    shutil.copytree(folder, snapshot)
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(revision)
+    return snapshot
+
+
+def block(
+    height: int, width: int, box: tuple[int, int, int, int], colour: tuple[int, int, int]
+) -> np.ndarray[Any, Any]:
+    """A grey picture with one block of colour at x0, y0, x1, y1 in pixels."""
+    picture = np.full((height, width, 3), 128, np.uint8)
+    x0, y0, x1, y1 = box
+    picture[y0:y1, x0:x1] = colour
+    return picture
+
+
+def seg_architecture(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with a head for masks."""
+    found = copy.deepcopy(dict(architecture))
+    found["head"] = [[found["head"][0][0], 1, "Segment", ["nc", 8, 64]]]
+    return found
