@@ -76,10 +76,12 @@ speed: $(STAMP) ## Time the stages and print one table
 	$(BIN)/python tests/speed/openimages.py
 	$(BIN)/python tests/speed/report.py
 	$(BIN)/python tests/speed/board.py
+	$(BIN)/python tests/speed/resampling.py
 	$(BIN)/python tests/speed/run.py
 
 validity: $(STAMP) ## Measure the metrics themselves and write docs/metrics.md anew (an hour; parts run alone)
 	$(BIN)/python tests/validity/parity.py
+	$(BIN)/python tests/validity/libraries.py
 	$(BIN)/python tests/validity/response.py --work build/validity
 	$(BIN)/python tests/validity/coverage.py
 	$(BIN)/python tests/validity/gate_calibration.py

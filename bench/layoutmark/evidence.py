@@ -46,10 +46,17 @@ class Detections:
 class CropEvidence:
     """Features of one instance, each under a full name; absent ones carry their reason.
 
-    Keys of `vectors` (unit length, float32): ``clip/target-crop``, ``clip/detected-crop``, ``clip/phrase``,
-    ``clip/reference``, ``dino/target-crop``, ``dino/detected-crop``, ``dino/reference``.
+    Keys of `vectors` (unit length, float32) are ``clip/phrase`` and, for the encoders ``clip`` and ``dino``, such as
+    ``dino/target-crop``:
+      target-crop, detected-crop, masked-crop    parts of the picture; the last with all but the target's mask painted
+      reference, reference-2, ...                what the thing should look like, and further pictures of it
+      masked-reference, whole-reference          the reference painted alike; the whole picture that shows it
+      true-crop                                  the target-box crop of the true image
     `absent` maps the same keys to a reason such as ``not detected``.
-    `colours` are the shares, in [0, 1], of the basic colours among the `pixels` pixels of the target-box crop.
+    `colours` are the shares, in [0, 1], of the basic colours among the `pixels` pixels of the target-box crop;
+    `mask_colours` and `mask_pixels` the same of the target's mask, empty and 0 without one.
+    `words` are cosines, by CLIP, of the target-box crop with the phrase as it would read with each word of an
+    attribute's vocabulary: attribute -> word -> cosine.
     """
 
     instance: str
@@ -57,13 +64,17 @@ class CropEvidence:
     absent: Mapping[str, str] = field(default_factory=dict)
     colours: Mapping[str, float] = field(default_factory=dict)
     pixels: int = 0
+    mask_colours: Mapping[str, float] = field(default_factory=dict)
+    mask_pixels: int = 0
+    words: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """One image of one method: sample, seed index, status with its reason, and features.
 
-    `vectors` holds whole-image features (``clip/image``, ``clip/prompt``), `crops` one entry per instance in the
+    `vectors` holds whole-image features (``clip/image``, ``clip/prompt``, ``dino/image``; ``clip/true-image`` and
+    ``dino/true-image`` of the sample's true image, where there is one), `crops` one entry per instance in the
     layout's order, `quality` named scalars (``clip-iqa``, ``contrast``, ``saturation``, ``text-cut``).  Without pixels
     (status not in SCORED) all are empty.
     """

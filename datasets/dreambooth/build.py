@@ -48,7 +48,12 @@ def build_suite(name: str, source: Path) -> BuiltSuite:
     subjects = read_subjects(root, sheet.classes, ledger)
     found = list(_crossed(name, subjects, sheet) if name == "dreambooth" else _named(name, source, subjects, ledger))
     shown = {reference.key: reference for _, reference in found}
-    return built_suite([sample for sample, _ in found], ledger, references=shown.values())
+    further: dict[str, tuple[str, ...]] = {}
+    for pictures in ({r.key: r for r in subject.pictures.values()} for subject in subjects):
+        if shown.keys() & pictures.keys():
+            further |= {key: tuple(k for k in sorted(pictures) if k != key) for key in pictures}
+            shown |= pictures
+    return built_suite([sample for sample, _ in found], ledger, references=shown.values(), further=further)
 
 
 def _only(source: Path, pattern: str, name: str) -> Path:

@@ -15,7 +15,7 @@ from . import world
 from .caption import phrase, prompt
 from .marks import deepest, scribble, used
 from .plan import PLANS
-from .world import CATEGORIES, GRID, HERE, Scene, Thing
+from .world import BACKGROUNDS, CATEGORIES, GRID, HERE, Scene, Thing
 
 LICENCE = "CC-BY-4.0 (sprites: Noto Emoji, Apache-2.0; Twemoji, CC-BY-4.0, changed)"
 
@@ -50,6 +50,15 @@ class MiniSuite:
     def references(self, sample_id: str) -> Mapping[str, Reference]:
         """A portrait of every instance's identity by key, (64, 64, 3); empty for `mini`."""
         return portraits_of(self._row(sample_id))
+
+    def further_references(self, sample_id: str) -> Mapping[str, Sequence[Pixels]]:
+        """Two more portraits of every identity by key, on backgrounds in turn; empty for `mini`."""
+        found = {}
+        for thing in scene_of(self._row(sample_id)).things if self.references(sample_id) else ():
+            alone = Thing(thing.category, thing.style, thing.tint, GRID // 2, GRID // 2, 3 * GRID // 4)
+            grounds = [BACKGROUNDS[(GRID + at) % len(BACKGROUNDS)] for at in (thing.x, thing.x + 2)]
+            found[identity(thing)] = [world.render(Scene(ground, 0, (alone,))).pixels for ground in grounds]
+        return found
 
     def _row(self, sample_id: str) -> Mapping[str, Any]:
         if sample_id not in self._rows:

@@ -120,10 +120,11 @@ def test_the_command_prints_a_table_or_json(at_tiny, capsys) -> None:
     assert main(["compare", "tiny:paint", "tiny:ceiling", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {(p["a"], p["b"]) for p in found["pairs"]} == {("tiny:paint", "tiny:ceiling")}
-    assert set(found) == {"protocol", "rows", "pairs", "ties", "ranks", "pareto"}
+    assert set(found) == {"protocol", "rows", "pairs", "ties", "unranked", "ranks", "pareto"}
     assert main(["compare", str(at_tiny.folder) + ":paint", "tiny:ceiling"]) == 0
     shown = capsys.readouterr().out
     assert "p (Holm)" in shown
+    assert "chance of being best" in shown
     assert "Pareto set" in shown
 
 

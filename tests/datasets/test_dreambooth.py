@@ -82,6 +82,15 @@ def test_subjects_crossed_with_prompts_and_places(tmp_path) -> None:
     assert suite.counts["templates skipped: not 'text'.format(unique_token, class_token)"] == 1
 
 
+def test_a_subject_has_all_its_pictures(tmp_path) -> None:
+    built: BuiltSuite = build.build_suite("dreambooth", write(tmp_path))
+    by_key = {r.key: r for r in built.references}
+    assert sorted(len(more) for more in built.further.values()) == [0, 1, 1]
+    for key, more in built.further.items():
+        assert {by_key[k].category for k in more} <= {by_key[key].category}
+        assert key not in more
+
+
 def test_a_subject_without_a_readable_picture(tmp_path) -> None:
     source = write(tmp_path)
     (source / "dataset" / "rex" / "00.jpg").write_bytes(b"no picture")

@@ -200,4 +200,44 @@ class TestOracles:
             rows = [mine["detections"].index(r) for r in image[f"{iou_type}_rows"]]
             columns = [mine["targets"].index(t) for t in image["gt_ids"]]
             ours = np.array(mine["iou"])[np.ix_(rows, columns)]
-            np.testing.assert_allclose(ours, np.array(image[f"{iou_type}_iou"]), rtol=0, atol=1e-8)
+            # The file prints eight digits, so those are compared, exactly.
+            np.testing.assert_allclose(np.round(ours, 8), np.array(image[f"{iou_type}_iou"]), rtol=0, atol=1e-9)
+
+    def test_boxes_by_hand(self) -> None:
+        """IoU of every pair of the file, to 1e-9 by plain arithmetic."""
+        folder = ORACLES / "cocoapi_val2014_100"
+        truth = json.loads((folder / "instances_val2014_100.json").read_text())
+        listed = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text())
+        targets = {a["id"]: a for a in truth["annotations"]}
+        read = read_pair(
+            folder / "instances_val2014_100.json", folder / "instances_val2014_fakebbox100_results.json", "bbox"
+        )
+        pairs = 0
+        for image in evaluate(read, matrices=True)["ious"]:
+            for row, k in zip(image["iou"], image["detections"], strict=True):
+                for value, target in zip(row, image["targets"], strict=True):
+                    (x, y, w, h), wanted = listed[k]["bbox"], targets[target]
+                    a, b, c, d = wanted["bbox"]
+                    inside = max(0.0, min(x + w, a + c) - max(x, a)) * max(0.0, min(y + h, b + d) - max(y, b))
+                    rest = w * h if wanted["iscrowd"] else w * h + c * d - inside
+                    assert value == pytest.approx(inside / rest, abs=1e-9)
+                    pairs += 1
+        assert pairs > 5000
+
+    def test_masks_without_boxes(self) -> None:
+        """Their size is that of the mask, as the published table has it."""
+        known = json.loads((ORACLES / "expected.json").read_text())["fce_shapes segm, detections without a bbox key"]
+        result = evaluate(read_pair(ORACLES / known["gt"], ORACLES / known["dt"], "segm"))
+        for figure in FIGURES:
+            expected = known["stats"][figure]
+            assert result[figure] == (None if expected < 0 else pytest.approx(expected, abs=1e-9)), figure
+
+    def test_annotation_id_zero_can_be_matched(self) -> None:
+        """The file as it is, with an annotation id 0, gives what pycocotools gives only with ids shifted by one."""
+        expected = json.loads((ORACLES / "expected.json").read_text())
+        right, wrong = (expected[f"padilla_toy {k}"] for k in ("with ground-truth ids shifted by one", "as stored"))
+        result = evaluate(read_pair(ORACLES / right["gt"], ORACLES / right["dt"]))
+        for figure in FIGURES:
+            value = right["stats"][figure]
+            assert result[figure] == (None if value < 0 else pytest.approx(value, abs=1e-9)), figure
+        assert result["AP50"] > wrong["stats"]["AP50"] + 0.1

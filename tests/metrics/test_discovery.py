@@ -40,7 +40,7 @@ def test_headline_first_then_by_name(scorers: dict[str, str]) -> None:
 
 def test_what_has_no_scorer_is_not_offered() -> None:
     assert all_metrics({}) == []
-    assert {m.info.name.partition("_")[0] for m in all_metrics({"dino": "x"})} == {"dino"}
+    assert {m.info.name.partition("_")[0] for m in all_metrics({"dino": "x"})} == {"dino", "fid", "kid"}
     assert "clip_i_detected" not in [m.info.name for m in all_metrics({"clip": "x"})]
 
 

@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layoutmark.evidence import CropEvidence, Evidence, SampleOutcome
-from layoutmark.layout import Layout
+from layoutmark.evidence import CropEvidence, Evidence
+from layoutmark.layout import Layout, Mask
 from layoutmark.measure.pixels import colour_shares, contrast, saturation
-from layoutmark.metrics import all_metrics
-from layoutmark.metrics.copying import nearer_than_true
-from layoutmark.metrics.fidelity import metrics as fidelity
+from layoutmark.metrics import all_metrics, summarise
 from layoutmark.metrics.identity import similarities
 from layoutmark.score import Direction, Outcome, Score, Status, Unscored
 
@@ -71,20 +69,37 @@ def test_a_pasted_thing_has_no_diversity(make: Make, offered) -> None:
     assert [o.outcome for o in outcomes] == [Unscored("one seed"), Unscored("failed")]
 
 
-def test_copies_are_nearer_to_the_reference_than_the_truth_is(make: Make, scorers: dict[str, str]) -> None:
-    (dino,) = (m for m in fidelity(scorers) if m.info.name == "dino")
+def test_copies_are_nearer_to_the_reference_than_the_truth_is(make: Make, offered) -> None:
     rng = np.random.default_rng(0)
+    guard = offered["dino_copied"]
 
-    def row(noise: float) -> list[SampleOutcome]:
-        near = [(A + noise * rng.normal(size=3)).astype(np.float32) for _ in range(200)]
-        return list(dino.outcomes([looks(make, [v], [A]) for v in near]))
+    def near(noise: float) -> np.ndarray:
+        return (A + noise * rng.normal(size=3)).astype(np.float32)
 
-    true = row(0.3)
-    assert nearer_than_true(row(0.0), true) == 1.0
-    assert nearer_than_true(row(0.3), true) == pytest.approx(0.05, abs=0.05)
-    assert nearer_than_true(row(2.0), true) == pytest.approx(0.0, abs=0.03)
-    assert nearer_than_true(row(0.3), row(0.0)) is None
-    assert nearer_than_true([], true) is None
+    def row(noise: float, true: float = 0.3) -> list[Evidence]:
+        crops = [
+            CropEvidence("i0", {"dino/target-crop": near(noise), "dino/reference": A, "dino/true-crop": near(true)})
+            for _ in range(200)
+        ]
+        return [make([("cat", BOX)], [], crops=[c], id=str(k)) for k, c in enumerate(crops)]
+
+    assert summarise(guard, row(0.0)).value == 1.0
+    assert summarise(guard, row(0.3)).value == pytest.approx(0.05, abs=0.05)
+    assert summarise(guard, row(2.0)).value == pytest.approx(0.0, abs=0.03)
+    assert guard.info.direction is Direction.LOWER
+    assert summarise(guard, row(0.3, true=0.0)).unscored == {"true images are the references": 200}
+    assert guard.outcomes([looks(make, [A], [A])])[0].outcome == Unscored("no true image to compare with")
+    assert guard.outcomes([]) == []
+
+
+def test_a_true_thing_counts_once_however_many_seeds_there_are(make: Make, offered) -> None:
+    def e(sample: str, seed: int, true: np.ndarray, seen: np.ndarray) -> Evidence:
+        vectors = {"dino/target-crop": seen, "dino/reference": A, "dino/true-crop": true}
+        return make([("cat", BOX)], [], crops=[CropEvidence("i0", vectors)], id=sample, seed=seed)
+
+    half = ((A + B) / np.sqrt(2)).astype(np.float32)
+    images = [e("far", s, B, half) for s in range(40)] + [e("near", 0, A, half)]
+    assert {o.outcome for o in offered["dino_copied"].outcomes(images)} == {Score(0.0)}
 
 
 def coloured(make: Make, colours: dict[str, float], attributes: dict[str, str], pixels: int = 400) -> Evidence:
@@ -115,6 +130,72 @@ def test_the_colour_asked_for_leads(make: Make, one, colours, attributes, expect
 def test_small_boxes_are_not_assessed(make: Make, one) -> None:
     small = coloured(make, {"red": 1.0}, {"colour": "red"}, pixels=99)
     assert one("colour_accuracy", small) == Unscored("box below 100 pixels")
+
+
+def worded(make: Make, words: dict[str, float], attributes: dict[str, str], key: str) -> Evidence:
+    e = coloured(make, {}, attributes)
+    return dataclasses.replace(e, crops=(CropEvidence("i0", {}, words={key: words}),))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"red": 0.3, "blue": 0.2}, Score(1.0)),
+        ({"red": 0.2, "blue": 0.3}, Score(0.0)),
+        ({"red": 0.2, "blue": 0.2}, Score(0.0)),
+        ({"red": 0.2}, Unscored("no words to choose from")),
+        ({"blue": 0.2, "green": 0.1}, Unscored("no words to choose from")),
+    ],
+)
+def test_the_word_asked_for_is_the_nearest(make: Make, one, words, expected) -> None:
+    assert one("colour_clip", worded(make, words, {"tint": "red"}, "tint")) == expected
+    assert one("texture_clip", worded(make, words, {"style": "red"}, "style")) == expected
+
+
+def test_attributes_that_were_not_asked_for_are_not_judged(make: Make, one) -> None:
+    assert one("colour_clip", coloured(make, {}, {"style": "flat"})) == Unscored("no colour asked for")
+    assert one("texture_clip", coloured(make, {}, {"tint": "red"})) == Unscored("no texture asked for")
+    assert one("texture_clip", make([("cat", BOX)], [], status=Status.FAILED)) == Unscored("failed")
+    assert one("texture_clip", make([], [])) == Unscored("no targets")
+
+
+def masked(make: Make, shares: dict[str, float], pixels: int = 400) -> Evidence:
+    e = coloured(make, {"blue": 1.0}, {"colour": "red"})
+    (instance,) = e.sample.layout.instances
+    drawn = dataclasses.replace(instance, mask=Mask.from_array(np.ones((4, 4), bool)))
+    sample = dataclasses.replace(e.sample, layout=Layout(e.sample.layout.canvas, (drawn,)))
+    crop = CropEvidence("i0", {}, colours={"blue": 1.0}, pixels=400, mask_colours=shares, mask_pixels=pixels)
+    return dataclasses.replace(e, sample=sample, crops=(crop,))
+
+
+def test_a_fifth_of_the_mask_has_the_colour(make: Make, one) -> None:
+    assert one("colour_masked", masked(make, {"red": 0.2, "blue": 0.8})) == Score(1.0)
+    assert one("colour_masked", masked(make, {"red": 0.19})) == Score(0.0)
+    assert one("colour_masked", masked(make, {"red": 1.0}, pixels=99)) == Unscored("mask below 100 pixels")
+    in_box = coloured(make, {"red": 0.1}, {"colour": "red"})
+    assert one("colour_masked", in_box) == Score(1.0), "the box, without a mask"
+
+
+@pytest.mark.parametrize("kind", ["clip", "dino"])
+def test_masked_whole_and_several_references_read_their_own_vectors(make: Make, one, kind: str) -> None:
+    name = {"clip": "clip_i", "dino": "dino"}[kind]
+    vectors = {
+        "target-crop": A, "reference": B, "masked-crop": A, "masked-reference": A, "whole-reference": C,
+        "reference-2": A, "reference-3": C, "reference-5": A,
+    }  # fmt: skip
+    crop = CropEvidence("i0", {f"{kind}/{k}": v for k, v in vectors.items()})
+    e = make([("cat", BOX)], [], crops=[crop], vectors={f"{kind}/image": C})
+    assert one(f"{name}_masked", e) == Score(1.0)
+    assert one(f"{name}_whole", e) == Score(1.0)
+    several = one(f"{name}_references", e)
+    assert isinstance(several, Score)
+    assert several.value == pytest.approx(1 / 3), "0, 1, 0; no fifth without a fourth"
+    alone = CropEvidence("i0", {f"{kind}/target-crop": A}, {f"{kind}/reference": "none"})
+    bare = make([("cat", BOX)], [], crops=[alone])
+    assert one(f"{name}_references", bare) == Unscored("none")
+    for what in ("masked", "whole", "references"):
+        assert isinstance(one(f"{name}_{what}", make([("cat", BOX)], [])), Unscored)
+        assert one(f"{name}_{what}", make([("cat", BOX)], [], status=Status.FAILED)) == Unscored("failed")
 
 
 def test_pixels_of_known_pictures() -> None:

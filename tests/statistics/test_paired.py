@@ -12,7 +12,8 @@ from scipy import stats
 from layoutmark.errors import LayoutmarkError
 from layoutmark.statistics import (
     PairedDifference,
-    cluster_weights,
+    half_deviations,
+    half_weights,
     mean_interval,
     paired_mean_difference,
     paired_statistic_difference,
@@ -109,8 +110,8 @@ def test_fewer_than_two_clusters_give_no_result(count: int) -> None:
 def test_unequal_designs_are_refused() -> None:
     with pytest.raises(LayoutmarkError, match=r"^second values: found 1 entries; expected 2 entries\. Pass one"):
         paired_mean_difference([0.1, 0.2], [0.1], ["a", "b"])
-    with pytest.raises(LayoutmarkError, match=r"^second draws: found 50 entries; expected 60 entries"):
-        paired_statistic_difference(0.1, 0.2, [0.1] * 60, [0.2] * 50)
+    with pytest.raises(LayoutmarkError, match=r"^second deviations: found 50 entries; expected 60 entries"):
+        paired_statistic_difference(0.1, 0.2, [0.1] * 60, [0.2] * 50, 10)
 
 
 def test_false_alarms_of_the_clustered_test() -> None:
@@ -127,37 +128,51 @@ def test_resampled_difference_of_a_mean_agrees_with_the_t_test() -> None:
     rng = np.random.default_rng(8)
     a, keys = rng.normal(size=60), own(60)
     b = a - 0.25 + rng.normal(0, 0.9, 60)
-    weights = cluster_weights(keys, 4000, 1)
-    got = paired_statistic_difference(a.mean(), b.mean(), weights @ a / 60, weights @ b / 60, n=60, clusters=60)
-    twin = known(paired_mean_difference(a, b, keys))
+    weights = half_weights(keys, 4000, 1)
+    off = [half_deviations(weights @ x / 30, 60) for x in (a, b)]
+    got, twin = (
+        known(paired_statistic_difference(a.mean(), b.mean(), *off, 60, n=60)),
+        paired_mean_difference(a, b, keys),
+    )
+    assert twin is not None
     assert got.difference == pytest.approx(twin.difference)
-    assert (got.low, got.high, got.p) == pytest.approx((twin.low, twin.high, twin.p), abs=0.03)
+    assert (got.low, got.high, got.p) == pytest.approx((twin.low, twin.high, twin.p), abs=0.02)
     assert (got.n, got.clusters) == (60, 60)
 
 
 def test_resampled_p_by_hand() -> None:
-    # Differences of the draws: 0 (98 times) and -10, 10; centred at 0, two of 100 reach as far as the estimate 10.
-    draws = np.array([0.0] * 98 + [-10.0, 10.0])
-    got = paired_statistic_difference(10.0, 0.0, draws, np.zeros(100))
-    assert got.p == 3 / 101
-    # 0.1 + 0.2 is a last bit above 0.3, and still as far.
-    assert paired_statistic_difference(0.1 + 0.2, 0.0, draws * 0.03, np.zeros(100)).p == 3 / 101
-    assert (got.n, got.clusters) == (None, None)
+    # Deviations of 3 and 4 have a mean square of 12.5; the difference 5 is 5 / sqrt(12.5) standard errors, t with 8.
+    got = known(paired_statistic_difference(6.0, 1.0, [3.0, 4.0], [0.0, 0.0], 9))
+    assert got.p == pytest.approx(2 * stats.t.sf(5 / 12.5**0.5, 8))
+    assert got.high - got.difference == pytest.approx(stats.t.ppf(0.975, 8) * 12.5**0.5)
+    assert (got.n, got.clusters) == (None, 9)
 
 
-def test_resampled_p_is_never_zero_and_identical_data_give_one() -> None:
-    rng = np.random.default_rng(0)
-    draws = rng.random(100)
-    same = paired_statistic_difference(0.6, 0.6, draws, draws)
+@given(st.integers(0, 1000), st.floats(-0.5, 0.5), st.integers(2, 50))
+def test_resampled_interval_leaves_out_zero_exactly_when_p_is_small(seed: int, by: float, clusters: int) -> None:
+    a, b = np.random.default_rng(seed).normal(0.0, 0.1, (2, 50))
+    got = known(paired_statistic_difference(0.5 + by, 0.5, a, b, clusters))
+    assume(abs(got.p - 0.05) > 1e-9)
+    assert (got.low > 0 or got.high < 0) == (got.p < 0.05)
+
+
+def test_identical_data_give_one_and_few_prompts_no_certainty() -> None:
+    off = np.random.default_rng(0).random(100)
+    same = known(paired_statistic_difference(0.6, 0.6, off, off, 20))
     assert (same.difference, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
-    assert paired_statistic_difference(5.6, 0.6, draws + 5, draws).p == 1 / 101
+    assert known(paired_statistic_difference(0.1 + 0.2, 0.3, off, off, 20)).p == 1.0, "only the last bit differs"
+    assert known(paired_statistic_difference(0.9, 0.6, off, off, 3)).p == 0.25
+    assert paired_statistic_difference(0.9, 0.6, off, off, 1) is None
 
 
 @given(st.integers(0, 1000))
 def test_swapping_resampled_methods_mirrors_the_result(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    a, b = rng.random((2, 80))
-    one, two = paired_statistic_difference(0.6, 0.5, a, b), paired_statistic_difference(0.5, 0.6, b, a)
+    a, b = rng.normal(size=(2, 80))
+    one, two = (
+        known(paired_statistic_difference(0.6, 0.5, a, b, 30)),
+        known(paired_statistic_difference(0.5, 0.6, b, a, 30)),
+    )
     assert (two.difference, two.low, two.high, two.p) == pytest.approx((-one.difference, -one.high, -one.low, one.p))
 
 
@@ -165,35 +180,10 @@ def test_false_alarms_of_the_resampled_test() -> None:
     # Medians are no means of items; both methods share the prompt and are equally good.
     rng = np.random.default_rng(4)
     keys = own(41)
-    weights = cluster_weights(keys, 200, 6)
-    alarms = covered = 0
-    for _ in range(100):
+    weights = half_weights(keys, 100, 6)
+    alarms = 0
+    for _ in range(200):
         a, b = rng.normal(size=41) + rng.normal(size=(2, 41))
-        draws_a = np.array([weighted_median(a, w) for w in weights])
-        draws_b = np.array([weighted_median(b, w) for w in weights])
-        got = paired_statistic_difference(float(np.median(a)), float(np.median(b)), draws_a, draws_b)
-        alarms += got.p < 0.05
-        covered += got.low <= 0 <= got.high
-    assert alarms <= 11
-    assert covered >= 89
-
-
-def test_beyond_the_draws_the_tail_of_t_says_how_unlikely() -> None:
-    draws = np.random.default_rng(5).normal(0.0, 0.01, 1000)
-    far = paired_statistic_difference(0.6, 0.5, draws + 0.1, np.zeros(1000), n=80, clusters=80)
-    assert 1e-20 < far.p < 1e-8
-    assert paired_statistic_difference(0.6, 0.5, draws + 0.1, np.zeros(1000)).p == 1 / 1001
-    # Where the draws can tell, they do, with clusters or without.
-    near = [paired_statistic_difference(0.515, 0.5, draws + 0.015, np.zeros(1000), clusters=c).p for c in (80, None)]
-    assert near[0] == near[1] > 0.05
-    # Few prompts never make more of a difference than the draws resolve.
-    assert paired_statistic_difference(0.6, 0.5, draws + 0.1, np.zeros(1000), clusters=2).p == 11 / 1001
-
-
-def test_the_tail_meets_the_share_of_draws() -> None:
-    draws = np.random.default_rng(6).normal(0.0, 0.01, 200_000)
-    few, many = draws[:1000], draws
-    got = [
-        paired_statistic_difference(0.53, 0.5, part + 0.03, np.zeros(len(part)), clusters=500).p for part in (few, many)
-    ]
-    assert got[0] == pytest.approx(got[1], rel=0.3)
+        off = [half_deviations([weighted_median(x, w) for w in weights], 41) for x in (a, b)]
+        alarms += known(paired_statistic_difference(float(np.median(a)), float(np.median(b)), *off, 41)).p < 0.05
+    assert alarms <= 18

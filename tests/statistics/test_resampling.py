@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.statistics import bootstrap_interval, cluster_weights, jackknife_interval, mean_interval
+from layoutmark.statistics import (
+    bootstrap_interval,
+    cluster_weights,
+    half_deviations,
+    half_sample_interval,
+    half_weights,
+    jackknife_interval,
+    mean_interval,
+)
 
 KEYS = st.lists(st.sampled_from(["a", "b", "c", "d", "é", "a\0"]), min_size=1, max_size=20)
 
@@ -74,6 +82,65 @@ def test_against_every_possible_resample() -> None:
         assert float((means == mean).mean()) == pytest.approx(share, abs=0.012)
 
 
+@given(KEYS, st.integers(1, 15), st.integers(0, 2**63 - 1))
+def test_halves_are_of_whole_clusters_and_complete_each_other(keys: list[str], splits: int, seed: int) -> None:
+    weights = half_weights(keys, 2 * splits, seed)
+    first = [keys.index(key) for key in sorted(set(keys))]
+    assert weights.dtype == np.int32
+    assert (weights[0::2] + weights[1::2] == 1).all()
+    assert (weights[0::2][:, first].sum(axis=1) == len(first) // 2).all()
+    assert all((weights[:, i] == weights[:, keys.index(key)]).all() for i, key in enumerate(keys))
+
+
+def test_every_half_is_as_likely() -> None:
+    halves, times = np.unique(half_weights(list("abcd"), 12_000, 1)[0::2], axis=0, return_counts=True)
+    assert len(halves) == math.comb(4, 2)
+    assert times / 6000 == pytest.approx(np.full(6, 1 / 6), abs=0.02)
+
+
+def test_the_same_seed_gives_the_same_halves_everywhere() -> None:
+    weights = half_weights(["a", "a", "b", "c", "d"], 100, 11)
+    assert (weights[:10] == half_weights(["a", "a", "b", "c", "d"], 10, 11)).all()
+    assert (half_weights(["d", "a", "c", "a", "b"], 100, 11) == weights[:, [4, 0, 3, 1, 2]]).all()
+    assert hashlib.sha256(weights.astype("<i4").tobytes()).hexdigest()[:16] == "113d76e5de410ceb"
+
+
+@pytest.mark.parametrize("count", [6, 7])
+def test_over_all_splits_the_error_of_a_mean_is_the_usual_one(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    found = []
+    for half in itertools.combinations(range(count), count // 2):
+        inside = np.isin(np.arange(count), half)
+        found += [values[inside].mean(), values[~inside].mean()]
+    deviations, usual = half_deviations(found, count), mean_interval(values, [str(i) for i in range(count)])
+    assert np.mean(deviations**2) == pytest.approx(values.var(ddof=1) / count, rel=1e-12)
+    got = half_sample_interval(float(values.mean()), deviations, count)
+    assert got is not None
+    assert usual is not None
+    assert (got.low, got.high) == pytest.approx((usual.low, usual.high), rel=1e-12)
+    assert (got.level, got.method) == (0.95, "delete-half-jackknife-t")
+
+
+def test_a_shift_that_both_halves_have_cancels() -> None:
+    values = np.random.default_rng(0).normal(size=40)
+    assert half_deviations(values + 7.0, 20) == pytest.approx(half_deviations(values, 20), abs=1e-12)
+
+
+def test_half_samples_at_the_borders() -> None:
+    assert half_sample_interval(0.5, [0.1, 0.2], 1) is None
+    flat = half_sample_interval(0.1, half_deviations([0.1] * 4, 2), 2)
+    assert flat is not None
+    assert flat.low == flat.high == 0.1
+    with pytest.raises(LayoutmarkError, match=r"^half-samples: found 3; expected an even number from 2\. Ask for"):
+        half_weights(["a", "b"], 3, 0)
+    with pytest.raises(LayoutmarkError, match=r"^values of half-samples: found 3; expected two for each split"):
+        half_deviations([0.1, 0.2, 0.3], 4)
+    with pytest.raises(LayoutmarkError, match=r"^deviations: found none; expected one for each half"):
+        half_sample_interval(0.5, [], 4)
+    with pytest.raises(LayoutmarkError, match=r"expected finite numbers"):
+        half_deviations([0.1, math.nan], 4)
+
+
 def test_bootstrap_error_of_a_mean_matches_the_clustered_one() -> None:
     rng = np.random.default_rng(3)
     values, keys = np.repeat(rng.normal(size=50), 4) + rng.normal(size=200), [f"k{i // 4}" for i in range(200)]
@@ -128,6 +195,19 @@ def test_draws_of_average_precision_are_off_centre_and_corrected() -> None:
         assert got.low < estimate < got.high
         assert (got.low, got.high) == pytest.approx(tuple(plain - shifts[-1]))
     assert np.mean(shifts) > 0.005
+
+
+def test_half_samples_know_how_far_average_precision_varies() -> None:
+    rng = np.random.default_rng(2)
+    estimates, errors = [], []
+    for _ in range(150):
+        hit = rng.random(40) < 0.5
+        score = rng.normal(hit * 1.0)
+        estimates.append(average_precision(score, hit, np.ones(40, dtype=np.int32)))
+        weights = half_weights([str(i) for i in range(40)], 100, int(rng.integers(1 << 30)))
+        values = np.array([average_precision(score, hit, row) for row in weights])
+        errors.append(float(np.mean(half_deviations(values, 40) ** 2)))
+    assert math.sqrt(np.mean(errors)) == pytest.approx(float(np.std(estimates)), rel=0.15)
 
 
 def test_jackknife_of_a_mean_is_the_t_interval() -> None:

@@ -57,6 +57,20 @@ def test_pixels_and_masks_come_back(folder) -> None:
     assert len(list((folder / "references").iterdir())) == 2
 
 
+def test_further_pictures_come_back_and_count_for_the_digest(tmp_path) -> None:
+    first, second = (reference.key for reference in SHOWN)
+    more = replace(built(), further={first: (second,)})
+    suite = load_built_suite(save_built_suite(more, ITEM, tmp_path / "more"))
+    plain = load_built_suite(save_built_suite(built(), ITEM, tmp_path / "plain"))
+    found = suite.further_references("toy-0")
+    assert [len(found[key]) for key in (first, second)] == [1, 0]
+    assert np.array_equal(found[first][0], PIXELS[1])
+    assert suite.further_references("toy-2") == {}
+    assert restricted(suite, None, 1).further_references("toy-0").keys() == found.keys()  # type: ignore[attr-defined]
+    assert suite.digest != plain.digest
+    assert list(suite.references("toy-1")) == [second]
+
+
 def test_narrowed_suites_have_them_too(folder) -> None:
     suite = load_built_suite(folder)
     few = restricted(suite, None, 1)

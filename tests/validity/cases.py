@@ -28,12 +28,13 @@ def evidence(seed: int, samples: int = 10, seeds: int = 2) -> tuple[list[Evidenc
     for s in range(samples):
         sample = _sample(rng, s)
         references = {i.id: _vector(rng) for i in sample.layout.instances}
+        true = {f"{kind}/true-image": _vector(rng) for kind in ("clip", "dino")}
         for k in range(seeds):
             picture = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
             for instance in sample.layout.instances:
                 x0, y0, x1, y1 = instance.box.cells(SIDE, SIDE)
                 picture[y0:y1:2, x0:x1] = COLOURS[str(rng.choice(list(COLOURS)))]
-            found.append(_evidence(rng, sample, k, picture, references))
+            found.append(_evidence(rng, sample, k, picture, references, true))
             pictures.append(picture)
     found[3] = Evidence(found[3].sample, found[3].seed, Status.FAILED, "no paint left")
     return found, pictures
@@ -54,7 +55,7 @@ def _sample(rng: np.random.Generator, number: int) -> Sample:
             Instance(
                 f"i{k}", f"a {colour} {category}", category, box, mask=Mask.from_array(grid) if kept else None,
                 point=marks[0] if kept else None, scribble=marks[1:] if kept else None,
-                attributes={"colour": colour} if kept else {}, reference=f"r{min(k, 2)}",
+                attributes={"colour": colour, "texture": "furry"} if kept else {}, reference=f"r{min(k, 2)}",
             )
         )  # fmt: skip
     return Sample(f"s{number:03d}", f"prompt {number}", Layout(Canvas(CANVAS, CANVAS), tuple(instances)))
@@ -72,7 +73,12 @@ def _vector(rng: np.random.Generator) -> np.ndarray:
 
 
 def _evidence(
-    rng: np.random.Generator, sample: Sample, seed: int, picture: np.ndarray, references: dict[str, np.ndarray]
+    rng: np.random.Generator,
+    sample: Sample,
+    seed: int,
+    picture: np.ndarray,
+    references: dict[str, np.ndarray],
+    true: dict[str, np.ndarray],
 ) -> Evidence:
     rows: list[tuple[float, str, tuple[float, ...]]] = []
     for instance in sample.layout.instances:
@@ -97,17 +103,28 @@ def _evidence(
         }
         near = references[instance.id] + 0.6 * _vector(rng)
         vectors["dino/target-crop"] = (near / np.linalg.norm(near)).astype(np.float32)
-        vectors["dino/reference"] = vectors["clip/reference"] = references[instance.id]
+        for kind in ("clip", "dino"):
+            vectors[f"{kind}/reference"] = references[instance.id]
+            vectors |= {f"{kind}/{part}": _vector(rng) for part in ("masked-crop", "whole-reference", "true-crop")}
+            vectors |= {f"{kind}/reference-{n}": _vector(rng) for n in range(2, 2 + len(instance.id) % 2 + len(crops))}
+            if instance.mask is not None:
+                vectors[f"{kind}/masked-reference"] = _vector(rng)
         x0, y0, x1, y1 = instance.box.cells(SIDE, SIDE)
         part = picture[y0:y1, x0:x1]
+        inside = picture[instance.mask.array()] if instance.mask is not None else picture[:0, 0]
+        words = {
+            key: {word: float(rng.uniform()) for word in sorted({own, *("red", "blue", "furry")})}
+            for key, own in instance.attributes.items()
+        }
         crops.append(
             CropEvidence(
-                instance.id, vectors, {"dino/detected-crop": "not detected"}, colour_shares(part), part[..., 0].size
+                instance.id, vectors, {"dino/detected-crop": "not detected"}, colour_shares(part), part[..., 0].size,
+                colour_shares(inside) if len(inside) else {}, len(inside), words,
             )
-        )
+        )  # fmt: skip
     quality: dict[str, Any] = {
         "clip-iqa": float(rng.uniform()), "contrast": contrast(picture), "saturation": saturation(picture),
         "text-cut": 0.0,
     }  # fmt: skip
-    whole = {"clip/image": _vector(rng), "clip/prompt": _vector(rng)}
+    whole = {"clip/image": _vector(rng), "clip/prompt": _vector(rng), "dino/image": _vector(rng), **true}
     return Evidence(sample, seed, Status.OK, "", detections, whole, tuple(crops), quality)

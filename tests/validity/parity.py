@@ -49,19 +49,37 @@ IMAGES: dict[str, tuple[str, Twin]] = {
     "clip_t_phrase": (SCIPY, twins.crop_cosine("clip/target-crop", "clip/phrase")),
     "clip_i_identity": (SCIPY, twins.identity("clip", "accuracy")),
     "clip_i_margin": (SCIPY, twins.identity("clip", "margin")),
+    **{
+        f"{name}_{what}": (SCIPY, twin(kind))
+        for kind, name in (("clip", "clip_i"), ("dino", "dino"))
+        for what, twin in (
+            ("masked", twins.masked_cosine),
+            ("whole", twins.whole_cosine),
+            ("references", twins.all_references),
+        )
+    },
+    "colour_clip": ("plain Python", twins.nearest_word("colour")),
+    "texture_clip": ("plain Python", twins.nearest_word("texture")),
     "dino_identity": (SCIPY, twins.identity("dino", "accuracy")),
     "dino_margin": (SCIPY, twins.identity("dino", "margin")),
 }
-OF_SET = {"clip_i_diversity": twins.diversity("clip"), "dino_diversity": twins.diversity("dino")}
+OF_SET = {
+    "clip_i_diversity": twins.diversity("clip"), "dino_diversity": twins.diversity("dino"),
+    "clip_i_copied": twins.copied("clip"), "dino_copied": twins.copied("dino"),
+}  # fmt: skip
+DISTANCES = {"kid_clip": "clip", "kid_dino": "dino"}
 OF_PIXELS = {
     "contrast": ("plain Python", lambda e, pixels: twins.contrast(pixels)),
     "saturation": ("colorsys", lambda e, pixels: twins.saturation(pixels)),
     "colour_accuracy": ("colorsys", twins.colour_accuracy),
+    "colour_masked": ("colorsys", twins.colour_masked),
 }
 WITHOUT = {
     "clip_iqa": "a stored number",
     "text_cut": "a stored number",
     "dino_detected": "the code of `clip_i_detected`",
+    "fid_clip": "of 2,048 images at least; `tests/metrics/test_distances.py` holds it against scipy's matrix root",
+    "fid_dino": "of 2,048 images at least; `tests/metrics/test_distances.py` holds it against scipy's matrix root",
     **{f"targets_{kind}": "pictured one by one in `tests/metrics/test_failures.py`" for kind in Failure},
     "unexplained": "pictured one by one in `tests/metrics/test_failures.py`",
 }
@@ -86,6 +104,7 @@ def compare() -> list[Line]:
         images, pictures = cases.evidence(seed)
         metrics = {m.info.name: m for m in all_metrics(cases.SCORERS)}
         direct = twins.direct_coco(images)
+        direct |= {name: twins.kernel_distance(images, kind) for name, kind in DISTANCES.items()}
         for name, expected in direct.items():
             pairs.setdefault(name, []).append((summarise(metrics[name], images).value, expected))
         for name, metric in metrics.items():
@@ -109,7 +128,7 @@ def _twin(name: str, images: Sequence[Evidence]) -> Callable[[Evidence, np.ndarr
 
 def _line(name: str, pairs: Sequence[tuple[float | None, float | None]]) -> Line:
     twin = IMAGES[name][0] if name in IMAGES else OF_PIXELS[name][0] if name in OF_PIXELS else SCIPY
-    twin = COCO if name.startswith("ap") or name == "ar" else twin
+    twin = COCO if name.startswith("ap") or name == "ar" else "plain Python" if name in DISTANCES else twin
     numbers = sum(a is not None and b is not None for a, b in pairs)
     most = max(
         0.0 if a is None and b is None else abs(a - b) if a is not None and b is not None else np.inf for a, b in pairs

@@ -26,6 +26,25 @@ def direct_coco(images: Sequence[Evidence]) -> dict[str, float | None]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
+    coco = COCO()
+    coco.dataset, results = coco_data(images)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+        run = COCOeval(coco, coco.loadRes(results), "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return named_figures(run.stats)
+
+
+def named_figures(stats: Sequence[float]) -> dict[str, float | None]:
+    """Those of COCO's twelve that are metrics, by name; -1 is None."""
+    keys = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "ar": 8}
+    return {name: None if stats[k] < 0 else float(stats[k]) for name, k in keys.items()}
+
+
+def coco_data(images: Sequence[Evidence]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Ground truth and results in COCO's form."""
     names = sorted({i.category for e in images for i in e.sample.layout.instances})
     truth: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
@@ -49,21 +68,13 @@ def direct_coco(images: Sequence[Evidence]) -> dict[str, float | None]:
                 results.append(
                     {"image_id": image, "category_id": 1 + names.index(label), "bbox": box, "score": float(score)}
                 )
-    coco = COCO()
-    coco.dataset = {
+    data = {
         "info": {},
         "images": [{"id": i} for i in range(7, 7 + len(images)) if images[i - 7].detections is not None],
         "categories": [{"id": k, "name": n} for k, n in enumerate(names, start=1)],
         "annotations": truth,
     }
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-        run = COCOeval(coco, coco.loadRes(results), "bbox")
-        run.evaluate()
-        run.accumulate()
-        run.summarize()
-    keys = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "ar": 8}
-    return {name: None if run.stats[k] < 0 else float(run.stats[k]) for name, k in keys.items()}
+    return data, results
 
 
 def area(box: Box) -> float:
@@ -277,6 +288,96 @@ def diversity(kind: str) -> Callable[[Evidence, Sequence[Evidence]], float | Non
     return twin
 
 
+def whole_cosine(kind: str) -> Callable[[Evidence], float | None]:
+    """The whole image with each thing's whole reference, by scipy's cosine distance."""
+
+    def twin(e: Evidence) -> float | None:
+        mine = e.vectors[f"{kind}/image"].astype(float)
+        return mean([1 - float(cosine(mine, c.vectors[f"{kind}/whole-reference"].astype(float))) for c in e.crops])
+
+    return twin
+
+
+def masked_cosine(kind: str) -> Callable[[Evidence], float | None]:
+    """The masked crop with the masked reference, where there is one."""
+
+    def twin(e: Evidence) -> float | None:
+        seen, wanted = f"{kind}/masked-crop", f"{kind}/masked-reference"
+        return mean(
+            [
+                1 - float(cosine(c.vectors[seen].astype(float), c.vectors[wanted].astype(float)))
+                if wanted in c.vectors
+                else None
+                for c in e.crops
+            ]
+        )
+
+    return twin
+
+
+def all_references(kind: str) -> Callable[[Evidence], float | None]:
+    """The crop with every vector whose name begins like a reference's."""
+
+    def twin(e: Evidence) -> float | None:
+        values = []
+        for c in e.crops:
+            mine = c.vectors[f"{kind}/target-crop"].astype(float)
+            names = [n for n in c.vectors if n.startswith(f"{kind}/reference")]
+            values.append(mean([1 - float(cosine(mine, c.vectors[n].astype(float))) for n in names]))
+        return mean(values)
+
+    return twin
+
+
+def copied(kind: str) -> Callable[[Evidence, Sequence[Evidence]], float | None]:
+    """Share of things nearer to the reference than the 95 % quantile, by linear interpolation, of true things."""
+
+    def near(c: Any, what: str) -> float:
+        return 1 - float(
+            cosine(c.vectors[f"{kind}/{what}"].astype(float), c.vectors[f"{kind}/reference"].astype(float))
+        )
+
+    def twin(e: Evidence, images: Sequence[Evidence]) -> float | None:
+        true = sorted({(o.sample.id, c.instance): near(c, "true-crop") for o in images for c in o.crops}.values())
+        at = 0.95 * (len(true) - 1)
+        low = true[int(at)]
+        bound = low + (at - int(at)) * (true[min(int(at) + 1, len(true) - 1)] - low)
+        return mean([float(near(c, "target-crop") > bound) for c in e.crops])
+
+    return twin
+
+
+def nearest_word(key: str) -> Callable[[Evidence], float | None]:
+    """Whether the word that was asked for comes first when all are sorted."""
+
+    def twin(e: Evidence) -> float | None:
+        values: list[float | None] = []
+        for i, c in zip(e.sample.layout.instances, e.crops, strict=True):
+            order = sorted(c.words.get(key, {}), key=lambda w: -c.words[key][w])
+            values.append(float(order[0] == i.attributes[key]) if len(order) > 1 else None)
+        return mean(values)
+
+    return twin
+
+
+def kernel_distance(images: Sequence[Evidence], kind: str) -> float:
+    """KID by its definition, pair by pair."""
+    scored = [e for e in images if e.vectors]
+    seen = [e.vectors[f"{kind}/image"].astype(float) for e in scored]
+    true = list({e.sample.id: e.vectors[f"{kind}/true-image"].astype(float) for e in scored}.values())
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> float:
+        # Vectors of length sqrt(d): their product over d is that of the unit vectors.
+        return (sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True)) + 1) ** 3
+
+    def among(items: Sequence[np.ndarray]) -> float:
+        values = [kernel(a, b) for i, a in enumerate(items) for j, b in enumerate(items) if i != j]
+        return sum(values) / len(values)
+
+    across = [kernel(a, b) for a in seen for b in true]
+    return among(seen) + among(true) - 2 * sum(across) / len(across)
+
+
 def contrast(pixels: np.ndarray) -> float:
     luma = [(0.299 * r + 0.587 * g + 0.114 * b) / 255 for r, g, b in pixels.reshape(-1, 3).tolist()]
     centre = sum(luma) / len(luma)
@@ -304,6 +405,24 @@ def colour_accuracy(e: Evidence, pixels: np.ndarray) -> float | None:
         counts = {n: names.count(n) for n in set(names) - {"", "black", "white", "grey"}}
         mine = counts.get(wanted, 0)
         values.append(float(mine >= 0.05 * len(names) and mine == max(counts.values())))
+    return mean(values)
+
+
+def colour_masked(e: Evidence, pixels: np.ndarray) -> float | None:
+    """A fifth of the mask, pixel by pixel; every instance with a colour has a mask here."""
+    values: list[float | None] = []
+    for i in e.sample.layout.instances:
+        if "colour" not in i.attributes:
+            values.append(None)
+            continue
+        assert i.mask is not None
+        names = [
+            colour_name(*pixels[y, x].tolist())
+            for y in range(pixels.shape[0])
+            for x in range(pixels.shape[1])
+            if i.mask.array()[y, x]
+        ]
+        values.append(None if len(names) < 100 else float(names.count(i.attributes["colour"]) >= 0.2 * len(names)))
     return mean(values)
 
 

@@ -39,11 +39,26 @@ def _compare(options: argparse.Namespace) -> int:
             for p in result["pairs"]
         ],
     )  # fmt: skip
+    print_rows(
+        ("metric", "method", "rank", "chance of being best", "n"),
+        [
+            (metric, place["method"], _rank(place), _number(place["p_best"]), str(place["n"]))
+            for metric, places in result["ranks"].items()
+            for place in places
+        ],
+    )
     for metric, groups in result["ties"].items():
         if groups:
             print(f"{metric}: " + " > ".join(" = ".join(group) for group in groups))
+    for method, lost in result["unranked"].items():
+        print(f"not ranked: {method} ({lost}); a rank needs every image")
     print("not beaten on all metrics by another (Pareto set): " + ", ".join(result["pareto"]))
     return 0
+
+
+def _rank(place: dict[str, Any]) -> str:
+    """The rank, or the ranks that the pairs leave open."""
+    return str(place["best"]) if place["best"] == place["worst"] else f"{place['best']} to {place['worst']}"
 
 
 def _number(value: float | None) -> str:

@@ -2,11 +2,11 @@
 
 from layoutmark.compare.designs import design_study
 from layoutmark.compare.pairs import all_pairs
-from layoutmark.compare.ranking import all_ranks, all_ties, pareto
-from layoutmark.compare.rows import result_row
+from layoutmark.compare.ranking import all_ranks, all_ties, incomplete, pareto
+from layoutmark.compare.rows import by_count, result_row
 from layoutmark.compare.stored import compare_runs, read_rows, restored
 
 __all__ = [
-    "all_pairs", "all_ranks", "all_ties", "compare_runs", "design_study", "pareto", "read_rows", "restored",
-    "result_row",
+    "all_pairs", "all_ranks", "all_ties", "by_count", "compare_runs", "design_study", "incomplete", "pareto",
+    "read_rows", "restored", "result_row",
 ]  # fmt: skip

@@ -82,13 +82,12 @@ def _mean_difference(a: Floats, b: Floats, prompts: Sequence[str]) -> dict[str, 
 def _set_difference(
     metric: SetMetric, a: Sequence[Evidence], b: Sequence[Evidence], resamples: Resamples
 ) -> dict[str, Any]:
-    (value_a, draws_a), (value_b, draws_b) = resamples.of(metric, a), resamples.of(metric, b)
-    if value_a is None or value_b is None or draws_a is None or draws_b is None:
+    (value_a, off_a), (value_b, off_b) = resamples.of(metric, a), resamples.of(metric, b)
+    if value_a is None or value_b is None or off_a is None or off_b is None:
         return NOTHING
     prompts = len({e.sample.prompt for e in a})
-    return _json(
-        paired_statistic_difference(value_a, value_b, draws_a, draws_b, LEVEL, n=len(a), clusters=prompts), len(a)
-    )
+    pair = paired_statistic_difference(value_a, value_b, off_a, off_b, prompts, LEVEL, n=len(a))
+    return NOTHING if pair is None else _json(pair, len(a))
 
 
 def _json(found: PairedDifference, n: int) -> dict[str, Any]:

@@ -12,8 +12,23 @@ from layoutmark.compare.rows import DRAWS, LEVEL, SEED, Resamples
 from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
 from layoutmark.metrics import SetMetric
-from layoutmark.score import Direction, Score
+from layoutmark.score import SCORED, Direction, Score, Status
 from layoutmark.statistics import best_shares, cluster_weights, rank_intervals, tie_groups
+
+LOST = tuple(str(status) for status in Status if status not in SCORED)
+
+
+def incomplete(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Methods that lack pixels of some image, and of how many by status: a rank needs the whole set.
+
+    A method that leaves out what is hard must not look better for it.
+    """
+    found = {}
+    for row in rows:
+        lost = {status: n for status in LOST if (n := (row.get("unscored") or {}).get(status))}
+        if lost:
+            found[row["method"]] = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in lost.items())
+    return found
 
 
 def all_ties(
@@ -22,14 +37,17 @@ def all_ties(
     methods: Sequence[str],
     metrics: Sequence[Metric],
 ) -> dict[str, list[list[str]]]:
-    """Per metric, methods best first in groups that the data cannot tell apart (Holm-adjusted p at least 0.05)."""
-    found = {}
+    """Per metric, methods best first in groups that the data cannot tell apart (Holm-adjusted p at least 0.05).
+
+    Methods that are `incomplete` are left out.
+    """
+    found, left_out = {}, incomplete(rows)
     for metric in metrics:
         name = metric.info.name
         values = {
             r["method"]: r["value"]
             for r in rows
-            if r["metric"] == name and r["method"] in methods and r["value"] is not None
+            if r["metric"] == name and r["method"] in methods and r["method"] not in left_out and r["value"] is not None
         }
         sign = -1 if metric.info.direction is Direction.HIGHER else 1
         ordered = sorted(values, key=lambda m: (sign * values[m], m))
@@ -102,9 +120,10 @@ def _chances(
     if isinstance(metric, SetMetric):
         images = [[row[key][0] for key in shared] for row in scored]
         made = [resamples.of(metric, part) for part in images]
-        if any(d is None for _, d in made):
+        if any(v is None or d is None for v, d in made):
             return nothing, len(shared)
-        values, draws = [v for v, _ in made], np.stack([d for _, d in made])
+        values = [v for v, _ in made]
+        draws = np.array([v + d for v, d in made])
     else:
         table = np.array([[row[key][1] for key in shared] for row in scored], dtype=np.float64)
         weights = cluster_weights(clusters, DRAWS, SEED)
@@ -116,10 +135,14 @@ def _chances(
 
 
 def pareto(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Methods that no other beats or equals on every headline metric that both have, while beating it on one."""
+    """Methods that no other beats or equals on every headline metric that both have, while beating it on one.
+
+    Methods that are `incomplete` are left out.
+    """
     table: dict[str, dict[str, float]] = {}
+    left_out = incomplete(rows)
     for row in rows:
-        if row["value"] is not None:
+        if row["value"] is not None and row["method"] not in left_out:
             table.setdefault(row["method"], {})[row["metric"]] = (
                 row["value"] if row["higher_is_better"] else -row["value"]
             )

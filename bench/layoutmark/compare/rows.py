@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,27 +11,30 @@ from typing import Any
 import numpy as np
 
 from layoutmark.door import Metric
-from layoutmark.evidence import Evidence, SampleOutcome
-from layoutmark.metrics import SetMetric, summarise, summary
-from layoutmark.score import Direction, Score
-from layoutmark.statistics import bootstrap_interval, cluster_weights, mean_interval
+from layoutmark.evidence import Detections, Evidence, SampleOutcome
+from layoutmark.metrics import SetMetric, Summary, summarise, summary
+from layoutmark.metrics.mean import without_pixels
+from layoutmark.score import Direction, Score, Status
+from layoutmark.statistics import half_deviations, half_sample_interval, half_weights, mean_interval
 
 DRAWS = 1000
+"""Random halves of the prompts; and resamples of them where methods are ranked by means."""
 SEED = 20_240_517
 LEVEL = 0.95
+NOTHING = Detections(np.empty((0, 4)), np.empty(0), ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resamples:
-    """Values of metrics of sets under resampling, each made once: tables, pairs and ranks read the same draws."""
+    """Values of metrics of sets and how far they may be off, each made once: tables, pairs and ranks read the same."""
 
     made: dict[tuple[str, tuple[Evidence, ...]], tuple[float | None, Any]] = field(default_factory=dict)
 
     def of(self, metric: SetMetric, evidence: Sequence[Evidence]) -> tuple[float | None, Any]:
-        """(value, draws (DRAWS,)) of these images; draws are None where some resample has none."""
+        """(value, deviations (DRAWS,)) of these images; None where some half-sample has no value."""
         key = metric.info.name, tuple(evidence)
         if key not in self.made:
-            self.made[key] = metric.summarise(evidence).value, resampled_values(metric, evidence, DRAWS)
+            self.made[key] = metric.summarise(evidence).value, deviations(metric, evidence, DRAWS)
         return self.made[key]
 
 
@@ -46,8 +50,9 @@ def result_row(
     low = high = None
     if found.value is not None:
         if isinstance(metric, SetMetric):
-            _, draws = (resamples or Resamples()).of(metric, evidence)
-            interval = bootstrap_interval(found.value, draws, LEVEL) if draws is not None else None
+            _, off = (resamples or Resamples()).of(metric, evidence)
+            prompts = len({e.sample.prompt for e in evidence})
+            interval = half_sample_interval(found.value, off, prompts, LEVEL) if off is not None else None
         else:
             scored = [
                 (o.outcome.value, e.sample.prompt)
@@ -59,23 +64,59 @@ def result_row(
             # An interval may not leave the range that the metric can take.
             low, high = max(interval.low, metric.info.low), min(interval.high, metric.info.high)
     info = metric.info
+    worst = _with_the_worst(metric, evidence, outcomes, found)
     return {
         "method": name, "metric": info.name, "variant": info.variant, "value": found.value, "low": low, "high": high,
+        "worst": worst,
         "n": found.n, "of": found.of, "unit": info.unit, "higher_is_better": info.direction is Direction.HIGHER,
         "unscored": dict(found.unscored),
     }  # fmt: skip
 
 
-def resampled_values(metric: SetMetric, evidence: Sequence[Evidence], draws: int) -> Any:
-    """The metric under resampled prompts; None where some resample has no value or there is one prompt only."""
+def by_count(metric: Metric, evidence: Sequence[Evidence], outcomes: Sequence[SampleOutcome]) -> list[dict[str, Any]]:
+    """Cells of `result_row` for each number of instances that occurs, in rising order, as COCO-MIG reports success."""
+    places: dict[int, list[int]] = {}
+    for k, e in enumerate(evidence):
+        places.setdefault(len(e.sample.layout.instances), []).append(k)
+    found = []
+    for count, at in sorted(places.items()):
+        row = result_row("", metric, [evidence[k] for k in at], [outcomes[k] for k in at])
+        found.append({"instances": count, **{key: row[key] for key in ("value", "low", "high", "worst", "n", "of")}})
+    return found
+
+
+def _with_the_worst(
+    metric: Metric, evidence: Sequence[Evidence], outcomes: Sequence[SampleOutcome], found: Summary
+) -> float | None:
+    """The value if every image without pixels were as bad as can be: the metric's bound, or nothing detected for a set.
+
+    The value itself where all images have pixels; None where it is not known what the worst would be.
+    """
+    lost = [k for k, e in enumerate(evidence) if without_pixels(e) is not None]
+    if not lost:
+        return found.value
+    if isinstance(metric, SetMetric):
+        blank = list(evidence)
+        for k in lost:
+            blank[k] = Evidence(evidence[k].sample, evidence[k].seed, Status.OK, "", NOTHING)
+        worst = metric.summarise(blank)
+        return worst.value if worst.n == found.n + len(lost) else None
+    bound = metric.info.low if metric.info.direction is Direction.HIGHER else metric.info.high
+    values = [o.outcome.value for o in outcomes if isinstance(o.outcome, Score)]
+    return math.fsum([*values, *[bound] * len(lost)]) / (len(values) + len(lost))
+
+
+def deviations(metric: SetMetric, evidence: Sequence[Evidence], draws: int) -> Any:
+    """How far the metric may be off, by halves of the prompts; None where a half has no value, or with one prompt."""
     clusters = [e.sample.prompt for e in evidence]
-    if len(set(clusters)) < 2:
+    prompts = len(set(clusters))
+    if prompts < 2:
         return None
     values = metric.resampled(evidence, _weights(tuple(clusters), draws))
-    return None if np.isnan(values).any() else values
+    return None if np.isnan(values).any() else half_deviations(values, prompts)
 
 
 @lru_cache(maxsize=1)
 def _weights(clusters: tuple[str, ...], draws: int) -> Any:
     """Rows on the same images share one drawing of weights; one is kept, for it can be hundreds of megabytes."""
-    return cluster_weights(clusters, draws, SEED)
+    return half_weights(clusters, draws, SEED)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layoutmark.compare.pairs import all_pairs
-from layoutmark.compare.ranking import all_ranks, all_ties, pareto
+from layoutmark.compare.ranking import all_ranks, all_ties, incomplete, pareto
 from layoutmark.compare.rows import result_row
 from layoutmark.door import Metric
 from layoutmark.errors import LayoutmarkError
@@ -108,6 +108,7 @@ def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> dict
         "rows": rows,
         "pairs": pairs,
         "ties": ties,
+        "unranked": incomplete(rows),
         "ranks": all_ranks(evidence, outcomes, pairs, ties, headline),
         "pareto": pareto(rows),
     }

@@ -119,7 +119,11 @@ class Suite(Protocol):
         ...
 
     def references(self, sample_id: str) -> Mapping[str, Reference]:
-        """References of a sample's instances by key; empty if the suite has none."""
+        """References of a sample's instances by key; empty if the suite has none.
+
+        A suite that knows more pictures of a thing may offer `further_references(sample_id)`, pixels by the same keys:
+        no method sees them, and fidelity is measured against all.
+        """
         ...
 
 

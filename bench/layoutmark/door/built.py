@@ -15,7 +15,8 @@ class BuiltSuite:
     """Samples read from a source, and how many records were kept, repaired or skipped, by reason.
 
     `records` has an entry for each record that was not simply kept.  `references` are the pictures that instances name
-    (`Instance.reference`), made by `layoutmark.door.references.reference_of`.
+    (`Instance.reference`), made by `layoutmark.door.references.reference_of`.  `further` names, by the key of such a
+    picture, more pictures of the same thing among `references`: no method sees them, fidelity is measured against all.
     """
 
     samples: tuple[Sample, ...]
@@ -24,6 +25,7 @@ class BuiltSuite:
     notes: tuple[str, ...] = ()
     records: tuple[Entry, ...] = ()
     references: tuple[Reference, ...] = ()
+    further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def built_suite(
@@ -32,6 +34,7 @@ def built_suite(
     notes: Iterable[str] = (),
     categories: Iterable[str] | None = None,
     references: Iterable[Reference] = (),
+    further: Mapping[str, tuple[str, ...]] | None = None,
 ) -> BuiltSuite:
     """Samples with strata and sha256, the ledger's account, and the categories (those in use if none are given)."""
     used = sorted({i.category for s in samples for i in s.layout.instances})
@@ -42,4 +45,5 @@ def built_suite(
         (*notes, *ledger.notes()),
         tuple(ledger.entries),
         tuple(references),
+        dict(further or {}),
     )

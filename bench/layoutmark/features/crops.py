@@ -6,6 +6,9 @@ not padded: nothing outside the picture or the box is invented.
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from layoutmark.door import Pixels
 from layoutmark.evidence import Detections
 from layoutmark.features.images import checked
@@ -13,6 +16,8 @@ from layoutmark.layout import Box, Layout
 from layoutmark.metrics.matching import CONFIDENCE, likeliest
 
 LEAST = 2
+PAINT = 128
+"""Grey value, of 255, that takes the place of what is not in a mask."""
 
 
 def crop(pixels: Pixels, box: Box) -> Pixels:
@@ -22,6 +27,22 @@ def crop(pixels: Pixels, box: Box) -> Pixels:
     left, right = _at_least(x0, x1, width)
     top, bottom = _at_least(y0, y1, height)
     return pixels[top:bottom, left:right].copy()
+
+
+def masked(pixels: Pixels, mask: npt.NDArray[np.bool_]) -> Pixels:
+    """RGB pixels (h, w, 3) with all that is outside a mask painted `PAINT` grey.
+
+    A mask on a grid of another size is read at the centre of each pixel.
+    """
+    height, width = checked(pixels).shape[:2]
+    return np.where(on_grid(mask, height, width)[..., None], pixels, np.uint8(PAINT))
+
+
+def on_grid(mask: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """A mask (h, w) on a grid (height, width): the value of the cell that the centre of each pixel lies in."""
+    rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(np.intp)
+    columns = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(np.intp)
+    return np.asarray(mask[np.ix_(rows, columns)], dtype=np.bool_)
 
 
 def target_crops(pixels: Pixels, layout: Layout) -> list[Pixels]:

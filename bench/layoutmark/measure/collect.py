@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,27 @@ import numpy.typing as npt
 
 from layoutmark.door import Pixels, Suite
 from layoutmark.evidence import CropEvidence, Detections, Evidence
-from layoutmark.features.crops import crop, detected_boxes
+from layoutmark.features.crops import crop, detected_boxes, on_grid
 from layoutmark.features.scorers import Scorers
+from layoutmark.layout import Instance
 from layoutmark.measure.pixels import colour_shares, contrast, saturation
+from layoutmark.measure.references import ENCODERS, Place, Vector, masked_crop, true_vectors
+from layoutmark.measure.references import reference_vectors as _reference_vectors
 from layoutmark.measure.vocabulary import check_vocabulary
+from layoutmark.measure.words import phrasings, vocabularies
 from layoutmark.plan import Job, Plan, jobs
 from layoutmark.provenance import digest, digest_code, digest_pixels
 from layoutmark.score import SCORED, Status
 from layoutmark.store import Store, feature_key
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+PARTS = {"target": "target-crop", "detected": "detected-crop", "masked": "masked-crop"}
+REFERENCES = {
+    "reference": "no reference", "whole-reference": "no reference", "masked-reference": "no mask of the reference",
+    "true-crop": "no true image",
+}  # fmt: skip
+"""Parts of a picture that are embedded; references, and why one is not there."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass
@@ -108,41 +120,27 @@ def collect(
     """Evidence per row, in the order of its jobs.  Needs heavy packages only for features that are not stored."""
     check_vocabulary(suite, scorers)
     looker = Looker(scorers, store, scorers.digests(), digest_code(Path(__file__).parents[1] / "features"))
-    words = sorted({t for s in suite.samples for t in (s.prompt, *(i.phrase for i in s.layout.instances))})
-    texts = looker.texts(words)
-    references = _reference_vectors(suite, looker)
+    vocabulary = vocabularies(suite.samples)
+    references, true = _reference_vectors(suite, looker), true_vectors(suite, looker)
+    words = {t for s in suite.samples for t in (s.prompt, *(i.phrase for i in s.layout.instances))}
+    for instance in (i for s in suite.samples for i in s.layout.instances):
+        words.update(text for by_word in phrasings(instance, vocabulary).values() for text in by_word.values())
+    texts = looker.texts(sorted(words))
     found: dict[str, list[Evidence]] = {}
     for number, row in enumerate(plan.rows):
         progress(row.name, number, len(plan.rows))
-        found[row.name] = _row_evidence(jobs(plan, suite, row), looker, texts, references)
+        found[row.name] = _row_evidence(jobs(plan, suite, row), looker, texts, references, vocabulary, true)
     progress("features", len(plan.rows), len(plan.rows))
     return found
-
-
-def _reference_vectors(suite: Suite, looker: Looker) -> dict[tuple[str, str], dict[str, npt.NDArray[np.float32]]]:
-    """Per (sample, instance) the vectors of its reference: its portrait, or else its crop of the true image."""
-    pictures: dict[tuple[str, str], Pixels] = {}
-    for sample in suite.samples:
-        known = suite.references(sample.id)
-        true = None if known else suite.true_image(sample.id)
-        for instance in sample.layout.instances:
-            if instance.reference is not None and instance.reference in known:
-                pictures[sample.id, instance.id] = known[instance.reference].image
-            elif true is not None:
-                pictures[sample.id, instance.id] = crop(true, instance.box)
-    contents = {digest_pixels(p): p for p in pictures.values()}
-    vectors = {scorer: looker.embedded(scorer, contents) for scorer in ("clip", "dino")}
-    return {
-        place: {f"{scorer}/reference": v[digest_pixels(p)] for scorer, v in vectors.items() if v}
-        for place, p in pictures.items()
-    }
 
 
 def _row_evidence(
     wanted: Sequence[Job],
     looker: Looker,
-    texts: Mapping[str, tuple[npt.NDArray[np.float32], bool]],
-    references: Mapping[tuple[str, str], Mapping[str, npt.NDArray[np.float32]]],
+    texts: Mapping[str, tuple[Vector, bool]],
+    references: Mapping[Place, Mapping[str, Vector]],
+    vocabulary: Mapping[str, tuple[str, ...]] = NOTHING,
+    true: Mapping[str, Mapping[str, Vector]] = NOTHING,
 ) -> list[Evidence]:
     records = looker.store.records([j.key for j in wanted])
     images = {
@@ -151,11 +149,8 @@ def _row_evidence(
     pixels = {key: image for key, image in images.items() if image is not None}
     names = {key: digest_pixels(image) for key, image in pixels.items()}
     by_content = {names[key]: image for key, image in pixels.items()}
-    detections, whole, quality = (
-        looker.detections(by_content),
-        looker.embedded("clip", by_content),
-        looker.quality(by_content),
-    )
+    detections, quality = looker.detections(by_content), looker.quality(by_content)
+    whole = {encoder: looker.embedded(encoder, by_content) for encoder in ENCODERS}
 
     crops: dict[tuple[str, str, str], Pixels] = {}
     for job in wanted:
@@ -169,9 +164,11 @@ def _row_evidence(
             crops[job.key, instance.id, "target"] = crop(pixels[job.key], instance.box)
             if box is not None:
                 crops[job.key, instance.id, "detected"] = crop(pixels[job.key], box)
+            if instance.mask is not None:
+                crops[job.key, instance.id, "masked"] = masked_crop(pixels[job.key], instance)
     crop_names = {place: digest_pixels(p) for place, p in crops.items()}
     contents = {crop_names[place]: p for place, p in crops.items()}
-    vectors = {scorer: looker.embedded(scorer, contents) for scorer in ("clip", "dino")}
+    vectors = {encoder: looker.embedded(encoder, contents) for encoder in ENCODERS}
 
     found = []
     for job in wanted:
@@ -184,12 +181,13 @@ def _row_evidence(
             found.append(Evidence(job.sample, job.seed, status, reason))
             continue
         name = names[job.key]
-        held: dict[str, npt.NDArray[np.float32]] = {}
+        held = {f"{encoder}/image": v[name] for encoder, v in whole.items() if v}
         scalars = {"contrast": contrast(pixels[job.key]), "saturation": saturation(pixels[job.key])}
         if quality:
             scalars["clip-iqa"] = quality[name]
-        if whole:
-            held = {"clip/image": whole[name], "clip/prompt": texts[job.sample.prompt][0]}
+        held.update(true.get(job.sample.id, {}))
+        if texts:
+            held["clip/prompt"] = texts[job.sample.prompt][0]
             words = (job.sample.prompt, *(i.phrase for i in job.sample.layout.instances))
             scalars["text-cut"] = sum(texts[w][1] for w in words) / len(words)
         found.append(
@@ -201,9 +199,7 @@ def _row_evidence(
                 detections=None if (seen := detections.get(name)) is None else seen.judged(job.sample),
                 vectors=held,
                 crops=tuple(
-                    _crop_evidence(
-                        job, i.id, i.phrase, crops[job.key, i.id, "target"], crop_names, vectors, texts, references
-                    )
+                    _crop_evidence(job, i, pixels[job.key], crop_names, vectors, texts, references, vocabulary)
                     for i in job.sample.layout.instances
                 ),
                 quality=scalars,
@@ -214,31 +210,49 @@ def _row_evidence(
 
 def _crop_evidence(
     job: Job,
-    instance: str,
-    phrase: str,
-    target: Pixels,
+    instance: Instance,
+    pixels: Pixels,
     names: Mapping[tuple[str, str, str], str],
-    vectors: Mapping[str, Mapping[str, npt.NDArray[np.float32]]],
-    texts: Mapping[str, tuple[npt.NDArray[np.float32], bool]],
-    references: Mapping[tuple[str, str], Mapping[str, npt.NDArray[np.float32]]],
+    vectors: Mapping[str, Mapping[str, Vector]],
+    texts: Mapping[str, tuple[Vector, bool]],
+    references: Mapping[Place, Mapping[str, Vector]],
+    vocabulary: Mapping[str, tuple[str, ...]],
 ) -> CropEvidence:
-    held: dict[str, npt.NDArray[np.float32]] = dict(references.get((job.sample.id, instance), {}))
+    held = dict(references.get((job.sample.id, instance.id), {}))
     absent: dict[str, str] = {}
     if texts:
-        held["clip/phrase"] = texts[phrase][0]
-    for scorer, known in vectors.items():
-        if not known:
-            absent |= {
-                f"{scorer}/{k}": f"the stack has no {scorer}" for k in ("target-crop", "detected-crop", "reference")
-            }
+        held["clip/phrase"] = texts[instance.phrase][0]
+    for encoder, seen in vectors.items():
+        if not seen:
+            absent |= {f"{encoder}/{k}": f"the stack has no {encoder}" for k in (*PARTS.values(), *REFERENCES)}
             continue
-        if f"{scorer}/reference" not in held:
-            absent[f"{scorer}/reference"] = "no reference"
-        for kind in ("target", "detected"):
-            name = names.get((job.key, instance, kind))
+        absent |= {f"{encoder}/{k}": why for k, why in REFERENCES.items() if f"{encoder}/{k}" not in held}
+        for kind, part in PARTS.items():
+            name = names.get((job.key, instance.id, kind))
             if name is None:
-                absent[f"{scorer}/{kind}-crop"] = "not detected"
+                absent[f"{encoder}/{part}"] = "no mask asked for" if kind == "masked" else "not detected"
             else:
-                held[f"{scorer}/{kind}-crop"] = known[name]
-    height, width = target.shape[:2]
-    return CropEvidence(instance, held, absent, colour_shares(target), height * width)
+                held[f"{encoder}/{part}"] = seen[name]
+    target = crop(pixels, instance.box)
+    inside = pixels[:0, 0] if instance.mask is None else pixels[on_grid(instance.mask.array(), *pixels.shape[:2])]
+    return CropEvidence(
+        instance.id, held, absent, colour_shares(target), target[..., 0].size,
+        colour_shares(inside) if len(inside) else {}, len(inside),
+        _words(instance, held, texts, vocabulary),
+    )  # fmt: skip
+
+
+def _words(
+    instance: Instance,
+    held: Mapping[str, Vector],
+    texts: Mapping[str, tuple[Vector, bool]],
+    vocabulary: Mapping[str, tuple[str, ...]],
+) -> dict[str, dict[str, float]]:
+    """Attribute -> word -> cosine of the target crop with the phrase so worded; empty without a CLIP."""
+    if "clip/target-crop" not in held:
+        return {}
+    seen = held["clip/target-crop"].astype(np.float64)
+    return {
+        key: {word: float(seen @ texts[text][0].astype(np.float64)) for word, text in by_word.items()}
+        for key, by_word in phrasings(instance, vocabulary).items()
+    }

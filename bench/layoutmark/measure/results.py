@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from layoutmark.compare import all_pairs, all_ties, result_row
+from layoutmark.compare import all_pairs, all_ties, by_count, incomplete, result_row
 from layoutmark.door import Metric, Pixels, Suite
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.features.scorers import Scorers
@@ -29,6 +29,8 @@ from layoutmark.store.results import SCHEMA
 SHOWN = 0.25
 """Confidence from which detections are kept in results.json for display; all of them are in detections.parquet."""
 MOST_SHOWN = 50
+COUNTED = ("success_rate", "recall50", "miou")
+"""Metrics that are told by number of instances too."""
 PORTRAIT, TRUE_CROP = "reference portrait", "target-box crop of the true image"
 
 
@@ -97,6 +99,12 @@ def measure(
         "rows": rows,
         "pairs": pairs,
         "ties": all_ties(rows, pairs, methods, headline),
+        "unranked": {m: lost for m, lost in incomplete(rows).items() if m in methods},
+        "by_count": {
+            m.info.name: {r.name: by_count(m, evidence[r.name], outcomes[r.name][m.info.name]) for r in plan.rows}
+            for m in metrics
+            if m.info.name in COUNTED
+        },
         "samples": [_sample_json(s, suite, run) for s in suite.samples],
         "images": [
             image
@@ -226,23 +234,26 @@ def _costs(plan: Plan, suite: Suite, store: Store) -> dict[str, Any]:
             continue
         wanted = jobs(plan, suite, row)
         records = store.records([j.key for j in wanted])
-        by_count: dict[int, list[Mapping[str, Any]]] = {}
+        by_number: dict[int, list[Mapping[str, Any]]] = {}
         for job in wanted:
             record = records.get(job.key)
             if record is not None and record["status"] in SCORED:
-                by_count.setdefault(len(job.sample.layout.instances), []).append(record)
-        listed = [float(r["seconds"]) for part in by_count.values() for r in part]
+                by_number.setdefault(len(job.sample.layout.instances), []).append(record)
+        listed = [float(r["seconds"]) for part in by_number.values() for r in part]
         if listed:
             seconds[row.name] = sum(listed) / len(listed)
-            cost[row.name] = [_cost(count, part) for count, part in sorted(by_count.items())]
+            cost[row.name] = [
+                _cost(count, part, row.settings.get("steps")) for count, part in sorted(by_number.items())
+            ]
     return {"per_image_seconds": seconds, "cost": cost}
 
 
-def _cost(count: int, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _cost(count: int, records: Sequence[Mapping[str, Any]], steps: Any) -> dict[str, Any]:
     peaks = [int(r["peak_bytes"]) for r in records if r.get("peak_bytes") is not None]
     kinds = {r.get("memory") for r in records}
     return {
-        "instances": count, "images": len(records), "seconds": sum(float(r["seconds"]) for r in records) / len(records),
+        "instances": count, "images": len(records), "steps": steps if isinstance(steps, int) else None,
+        "seconds": sum(float(r["seconds"]) for r in records) / len(records),
         "peak_bytes": max(peaks) if len(peaks) == len(records) and len(kinds) == 1 else None,
         "memory": kinds.pop() if len(kinds) == 1 else None,
     }  # fmt: skip

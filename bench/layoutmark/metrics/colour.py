@@ -52,10 +52,11 @@ class ColourAccuracy:
             return unscored(evidence, reason)
         crops = {c.instance: c for c in evidence.crops}
         instances = evidence.sample.layout.instances
-        return mean_of_instances(evidence, [_right(wanted_colour(i), crops.get(i.id)) for i in instances])
+        return mean_of_instances(evidence, [right_in_box(wanted_colour(i), crops.get(i.id)) for i in instances])
 
 
-def _right(colour: str | None, crop: CropEvidence | None) -> Outcome:
+def right_in_box(colour: str | None, crop: CropEvidence | None) -> Outcome:
+    """1 if the colour leads in the target box and has `SHARE` of it, else 0."""
     if colour is None:
         return Unscored("no colour asked for")
     if crop is None or not crop.colours:

@@ -1,7 +1,7 @@
 """Is a thing drawn, or pasted?  Diversity over seeds, and the guard that compares fidelity with true pictures.
 
 A method that pastes its reference has the highest fidelity there is.  Two things give it away: other seeds bring the
-same crop (`metrics`), and its crops are nearer to the reference than crops of true pictures are (`nearer_than_true`).
+same crop (`SeedDiversity`), and its crops are nearer to the reference than crops of true pictures (`NearerThanTrue`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome, Vector
@@ -17,6 +18,8 @@ from layoutmark.metrics.cosine import cosine
 from layoutmark.metrics.fidelity import TARGET_CROP
 from layoutmark.metrics.mean import mean_of_instances, unscored, without_pixels
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
+
+QUANTILE = 0.95
 
 
 @dataclass(frozen=True)
@@ -52,34 +55,69 @@ class SeedDiversity:
         return mean_of_instances(evidence, outcomes)
 
 
-def nearer_than_true(
-    fidelity: Sequence[SampleOutcome], true: Sequence[SampleOutcome], quantile: float = 0.95
-) -> float | None:
-    """Share of instances whose similarity with the reference is above that quantile of true pictures.
+@dataclass(frozen=True)
+class NearerThanTrue:
+    """The share of instances that are nearer to their reference than `QUANTILE` of true things are to theirs.
 
-    `fidelity` and `true` are outcomes of one fidelity metric for a method and for the ceiling row.  A method as good as
-    the truth stays near 1 - quantile; one that pastes comes near 1.  None where either side has no scored instance, or
-    where true pictures serve as their own references (all similarities 1): nothing can then be nearer.
+    True things are those of the samples at hand: the target-box crops of their true images, each counted once.  A
+    method as good as the truth stays near 1 - `QUANTILE`, one that pastes comes near 1.  Where the true crops are the
+    references themselves nothing can be nearer, and nothing is scored.
     """
-    mine, ceiling = _values(fidelity), _values(true)
-    if not len(mine) or not len(ceiling) or np.allclose(ceiling, 1.0):
-        return None
-    return float((mine > np.quantile(ceiling, quantile)).mean())
 
+    info: MetricInfo
+    kind: str
 
-def _values(outcomes: Sequence[SampleOutcome]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.array([i.outcome.value for o in outcomes for i in o.instances if isinstance(i.outcome, Score)])
+    def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
+        """One outcome per image, in order."""
+        true = self._true(evidence)
+        if not len(true):
+            reason = Unscored("no true image to compare with")
+        elif np.allclose(true, 1.0):
+            reason = Unscored("true images are the references")
+        else:
+            reason = None
+        bound = float(np.quantile(true, QUANTILE)) if len(true) else 1.0
+        return [self._outcome(e, bound, reason) for e in evidence]
+
+    def _true(self, evidence: Sequence[Evidence]) -> npt.NDArray[np.float64]:
+        """Similarities of true things with their references, each thing of each sample once."""
+        found = {}
+        for e in evidence:
+            for crop in e.crops:
+                pair = cosine(crop.vectors, crop.absent, f"{self.kind}/reference", f"{self.kind}/true-crop")
+                if isinstance(pair, Score):
+                    found[e.sample.id, crop.instance] = pair.value
+        return np.array(list(found.values()))
+
+    def _outcome(self, evidence: Evidence, bound: float, reason: Unscored | None) -> SampleOutcome:
+        none = without_pixels(evidence) or reason
+        if none is not None:
+            return unscored(evidence, none)
+        crops = {c.instance: c for c in evidence.crops}
+        outcomes: list[Outcome] = []
+        for instance in evidence.sample.layout.instances:
+            crop = crops.get(instance.id)
+            pair: Outcome = Unscored("no crop features stored")
+            if crop is not None:
+                pair = cosine(crop.vectors, crop.absent, f"{self.kind}/reference", f"{self.kind}/target-crop")
+            outcomes.append(Score(float(pair.value > bound)) if isinstance(pair, Score) else pair)
+        return mean_of_instances(evidence, outcomes)
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """Diversity over seeds, for the encoders that are there."""
-    found = []
+    """Diversity over seeds and the guard against pasting, for the encoders that are there."""
+    found: list[Metric] = []
     for kind, name, title in (("clip", "clip_i", "CLIP-I"), ("dino", "dino", "DINO")):
         if kind in scorers:
-            full = f"{name}_diversity"
+            full, copied = f"{name}_diversity", f"{name}_copied"
             variant = f"{full}[{TARGET_CROP}, 1 - cosine between seeds, {scorers[kind]}]"
             info = MetricInfo(
                 full, variant, f"Diversity over seeds, {title}", "1 - cosine", Direction.HIGHER, 0.0, 2.0, "1"
             )
-            found.append(SeedDiversity(info, f"{kind}/target-crop"))
+            against = scorers.get("reference", "reference")
+            how = f"{TARGET_CROP}, nearer to {against} than {QUANTILE:.0%} of true crops, {scorers[kind]}"
+            nearer = MetricInfo(
+                copied, f"{copied}[{how}]", f"Nearer than true things, {title}", "share", Direction.LOWER, 0.0, 1.0, "1"
+            )
+            found += [SeedDiversity(info, f"{kind}/target-crop"), NearerThanTrue(nearer, kind)]
     return tuple(found)

@@ -20,7 +20,9 @@ from layoutmark.score import controls_layout, measures_layout
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("method", "metric", "variant", "value", "low", "high", "n", "of", "unit", "higher_is_better", "unscored")
+COLUMNS = (
+    "method", "metric", "variant", "value", "low", "high", "worst", "n", "of", "unit", "higher_is_better", "unscored",
+)  # fmt: skip
 STATES = ("ok", "degenerate", "filtered", "not_applicable", "failed", "missing")
 WIDTH = 14
 """Characters of an interval, and of a line of a reason."""
@@ -58,14 +60,14 @@ def print_table(results: Mapping[str, Any], console: Console, run: Path | None =
 def rows_frame(results: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of `results`, one line a method and metric.
 
-    `value`, `low` and `high` are float64, NaN where not scored; `unscored` is JSON, reason to count.
+    `value`, `low`, `high` and `worst` are float64, NaN where not scored; `unscored` is JSON, reason to count.
     """
     import pandas as pd
 
     rows = [{key: row.get(key) for key in COLUMNS} for row in results["rows"]]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame["unscored"] = [json.dumps(row.get("unscored") or {}, sort_keys=True) for row in results["rows"]]
-    return frame.astype({"value": "float64", "low": "float64", "high": "float64", "n": "int64", "of": "int64"})
+    return frame.astype(dict.fromkeys(("value", "low", "high", "worst"), "float64") | {"n": "int64", "of": "int64"})
 
 
 def _title(results: Mapping[str, Any]) -> str:
@@ -130,14 +132,17 @@ def _cell(row: Mapping[str, Any] | None, best: bool, free: str) -> Text:
 
 
 def _parts(row: Mapping[str, Any] | None) -> tuple[str, str, str]:
-    """Value, interval or reason, and ``n of N`` when some images have no score."""
+    """Value, interval or reason, and ``n of N`` with the mean that counts lost images as the worst."""
     if row is None:
         return "not scored", "not measured", ""
     if row["value"] is None:
         why = ", ".join(f"{n} {reason}" for reason, n in sorted((row.get("unscored") or {}).items()))
         return "not scored", _clean(why or "no reason given"), ""
     span = "no interval" if row["low"] is None or row["high"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"
-    return f"{row['value']:.3f}", span, "" if row["n"] == row["of"] else f"{row['n']} of {row['of']}"
+    few = "" if row["n"] == row["of"] else f"{row['n']} of {row['of']}"
+    if row.get("worst") not in (None, row["value"]):
+        few += f"; {row['worst']:.3f} if lost = worst"
+    return f"{row['value']:.3f}", span, few
 
 
 def _print_lines(results: Mapping[str, Any], console: Console) -> None:

@@ -12,7 +12,15 @@ from layoutmark.statistics.planning import Design, Spread, designs, split_spread
 from layoutmark.statistics.power import needed_clusters
 from layoutmark.statistics.rank import spearman
 from layoutmark.statistics.ranking import Place, best_shares, rank_intervals
-from layoutmark.statistics.resampling import bootstrap_interval, cluster_weights, jackknife_interval, pseudo_values
+from layoutmark.statistics.resampling import (
+    bootstrap_interval,
+    cluster_weights,
+    half_deviations,
+    half_sample_interval,
+    half_weights,
+    jackknife_interval,
+    pseudo_values,
+)
 from layoutmark.statistics.seeds import derive_seed
 
 __all__ = [
@@ -26,6 +34,9 @@ __all__ = [
     "cluster_weights",
     "derive_seed",
     "designs",
+    "half_deviations",
+    "half_sample_interval",
+    "half_weights",
     "holm",
     "jackknife_interval",
     "mean_interval",

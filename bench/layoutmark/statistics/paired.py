@@ -15,17 +15,14 @@ from scipy.special import stdtr
 
 from layoutmark.statistics.clusters import clustered_mean, finite, same_length
 from layoutmark.statistics.interval import check_level, t_quantile
-from layoutmark.statistics.resampling import shifted_quantiles
-
-RESOLVED = 10
-"""Draws beyond an estimate from which on their share says how likely that is; fewer say only that it is not."""
+from layoutmark.statistics.resampling import half_sample_interval, standard_error
 
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
     """First minus second, in the unit of the metric, with its interval, two-sided p-value, and what it rests on.
 
-    `n` counts paired items and `clusters` their prompts; None when the caller of a resampled difference kept them.
+    `n` counts paired items and `clusters` their prompts; `n` is None when the caller of a resampled difference kept it.
     """
 
     difference: float
@@ -33,7 +30,7 @@ class PairedDifference:
     high: float
     p: float
     n: int | None
-    clusters: int | None
+    clusters: int
 
 
 def paired_mean_difference(
@@ -58,13 +55,8 @@ def paired_mean_difference(
     summary = clustered_mean(first - second, clusters, scale)
     if summary is None:
         return None
-    mean, error, freedom = summary.mean, summary.standard_error, summary.clusters - 1
-    if error > 0:
-        p = float(2 * stdtr(freedom, -abs(mean) / error))
-    else:
-        # Differences of numbers that print the same may leave a last-bit mean behind.
-        mean = 0.0 if abs(mean) <= 4 * np.finfo(np.float64).eps * scale else mean
-        p = 1.0 if mean == 0 else 2.0**-freedom
+    error, freedom = summary.standard_error, summary.clusters - 1
+    mean, p = _tested(summary.mean, error, freedom, scale)
     reach = t_quantile(level, freedom) * error
     return PairedDifference(mean, mean - reach, mean + reach, p, summary.n, summary.clusters)
 
@@ -72,37 +64,39 @@ def paired_mean_difference(
 def paired_statistic_difference(
     estimate_a: float,
     estimate_b: float,
-    draws_a: npt.ArrayLike,
-    draws_b: npt.ArrayLike,
+    deviations_a: npt.ArrayLike,
+    deviations_b: npt.ArrayLike,
+    clusters: int,
     level: float = 0.95,
     *,
     n: int | None = None,
-    clusters: int | None = None,
-) -> PairedDifference:
-    """Difference of a statistic that is no mean of items (AP), from draws on the SAME resampling weights.
+) -> PairedDifference | None:
+    """Difference of a statistic that is no mean of items (AP), from `half_deviations` of both under the SAME halves.
 
-    draws_a, draws_b: shape (draws,); entry k of both was computed under row k of one `cluster_weights`.  Draws made
-    from different weights are not paired, and nothing in the numbers could tell: the caller sees to it.
-    The interval is `bootstrap_interval` of the differences.  p is two-sided, from the differences centred at their
-    mean, which stand for no difference: (1 + how many are at least as far from 0 as the estimate) / (1 + draws).
-    It is never 0, and never below 1 / (1 + draws); before Holm over m comparisons take many more than 20 * m draws, or
-    give `clusters`: then, where fewer than `RESOLVED` draws are that far, p is the tail of Student's t with
-    clusters - 1 degrees of freedom at the estimate over the draws' standard deviation.  Identical data give p = 1.
+    deviations_a, deviations_b: shape (draws,); entry k of both comes from row k of one `half_weights`.
+    Deviations of different halves are not paired, and nothing in the numbers could tell: the caller sees to it.
+    Interval and p are those of `half_sample_interval` on the differences: the interval leaves out 0 exactly when
+    p < 1 - level.  Without any spread p is as in `paired_mean_difference`.  None when fewer than two clusters.
 
-    Raises LayoutmarkError for numbers not finite, unequal lengths, too few draws, or a level outside (0, 1).
+    Raises LayoutmarkError for numbers not finite, unequal lengths, none at all, or a level outside (0, 1).
     """
     check_level(level)
-    first, second = finite("first draws", draws_a), finite("second draws", draws_b)
-    same_length("second draws", len(second), len(first))
+    first, second = finite("first deviations", deviations_a), finite("second deviations", deviations_b)
+    same_length("second deviations", len(second), len(first))
     estimates = finite("estimates", [estimate_a, estimate_b])
-    difference = float(estimates[0] - estimates[1])
-    draws = first - second
-    low, high = shifted_quantiles(difference, draws, level)
-    # A draw that equals the estimate must count as equal, whatever the last bit says.
-    slack = 8 * float(np.finfo(np.float64).eps * np.abs(estimates).max())
-    far = int(np.sum(np.abs(draws - draws.mean()) >= abs(difference) - slack))
-    p, error = (1 + far) / (1 + len(draws)), float(draws.std(ddof=1))
-    if clusters is not None and clusters > 1 and far < RESOLVED and error > 0:
-        tail = float(2 * stdtr(clusters - 1, -abs(difference) / error))
-        p = min(tail, (1 + RESOLVED) / (1 + len(draws)))
-    return PairedDifference(difference, low, high, p, n, clusters)
+    difference, scale = float(estimates[0] - estimates[1]), float(np.abs(estimates).max())
+    if half_sample_interval(difference, first - second, clusters, level) is None:
+        return None
+    error = standard_error(first - second, scale)
+    difference, p = _tested(difference, error, clusters - 1, scale)
+    reach = t_quantile(level, clusters - 1) * error
+    return PairedDifference(difference, difference - reach, difference + reach, p, n, clusters)
+
+
+def _tested(difference: float, error: float, freedom: int, scale: float) -> tuple[float, float]:
+    """The difference, exactly 0 where it is only rounding, and its two-sided p."""
+    if error > 0:
+        return difference, float(2 * stdtr(freedom, -abs(difference) / error))
+    # Differences of numbers that print the same may leave a last-bit mean behind.
+    difference = 0.0 if abs(difference) <= 4 * np.finfo(np.float64).eps * scale else difference
+    return difference, 1.0 if difference == 0 else 2.0**-freedom

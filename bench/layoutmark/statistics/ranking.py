@@ -41,8 +41,9 @@ def rank_intervals(names: Sequence[str], better: Callable[[str, str], bool]) -> 
 def best_shares(estimates: npt.ArrayLike, draws: npt.ArrayLike, *, higher: bool = True) -> list[float]:
     """In which share of paired resamples each method is best; ties are split.
 
-    estimates: shape (methods,).  draws: shape (methods, draws), column k of all methods under row k of one
-    `cluster_weights`.  Each method's draws are moved so that their mean is its estimate, as in `bootstrap_interval`.
+    estimates: shape (methods,).  draws: shape (methods, draws), column k of all methods under the same resampling: row
+    k of one `cluster_weights`, or estimate and deviation of one half of `half_weights`.  The draws of each method are
+    moved so that their mean is its estimate.
     The share is the chance of being best as the data support it; with methods that are equal it is not 1 over their
     number but whatever this sample happens to favour.
 

@@ -44,6 +44,8 @@ class FileSuite:
     folder: Path = Path()
     keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Per sample the keys of the references that lie in the folder, and their categories."""
+    further: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By key of a reference the keys of more pictures of the same thing."""
 
     def true_image(self, sample_id: str) -> Pixels | None:  # noqa: ARG002
         """None: a built suite holds no true images."""
@@ -52,6 +54,13 @@ class FileSuite:
     def references(self, sample_id: str) -> Mapping[str, Reference]:
         """References of a sample by key.  Raises LayoutmarkError if a file is gone or damaged."""
         return {key: read_reference(self.folder, key, kind) for key, kind in self.keys.get(sample_id, {}).items()}
+
+    def further_references(self, sample_id: str) -> Mapping[str, Sequence[Pixels]]:
+        """More pictures of a sample's references by key, for measuring alone."""
+        return {
+            key: [read_reference(self.folder, more, kind).image for more in self.further.get(key, ())]
+            for key, kind in self.keys.get(sample_id, {}).items()
+        }
 
 
 def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
@@ -73,7 +82,8 @@ def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
         )
     shown = {r.key for r in built.references}
     lines = [canonical(sample_to_json(s)) for s in built.samples]
-    content = _digest_lines(built.categories, lines)
+    further = {key: list(more) for key, more in sorted(built.further.items()) if more}
+    content = _digest_all(_digest_lines(built.categories, lines), further)
     records = "".join(canonical(asdict(r)) + "\n" for r in built.records)
     samples_file = f"samples-{content[:16]}.jsonl"
     records_file = f"records-{hashlib.sha256(records.encode()).hexdigest()[:16]}.jsonl"
@@ -91,6 +101,8 @@ def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
     }
     if shown:
         meta["references"] = sorted(shown)
+    if further:
+        meta["further"] = further
     meta["seal"] = digest(meta)
     write_text(out / samples_file, "".join(line + "\n" for line in lines))
     write_text(out / records_file, records)
@@ -123,7 +135,7 @@ def load_built_suite(folder: Path) -> FileSuite:
         if digest({k: v for k, v in meta.items() if k != "seal"}) != meta["seal"]:
             raise _edited(folder, META)
         lines = (folder / str(meta["samples"])).read_text("utf-8").split("\n")[:-1]
-        if _digest_lines(meta["categories"], lines) != meta["digest"]:
+        if _digest_all(_digest_lines(meta["categories"], lines), meta.get("further", {})) != meta["digest"]:
             raise _edited(folder, str(meta["samples"]))
         with _no_collection():
             samples = tuple(sample_from_json(json.loads(line)) for line in lines)
@@ -139,6 +151,7 @@ def load_built_suite(folder: Path) -> FileSuite:
         counts=meta["counts"],
         folder=folder,
         keys=_keys(samples, meta.get("references", ())),
+        further=meta.get("further", {}),
     )
 
 
@@ -161,6 +174,11 @@ def _digest_lines(categories: Sequence[str], lines: Sequence[str]) -> str:
     """The digest of {"categories": ..., "samples": [...]}, whose samples are canonical JSON already."""
     whole = f'{{"categories":{canonical(list(categories))},"samples":[{",".join(lines)}]}}'
     return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _digest_all(samples: str, further: Mapping[str, Sequence[str]]) -> str:
+    """The digest of the samples, and of further pictures where there are some."""
+    return digest({"samples": samples, "further": further}) if further else samples
 
 
 @contextmanager

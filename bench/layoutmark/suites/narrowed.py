@@ -34,6 +34,11 @@ class NarrowedSuite:
         """The whole suite's references of the sample."""
         return self._suite.references(sample_id)
 
+    def further_references(self, sample_id: str) -> Mapping[str, Sequence[Pixels]]:
+        """The whole suite's further pictures of the sample's references, if it has some."""
+        offer = getattr(self._suite, "further_references", None)
+        return {} if offer is None else offer(sample_id)
+
 
 def within_vocabulary(
     samples: Sequence[Sample], vocabulary: Iterable[str]
