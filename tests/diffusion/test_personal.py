@@ -13,6 +13,7 @@ import torch
 
 from layoutmark.diffusion import Stack, content_ids, encode
 from layoutmark.diffusion import personal_training as training
+from layoutmark.diffusion.noisy_views import LastBlock, NoisyViews
 from layoutmark.diffusion.personal import Subject, encode_worded, new_lora, photo_of, together, word
 from layoutmark.diffusion.subjects import Subjects
 from layoutmark.errors import LayoutmarkError
@@ -203,10 +204,63 @@ def test_training_learns_repeats_and_leaves_the_stack_alone(stack, backend: str)
     assert errors["trained"] < errors["fresh"]
 
 
+def test_views_drawn_beforehand_change_the_last_block_alone_and_less_is_computed(stack) -> None:
+    passes: list[int] = []
+    watched = stack.unet.register_forward_pre_hook(
+        lambda _, __, given: passes.append(len(given["encoder_hidden_states"])), with_kwargs=True
+    )
+    try:
+        recipe = replace(QUICK, steps=30, batch=3, rate=3e-2, draws=9, last_rate=0.1)
+        subject = training.train_subject(stack, [reference()], "dog", "dreambooth", recipe)
+    finally:
+        watched.remove()
+    assert passes == [9]
+    assert subject.lora
+    assert all(name.startswith(f"up_blocks.{len(stack.unet.up_blocks) - 1}.") for name in subject.lora)
+    assert hooks(stack) == 0
+
+    generator = torch.Generator().manual_seed(5)
+    latents, _ = training._views(stack, [reference()], recipe, generator)
+    views = NoisyViews.stratified(50, latents, torch.linspace(1, 0, 1000), generator)
+    assert sorted((views.time // 20).tolist()) == list(range(50))
+    assert torch.bincount(views.index).tolist() == [17, 17, 16]
+    said = encode_worded(stack, subject, [photo_of(stack.tokenizer, "dog", "dreambooth")])
+    rows = torch.tensor([7, 2])
+    with torch.no_grad():
+        last_block = LastBlock(stack, views, said)
+        with subject.worn(stack.unet):
+            whole = views.at(rows).predicted(stack, said)
+            torch.testing.assert_close(last_block(rows), whole, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(last_block(rows), whole, atol=1e-3)
+
+
+def test_the_rate_falls_evenly(stack, monkeypatch) -> None:
+    rates: list[float] = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self, *args):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(*args)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    recipe = replace(QUICK, steps=4, rate=1.0, last_rate=0.2)
+    training.train_subject(stack, [reference()], "dog", "textual_inversion", recipe)
+    assert rates == pytest.approx([1.0, 0.8, 0.6, 0.4])
+
+
 def test_only_the_subject_counts_where_there_is_a_mask(stack) -> None:
     _, weights = training._views(stack, [reference(), reference(mask=False)], QUICK, torch.Generator().manual_seed(1))
     assert 0 < float(weights[0].mean()) < 0.5
     assert weights[1].all()
+
+
+def test_cells_of_a_reference_are_those_of_its_latent(stack) -> None:
+    assert training.reference_cells(stack, reference(mask=False)) is None
+    cells = training.reference_cells(stack, reference())  # of 12 x 20 pixels, which fill 19 x 32
+    ys, xs = cells.nonzero().T
+    assert cells.shape == (16, 16)
+    assert (int(ys.min()), int(ys.max())) == (4, 11)
+    assert (int(xs.min()), int(xs.max())) == (5, 9)
 
 
 def test_framing() -> None:

@@ -88,9 +88,9 @@ def rows(*texts: Text) -> Text:
     return Text(torch.cat([t.conditional for t in texts]), torch.cat([t.unconditional for t in texts]))
 
 
-def retouch(stack, words, subject, layout, reference, rules: Rules, cut=everywhere) -> torch.Tensor:
+def retouch(stack, words, subject, layout, reference, rules: Rules, cut=everywhere, shown=None) -> torch.Tensor:
     denoiser = Denoiser(stack.unet, rows(words[0], words[1], words[1]), 4.0)
-    made = Retouch(denoiser, subject, layout, reference, (2, 3), rules, cut)
+    made = Retouch(denoiser, subject, layout, reference, (2, 3), rules, cut, shown)
     return made.run(new_scheduler(stack, "ddim", STEPS))
 
 
@@ -230,6 +230,19 @@ def test_a_foreground_of_nothing_moves_nothing(stack, words, subject, layout, re
     none = retouch(stack, words, subject, layout, reference, replace(ON, foreground=1.1))
     off = retouch(stack, words, subject, layout, reference, replace(ON, reference_swap="none"))
     torch.testing.assert_close(none, off, atol=1e-4, rtol=1e-4)
+
+
+def test_only_cells_that_show_the_subject_give_values(stack, words, subject, layout, reference) -> None:
+    whole, none = torch.ones(16, 16, dtype=torch.bool), torch.zeros(16, 16, dtype=torch.bool)
+    half = whole.clone()
+    half[:, 8:] = False
+    made = {n: retouch(stack, words, subject, layout, reference, ON, shown=s)[-1] for n, s in
+            {"unknown": None, "whole": whole, "half": half, "none": none}.items()}  # fmt: skip
+    off = retouch(stack, words, subject, layout, reference, replace(ON, reference_swap="none"))[-1]
+    assert torch.equal(made["whole"], made["unknown"])
+    torch.testing.assert_close(made["none"], off, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(made["half"], made["whole"], atol=1e-3)
+    assert not torch.allclose(made["half"], made["none"], atol=1e-3)
 
 
 def test_a_stride_that_no_layer_has_is_told(stack, words, subject, layout, reference) -> None:

@@ -83,10 +83,14 @@ def together(subjects: Sequence[Subject]) -> Subject:
     return Subject(first.backend, lora, torch.cat(vectors) if vectors else None)
 
 
-def new_lora(unet: UNet2DConditionModel, rank: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Factors for every attention projection of `unet`, in float32: A random, B zero, so nothing changes yet."""
+def new_lora(
+    unet: UNet2DConditionModel, rank: int, generator: torch.Generator, within: str = ""
+) -> dict[str, torch.Tensor]:
+    """Factors for every attention projection below `within`, in float32: A random, B zero, so nothing changes yet."""
     factors = {}
     for name, module in unet.named_modules():
+        if not name.startswith(within):
+            continue
         if isinstance(module, torch.nn.Linear) and ".attn" in name and name.endswith(PROJECTIONS):
             down = torch.randn(rank, module.in_features, generator=generator) / rank
             factors[f"{name}.lora_A.weight"] = down.to(unet.device)

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from layoutmark.diffusion.noising import encode_pictures, kept_signal, noisy
+from layoutmark.diffusion.noising import encode_pictures, kept_signal
+from layoutmark.diffusion.noisy_views import LastBlock, NoisyViews
 from layoutmark.diffusion.personal import IDENTIFIER, Subject, encode_worded, new_lora, photo_of
 from layoutmark.diffusion.prompts import content_ids
 from layoutmark.diffusion.regions import mask_region
@@ -39,14 +40,18 @@ class PersonalRecipe:
     """Framings of the reference pictures that are learned from."""
     smallest: float = 1.0
     """A framing shows the picture at this share of its size or more."""
+    draws: int = 0
+    """If not 0, only the last decoder block changes, and learns from this many noisy views, drawn beforehand."""
+    last_rate: float = 1.0
+    """Share of `rate` that is left at the end; it falls evenly."""
     seed: int = 1
-    version: int = 1
+    version: int = 2
     """Raised when the training itself changes, so that what was trained before is not taken for the same."""
 
 
 RECIPES = {
     "dreambooth": (
-        PersonalRecipe(steps=300, batch=4, rate=1e-3, rank=4, views=16, smallest=0.4),
+        PersonalRecipe(steps=40, batch=4, rate=1e-2, rank=4, views=16, smallest=0.4, draws=32, last_rate=0.1),
         PersonalRecipe(steps=500, batch=2, rate=1e-4, rank=8),
     ),
     "textual_inversion": (
@@ -79,18 +84,25 @@ def train_subject(
     optimiser = torch.optim.AdamW([part.requires_grad_(True) for part in learned], lr=recipe.rate)
     kept = kept_signal(stack.scheduler_config).to(stack.device)
     prompt = photo_of(stack.tokenizer, category, backend)
+    drawn = NoisyViews.stratified(recipe.draws, latents, kept, generator) if recipe.draws else None
     # On a CPU the fused attention's backward pass is slow on small heads.
     attention = sdpa_kernel([SDPBackend.MATH]) if stack.device.type == "cpu" else nullcontext()
     with attention, torch.enable_grad(), subject.worn(stack.unet):
-        for _ in range(recipe.steps):
-            index = torch.randint(0, len(latents), (recipe.batch,), generator=generator)
-            time = torch.randint(0, len(kept), (recipe.batch,), generator=generator).to(stack.device)
-            noise = torch.randn((recipe.batch, *latents.shape[1:]), generator=generator).to(stack.device)
-            text = encode_worded(stack, subject, [prompt]).expand(recipe.batch, -1, -1)
-            model_input = noisy(latents[index], noise, kept[time]).to(stack.unet.dtype)
-            predicted = stack.unet(model_input, time, encoder_hidden_states=text, return_dict=False)[0]
-            error = (predicted.float() - noise).square().mean(1)
-            loss = (error * weights[index]).sum() / weights[index].sum()
+        said = None if subject.vectors is not None else encode_worded(stack, subject, [prompt])
+        last_block = None if drawn is None or said is None else LastBlock(stack, drawn, said)
+        for step in range(recipe.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.rate * (1 - (1 - recipe.last_rate) * step / recipe.steps)
+            if last_block is None or drawn is None:
+                shown = NoisyViews.free(recipe.batch, latents, kept, generator)
+                text = encode_worded(stack, subject, [prompt]) if said is None else said
+                predicted = shown.predicted(stack, text)
+            else:
+                rows = torch.randperm(recipe.draws, generator=generator)[: recipe.batch].to(stack.device)
+                shown, predicted = drawn.at(rows), last_block(rows)
+            error = (predicted.float() - shown.noise).square().mean(1)
+            weight = weights[shown.index]
+            loss = (error * weight).sum() / weight.sum()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -126,6 +138,20 @@ def reference_latent(stack: Stack, reference: Reference) -> torch.Tensor:
     return encode_pictures(stack, framed(reference.image, side)[None]).to(stack.device, torch.float32)
 
 
+def reference_cells(stack: Stack, reference: Reference) -> torch.Tensor | None:
+    """Cells (h, w) that `reference_latent` has the subject in; None if the reference has no mask."""
+    return None if reference.mask is None else _subject_cells(stack, reference.mask).to(stack.device)
+
+
+def _subject_cells(
+    stack: Stack, mask: npt.NDArray[np.bool_], share: float = 1.0, at: tuple[float, float] = (0.5, 0.5)
+) -> torch.Tensor:
+    _, height, width = stack.latent_shape
+    grey = mask[..., None].astype(np.uint8) * 255
+    shown = framed(grey, height * stack.pixels_per_cell, share, at, "constant")
+    return mask_region(shown[..., 0] > 127, height, width)
+
+
 def _views(
     stack: Stack, references: Sequence[Reference], recipe: PersonalRecipe, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -142,8 +168,7 @@ def _views(
         if reference.mask is None:
             weights.append(torch.ones(height, width))
         else:
-            mask = framed(reference.mask[..., None].astype(np.uint8) * 255, side, share, at, "constant")
-            weights.append(mask_region(mask[..., 0] > 127, height, width).float())
+            weights.append(_subject_cells(stack, reference.mask, share, at).float())
     latents = encode_pictures(stack, np.stack(pictures)).to(stack.device, torch.float32)
     return latents, torch.stack(weights).to(stack.device)
 
@@ -152,7 +177,8 @@ def _untrained(
     stack: Stack, category: str, backend: str, recipe: PersonalRecipe, generator: torch.Generator
 ) -> Subject:
     if backend == "dreambooth":
-        return Subject(backend, lora=new_lora(stack.unet, recipe.rank, generator))
+        within = f"up_blocks.{len(stack.unet.up_blocks) - 1}." if recipe.draws else ""
+        return Subject(backend, lora=new_lora(stack.unet, recipe.rank, generator, within))
     # The identifier begins with the meaning of the class noun.
     embedding = stack.text_encoder.get_input_embeddings().weight
     noun = embedding[content_ids(stack.tokenizer, category)].float().mean(0)

@@ -11,7 +11,7 @@ import torch
 from layoutmark.diffusion.cutting import Cut
 from layoutmark.diffusion.inversion import invert
 from layoutmark.diffusion.personal import Subject, Worded, encode_worded, photo_of, together, word
-from layoutmark.diffusion.personal_training import reference_latent
+from layoutmark.diffusion.personal_training import reference_cells, reference_latent
 from layoutmark.diffusion.phrases import Located, PhraseNotFound, locate, locating_notes
 from layoutmark.diffusion.prompts import LAST_CONTENT, Text, encode
 from layoutmark.diffusion.retouching import Retouch, Rules, layout_trajectory
@@ -208,7 +208,8 @@ class Retoucher:
         grid = (int(layout.shape[-2]), int(layout.shape[-1]))
         cut = Cut(picture, grid, self.segmenter, self.mask_box(call.instance), self.margin)
         denoiser = Denoiser(stack.unet, text, settings.guidance_scale)
-        retouch = Retouch(denoiser, call.subject, layout, reference, worded.calls[0], settings.rules, cut)
+        shown = reference_cells(stack, call.reference)
+        retouch = Retouch(denoiser, call.subject, layout, reference, worded.calls[0], settings.rules, cut, shown)
         drawn = retouch.run(self._scheduler())
         warnings |= cut.notes
         return drawn

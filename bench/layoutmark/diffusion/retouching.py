@@ -107,6 +107,8 @@ class Retouch:
     """Of the subject's tokens in the prompt of layout and target."""
     rules: Rules
     cut: Callable[[Floats | None], Bools]
+    shown: torch.Tensor | None = None
+    """Cells (h, w) of the reference that show its subject; None if that is not known.  Others give no values."""
 
     def __post_init__(self) -> None:
         self.passed: list[torch.Tensor] = []
@@ -241,7 +243,11 @@ class Retouch:
         reference, target = F.adaptive_avg_pool2d(self.features, grid)
         error = self.rules.cycle_error * grid[0] * float(foreground.float().mean())
         found = match(target, reference, error)
-        return Match(found.index, found.trusted & foreground)
+        trusted = found.trusted & foreground
+        if self.shown is not None:
+            cells = F.adaptive_avg_pool2d(self.shown.to(self.features)[None], grid).flatten() >= 0.5
+            trusted &= cells[found.index]
+        return Match(found.index, trusted)
 
 
 def carried(variable: torch.Tensor, source: int, count: int) -> torch.Tensor:
