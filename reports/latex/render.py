@@ -33,7 +33,7 @@ def _lines(results: Results) -> Iterator[str]:
     yield f"% layoutmark, run {_comment(results['name'])}, protocol {results['protocol']['hash']}"
     yield "% Needs \\usepackage{booktabs}.  Bold: best tie group; underlined: the next (paired differences, Holm)."
     yield r"\begin{table}"
-    yield r"\centering"
+    yield r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"
     yield f"\\begin{{tabular}}{{l{'r' * len(metrics)}}}"
     yield r"\toprule"
     arrows = {True: r"$\uparrow$", False: r"$\downarrow$"}
@@ -51,6 +51,10 @@ def _lines(results: Results) -> Iterator[str]:
                 for m in metrics
             ]
             yield f"{_text(method['name'])} & {' & '.join(cells)} \\\\"
+            # Intervals stand below their values: beside them six columns would not fit a page.
+            spans = [_span(rows.get((method["name"], m["name"]))) for m in metrics]
+            if any(spans):
+                yield f" & {' & '.join(spans)} \\\\"
     yield r"\bottomrule"
     yield r"\end{tabular}"
     yield f"\\caption{{{_caption(results)}}}"
@@ -67,9 +71,12 @@ def _cell(row: Mapping[str, Any] | None, group: int | None) -> str:
     if row is None or row["value"] is None:
         return "--"
     value = f"{row['value']:.3f}"
-    marked = {0: f"\\textbf{{{value}}}", 1: f"\\underline{{{value}}}"}.get(-1 if group is None else group, value)
-    half = "" if row["low"] is None else f" {{\\scriptsize [{row['low']:.3f}, {row['high']:.3f}]}}"
-    return marked + half
+    return {0: f"\\textbf{{{value}}}", 1: f"\\underline{{{value}}}"}.get(-1 if group is None else group, value)
+
+
+def _span(row: Mapping[str, Any] | None) -> str:
+    known = row is not None and row["value"] is not None and row["low"] is not None
+    return f"{{\\tiny [{row['low']:.3f}, {row['high']:.3f}]}}" if known and row is not None else ""
 
 
 def _caption(results: Results) -> str:

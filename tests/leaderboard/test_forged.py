@@ -103,9 +103,10 @@ def test_values_above_the_true_pictures_are_named(board) -> None:
         return lambda _, images: [i["scores"].update(miou=v) for i, v in zip(images, values, strict=True)]
 
     forge(board, {"paint": scored(0.97, 0.98, 0.99), "ceiling": scored(0.4, 0.41, 0.42)})
-    (fault,) = check_board(board)
+    *contradictions, fault = check_board(board)
     assert fault.startswith("paint (authors): implausible miou: 0.9")
     assert "true pictures 0.4" in fault
+    assert [c.partition(": ")[2] for c in contradictions] == ["miou of 3 images is not what its detections give"] * 2
 
 
 def test_line_ends_are_drift_too(board) -> None:

@@ -58,7 +58,7 @@ def test_texts_mark_them(results: Any, tmp_path: Path) -> None:
     }
     assert any(line.startswith("Not controlled: base read no layout") for line in lines)
     tex = write_report(results, tmp_path, "latex", out=tmp_path).read_text("utf-8")
-    assert {line.split(" & ")[0]: line.count(r"\dag{}") for line in tex.splitlines() if r"}\,\dag{}" in line} == {
+    assert {line.split(" & ")[0]: line.count(r"\dag{}") for line in tex.splitlines() if r"\,\dag{} &" in line} == {
         "base": 2
     }
     assert r"\dag{}\,Layout not controlled" in tex

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.leaderboard.board import FILES, computed
+from layoutmark.layout import sample_from_json
+from layoutmark.leaderboard.board import FILES, computed, restore
 from layoutmark.leaderboard.entry import (
     REFERENCE,
     SAMPLES,
@@ -18,10 +19,16 @@ from layoutmark.leaderboard.entry import (
     open_board,
 )
 from layoutmark.leaderboard.rules import faults_of
+from layoutmark.metrics import all_metrics
+from layoutmark.score import Outcome, Score
 
 CEILING = "ceiling"
 BOUNDED = ("ap50", "miou", "clip_i", "dino")
 """Metrics on which nothing can truly be better than the true pictures."""
+DETECTED = ("miou",)
+"""Headline metrics of single images that the stored detections are enough for."""
+NEAR = 1e-6
+"""Machines differ in the last bits."""
 
 
 def check_board(folder: Path) -> list[str]:
@@ -34,7 +41,7 @@ def check_board(folder: Path) -> list[str]:
         table = computed(board)
     except LayoutmarkError as error:
         return [str(error)]
-    return [*_implausible(table), *_drift(board, table)]
+    return [*_contradictions(board), *_implausible(table), *_drift(board, table)]
 
 
 def _chain(board: Board) -> list[str]:
@@ -65,6 +72,37 @@ def _entry(board: Board, entry: Entry) -> list[str]:
     if protocol["hash"] != board.entries[0].facts["protocol"]["hash"]:
         found.append(f"mixed protocols: {protocol['hash']}, the first entry has another")
     return [f"entry {entry.label}: {fault}" for fault in found]
+
+
+def _contradictions(board: Board) -> list[str]:
+    """Entries whose scores are not what their own detections give, by the metrics that need nothing else."""
+    if not board.entries:
+        return []
+    first = board.entries[0].facts
+    versions = {m["name"]: m["version"] for m in first["metrics"]}
+    again = [
+        m for m in all_metrics(first["protocol"]["parts"]["stack"]["names"])
+        if m.info.name in DETECTED and versions.get(m.info.name) == m.info.version
+    ]  # fmt: skip
+    samples = [sample_from_json(s) for s in board.samples()]
+    found = []
+    for entry in board.entries:
+        evidence, outcomes = restore(samples, entry)
+        for metric in again:
+            told = [o.outcome for o in outcomes[metric.info.name]]
+            given = [o.outcome for o in metric.outcomes(evidence)]
+            wrong = sum(not _alike(a, b) for a, b in zip(told, given, strict=True))
+            if wrong:
+                found.append(
+                    f"entry {entry.label}: {metric.info.name} of {wrong} images is not what its detections give"
+                )
+    return found
+
+
+def _alike(told: Outcome, given: Outcome) -> bool:
+    if isinstance(told, Score) and isinstance(given, Score):
+        return abs(told.value - given.value) <= NEAR
+    return type(told) is type(given)
 
 
 def _implausible(table: dict[str, Any]) -> list[str]:
