@@ -76,7 +76,8 @@ class Evidence:
     `vectors` holds whole-image features (``clip/image``, ``clip/prompt``, ``dino/image``; ``clip/true-image`` and
     ``dino/true-image`` of the sample's true image, where there is one), `crops` one entry per instance in the
     layout's order, `quality` named scalars (``clip-iqa``, ``contrast``, ``saturation``, ``text-cut``).  Without pixels
-    (status not in SCORED) all are empty.
+    (status not in SCORED) all are empty.  `second` is what a second detector saw, asked for the suite's categories.
+    Further encoders and measures of quality stand under the names of their roles, as ``dinov2/image`` does.
     """
 
     sample: Sample
@@ -87,6 +88,7 @@ class Evidence:
     vectors: Mapping[str, Vector] = field(default_factory=dict)
     crops: tuple[CropEvidence, ...] = ()
     quality: Mapping[str, float] = field(default_factory=dict)
+    second: Detections | None = None
 
 
 @dataclass(frozen=True, slots=True)

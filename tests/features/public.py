@@ -91,3 +91,52 @@ def seg_architecture(architecture: Mapping[str, Any]) -> dict[str, Any]:
     found = copy.deepcopy(dict(architecture))
     found["head"] = [[found["head"][0][0], 1, "Segment", ["nc", 8, 64]]]
     return found
+
+
+def save_owl(folder: Path, size: int, patch: int) -> Path:
+    """An OWLv2 that judges each patch by its own colour and boxes it where it lies: attention and box head silenced."""
+    from transformers import CLIPTokenizer, Owlv2Config, Owlv2ForObjectDetection, Owlv2ImageProcessor, Owlv2Processor
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
+    # The first token must not be number 0: that is how the model knows an empty query.
+    vocabulary = {"!": 0, **{w: k for k, w in enumerate(words, start=1)}}
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**shape, "vocab_size": len(vocabulary), "max_position_embeddings": 24, "bos_token_id": 1, "eos_token_id": 2}
+    torch.manual_seed(11)
+    config = Owlv2Config(
+        text_config=text, vision_config={**shape, "image_size": size, "patch_size": patch}, projection_dim=32
+    )
+    model = Owlv2ForObjectDetection(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "vision_model.encoder" in name and ("out_proj" in name or "fc2" in name):
+                parameter.zero_()
+            if "box_head.dense2" in name or ("position_embedding" in name and "vision" in name):
+                parameter.zero_()
+            if "text_model" in name and "weight" in name and parameter.ndim > 1:
+                parameter.mul_(20)
+    model.save_pretrained(folder)
+    Owlv2Processor(
+        Owlv2ImageProcessor(size={"height": size, "width": size}),
+        CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=24),
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_clip_model(folder: Path) -> Path:
+    """A CLIP of transformers with its processor, as torchmetrics takes it."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz."
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**shape, "vocab_size": len(words), "max_position_embeddings": 24, "bos_token_id": 0, "eos_token_id": 1}
+    torch.manual_seed(13)
+    vision = {**shape, "image_size": 32, "patch_size": 8}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32)).save_pretrained(folder)
+    CLIPProcessor(
+        CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+        CLIPTokenizer(vocab={w: k for k, w in enumerate(words)}, merges=[], model_max_length=24),
+    ).save_pretrained(folder)
+    return folder

@@ -242,21 +242,21 @@ def test_wrong_folders_of_an_encoder(tmp_path: Path) -> None:
     folder = vit_folder(tmp_path / "vit", "vit")
     card = {"engine": "vit", "folder": str(folder)}
     with pytest.raises(
-        LayoutmarkError, match="normalisation of encoder tiny-dino: found 'clip' in its card; expected 'im"
+        LayoutmarkError, match="normalisation of dino tiny-dino: found 'clip' in its card; expected 'im"
     ):
         load(spec("dino", **card, settings={"normalisation": "clip"}), "cpu")
     with pytest.raises(
-        LayoutmarkError, match="encoder tiny-dino, setting 'image_size': found 50; expected a multiple of 8"
+        LayoutmarkError, match="dino tiny-dino, setting 'image_size': found 50; expected a multiple of 8"
     ):
         load(spec("dino", **card, settings={"image_size": 50}), "cpu")
     state = load_file(folder / "model.safetensors")
     save_file({k: v for k, v in state.items() if k != "layernorm.bias"}, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(LayoutmarkError, match=r"encoder tiny-dino: found no layernorm\.bias and 0 more"):
+    with pytest.raises(LayoutmarkError, match=r"dino tiny-dino: found no layernorm\.bias and 0 more"):
         load(spec("dino", **card), "cpu")
     other = CLIPVisionConfig(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
     CLIPVisionModel(other).save_pretrained(folder)
     with pytest.raises(
-        LayoutmarkError, match="encoder tiny-dino: found model_type 'clip_vision_model'; expected one of v"
+        LayoutmarkError, match="dino tiny-dino: found model_type 'clip_vision_model'; expected one of v"
     ):
         load(spec("dino", **card), "cpu")
 

@@ -49,11 +49,10 @@ def copy(tiny, places, monkeypatch) -> Path:
 
 
 def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    def built(self: Scorers) -> None:
-        raise AssertionError("a model was built")
+    def built(self: Scorers, role: str) -> None:
+        raise AssertionError(f"a model was built: {role}")
 
-    for kind in ("detector", "clip", "dino", "quality"):
-        monkeypatch.setattr(Scorers, kind, property(built))
+    monkeypatch.setattr(Scorers, "_load", built)
 
 
 def test_the_same_command_gives_the_same_bytes_and_looks_at_nothing_twice(tiny, copy, monkeypatch) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from layoutmark.errors import LayoutmarkError, MissingPackage
+from layoutmark.errors import LayoutmarkError
 from layoutmark.store.fetched import check_locks, not_here, offline
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def loading(name: str) -> Iterator[None]:
         socket.getaddrinfo = closed
     try:
         yield
-    except MissingPackage:
+    except LayoutmarkError:
         raise
     except Exception as error:
         if refused:

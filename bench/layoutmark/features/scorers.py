@@ -17,6 +17,7 @@ from layoutmark.features.clip import OpenClip
 from layoutmark.features.folder import folder_digest
 from layoutmark.features.images import Floats
 from layoutmark.features.spec import Spec, spec_of
+from layoutmark.metrics.matching import CONFIDENCE
 from layoutmark.provenance import digest
 from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, QUALITY, SECOND, kind_of
 from layoutmark.shelf.kinds import StackCard
@@ -75,6 +76,18 @@ class Scorers:
     def names(self) -> dict[str, str]:
         """The full name of each scorer: weights, version, and the settings that change what it says."""
         return {role: self._name(self._spec(role)) for role in self.kinds()}
+
+    def facts(self) -> dict[str, str]:
+        """What metrics must know of scorers besides their names, under names with a ``/``; nothing for most."""
+        found = {}
+        if SECOND in self.kinds():
+            found[f"{SECOND}/confidence"] = f"{self.settings(SECOND).get('confidence', CONFIDENCE)}"
+        for role in self.roles(QUALITY):
+            if role != QUALITY:
+                s = self.settings(role)
+                better = "lower" if s.get("lower_is_better") else "higher"
+                found[f"{role}/scale"] = f"{s.get('low', 0.0)} {s.get('high', 1.0)} {better}"
+        return found
 
     def vocabulary(self) -> tuple[str, ...]:
         """Category names of the detector in class order, checked against their sha256."""

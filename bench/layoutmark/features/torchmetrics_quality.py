@@ -6,6 +6,8 @@ torchmetrics (1.9) takes the temperature 100, not the one that the CLIP learned,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ from layoutmark.door import Pixels
 from layoutmark.features.images import checked
 from layoutmark.features.network import enforce_tensors, loading
 from layoutmark.features.packages import needed
+from layoutmark.features.pretrained import config_of, pretrained
 from layoutmark.features.spec import Spec
 from layoutmark.store.fetched import recorded
 
@@ -47,13 +50,21 @@ def _by_name(spec: Spec) -> bool:
     return not (spec.scorer.folder or spec.scorer.repository)
 
 
+def _clip(spec: Spec, folder: Path) -> tuple[Any, Any]:
+    """Model and processor of a folder."""
+    config_of(spec, folder, ("clip",))
+    processor = needed(FEATURE, "transformers", "torch").CLIPProcessor.from_pretrained(folder, local_files_only=True)
+    return pretrained(spec, folder, "CLIPModel", "cpu"), processor
+
+
 class TorchmetricsQuality:
     """CLIPImageQualityAssessment, in float32.  Raises MissingPackage without torchmetrics."""
 
     def __init__(self, spec: Spec, device: str = "cpu") -> None:
         self._torch = needed(FEATURE, "torch", "torch")
         metric = needed(FEATURE, "torchmetrics.multimodal", "iqa").CLIPImageQualityAssessment
-        place = "clip_iqa" if _by_name(spec) else str(spec.folder())
+        # It knows four repositories by name; any other CLIP has to come as a function that gives it.
+        place = "clip_iqa" if _by_name(spec) else lambda: _clip(spec, spec.folder())
         with loading(PIQ if _by_name(spec) else spec.label):
             self._model = metric(place, data_range=255.0, prompts=(str(spec.settings["prompt"]),)).to(device)
         if _by_name(spec):

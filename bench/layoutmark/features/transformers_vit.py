@@ -13,16 +13,15 @@ import numpy as np
 from layoutmark.door import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.fitting import fitting_of, same_normalisation
-from layoutmark.features.folder import read_json, require
 from layoutmark.features.images import Floats, in_batches, unit
 from layoutmark.features.packages import needed
+from layoutmark.features.pretrained import config_of, normalisation, pretrained
 from layoutmark.features.spec import Spec
 
 CLASSES = {
     "vit": "ViTModel", "dinov2": "Dinov2Model", "dinov2_with_registers": "Dinov2WithRegistersModel",
 }  # fmt: skip
 """Class by the `model_type` of config.json."""
-SETTINGS = "preprocessor_config.json"
 
 
 def describe(spec: Spec) -> str:
@@ -43,43 +42,19 @@ class TransformersViT:
     """
 
     def __init__(self, spec: Spec, device: str = "cpu") -> None:
-        folder, what = spec.folder(), f"encoder {spec.label}"
-        require(folder, ("config.json", SETTINGS, spec.weights))
-        kind = str(read_json(folder / "config.json").get("model_type"))
-        if kind not in CLASSES:
-            raise LayoutmarkError(
-                what, found=f"model_type {kind!r}", expected="one of " + ", ".join(CLASSES), do="Choose other weights."
-            )
-        self._torch = needed("DINO", "torch", "torch")
-        transformers = needed("DINO", "transformers", "torch")
-        needed("DINO", "transformers.utils.logging", "torch").disable_progress_bar()
+        folder, what = spec.folder(), f"{spec.kind} {spec.label}"
+        kind = str(config_of(spec, folder, tuple(CLASSES))["model_type"])
+        self._torch = needed(spec.kind, "torch", "torch")
         more = {"add_pooling_layer": False} if kind == "vit" else {}
-        with self._torch.random.fork_rng(devices=[]):
-            model, report = getattr(transformers, CLASSES[kind]).from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=spec.weights.endswith(".safetensors"),
-                dtype=self._torch.float32,
-                output_loading_info=True,
-                **more,
-            )
-        # transformers fills absent weights with random numbers and only logs it.
-        if report["missing_keys"]:
-            raise LayoutmarkError(
-                what,
-                found=f"no {sorted(report['missing_keys'])[0]} and {len(report['missing_keys']) - 1} more",
-                expected="all weights of config.json",
-                do="Keep config.json and weights of one training together.",
-            )
-        about = read_json(folder / SETTINGS)
+        model = pretrained(spec, folder, CLASSES[kind], device, **more)
         self._fitting = fitting_of(spec.settings)
-        same_normalisation(what, self._fitting.normalisation, about["image_mean"], about["image_std"])
+        same_normalisation(what, self._fitting.normalisation, *normalisation(folder))
         if self._fitting.size % (patch := int(model.config.patch_size)):
             raise LayoutmarkError(
                 f"{what}, setting 'image_size'", found=str(self._fitting.size), expected=f"a multiple of {patch}",
                 do="Correct the value.",
             )  # fmt: skip
-        self._model, self._device = model.to(device).eval().requires_grad_(False), device
+        self._model, self._device = model, device
         self._more = {"interpolate_pos_encoding": True} if kind == "vit" else {}
 
     def images(self, images: Sequence[Pixels]) -> Floats:

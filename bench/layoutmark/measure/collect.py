@@ -16,6 +16,7 @@ from layoutmark.evidence import CropEvidence, Detections, Evidence
 from layoutmark.features.crops import crop, detected_boxes, on_grid
 from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Instance
+from layoutmark.measure.further import Further, Seen
 from layoutmark.measure.pixels import colour_shares, contrast, saturation
 from layoutmark.measure.references import ENCODERS, Place, Vector, masked_crop, true_vectors
 from layoutmark.measure.references import reference_vectors as _reference_vectors
@@ -47,12 +48,18 @@ class Looker:
     """Digest of the code that prepares pictures and calls the models."""
     cache: dict[str, Arrays] = field(default_factory=dict)
 
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Roles of encoders of pictures: clip and dino, whether there or not, then the stack's further ones."""
+        there = (*self.scorers.roles("clip"), *self.scorers.roles("dino"))
+        return (*ENCODERS, *(role for role in there if role not in ENCODERS))
+
     def look(
-        self, kind: str, contents: Mapping[str, Any], compute: Callable[[list[Any]], list[Arrays]]
+        self, kind: str, contents: Mapping[str, Any], compute: Callable[[list[Any]], list[Arrays]], asked: str = ""
     ) -> dict[str, Arrays]:
-        """Features of `contents` (by content digest) of one kind, by the same digests."""
+        """Features of `contents` (by content digest) of one kind, by digest; `asked` sets questions apart."""
         scorer = kind.partition("/")[0]
-        weights, settings = self.digests[scorer], {"code": self.code}
+        weights, settings = self.digests[scorer], {"code": self.code, **({"asked": asked} if asked else {})}
         keys = {c: feature_key(pixels=c, extractor=kind, weights=weights, settings=settings) for c in contents}
         unseen = [c for c in contents if keys[c] not in self.cache]
         self.cache.update(self.store.features([keys[c] for c in unseen]))
@@ -81,37 +88,36 @@ class Looker:
         }
 
     def embedded(self, scorer: str, images: Mapping[str, Pixels]) -> dict[str, npt.NDArray[np.float32]]:
-        """Unit vectors of pictures by pixel digest; `scorer` is `clip` or `dino`."""
+        """Unit vectors of pictures by pixel digest; `scorer` is the role of an encoder."""
         if scorer not in self.digests:
             return {}
 
         def compute(batch: list[Pixels]) -> list[Arrays]:
-            model = self.scorers.clip if scorer == "clip" else self.scorers.dino
-            return [{"vector": v} for v in model.images(batch)]
+            return [{"vector": v} for v in self.scorers.encoder(scorer).images(batch)]
 
         return {c: a["vector"] for c, a in self.look(f"{scorer}/image", images, compute).items()}
 
-    def texts(self, texts: Sequence[str]) -> dict[str, tuple[npt.NDArray[np.float32], bool]]:
+    def texts(self, texts: Sequence[str], scorer: str = "clip") -> dict[str, tuple[npt.NDArray[np.float32], bool]]:
         """Unit vectors of texts, and whether each was cut."""
-        if "clip" not in self.digests:
+        if scorer not in self.digests:
             return {}
 
         def compute(batch: list[str]) -> list[Arrays]:
-            found = self.scorers.clip.texts(batch)
+            found = self.scorers.text_encoder(scorer).texts(batch)
             return [{"vector": v, "cut": np.array([c])} for v, c in zip(found.vectors, found.truncated, strict=True)]
 
         contents = {digest(["text", t]): t for t in texts}
-        seen = self.look("clip/text", contents, compute)
+        seen = self.look(f"{scorer}/text", contents, compute)
         return {contents[c]: (a["vector"], bool(a["cut"][0])) for c, a in seen.items()}
 
-    def quality(self, images: Mapping[str, Pixels]) -> dict[str, float]:
-        """CLIP-IQA by pixel digest."""
-        if "quality" not in self.digests:
+    def quality(self, images: Mapping[str, Pixels], role: str = "quality") -> dict[str, float]:
+        """CLIP-IQA by pixel digest, or another measure by its role."""
+        if role not in self.digests:
             return {}
         compute: Callable[[list[Any]], list[Arrays]] = lambda batch: [  # noqa: E731
-            {"score": np.array([s])} for s in self.scorers.quality.scores(batch)
+            {"score": np.array([s])} for s in self.scorers.quality_of(role).scores(batch)
         ]
-        return {c: float(a["score"][0]) for c, a in self.look("quality", images, compute).items()}
+        return {c: float(a["score"][0]) for c, a in self.look(role, images, compute).items()}
 
 
 def collect(
@@ -126,10 +132,12 @@ def collect(
     for instance in (i for s in suite.samples for i in s.layout.instances):
         words.update(text for by_word in phrasings(instance, vocabulary).values() for text in by_word.values())
     texts = looker.texts(sorted(words))
+    further = Further.of(suite, looker)
     found: dict[str, list[Evidence]] = {}
     for number, row in enumerate(plan.rows):
         progress(row.name, number, len(plan.rows))
-        found[row.name] = _row_evidence(jobs(plan, suite, row), looker, texts, references, vocabulary, true)
+        wanted = jobs(plan, suite, row)
+        found[row.name] = _row_evidence(wanted, looker, texts, references, vocabulary, true, further)
     progress("features", len(plan.rows), len(plan.rows))
     return found
 
@@ -141,6 +149,7 @@ def _row_evidence(
     references: Mapping[Place, Mapping[str, Vector]],
     vocabulary: Mapping[str, tuple[str, ...]] = NOTHING,
     true: Mapping[str, Mapping[str, Vector]] = NOTHING,
+    further: Further | None = None,
 ) -> list[Evidence]:
     records = looker.store.records([j.key for j in wanted])
     images = {
@@ -150,7 +159,8 @@ def _row_evidence(
     names = {key: digest_pixels(image) for key, image in pixels.items()}
     by_content = {names[key]: image for key, image in pixels.items()}
     detections, quality = looker.detections(by_content), looker.quality(by_content)
-    whole = {encoder: looker.embedded(encoder, by_content) for encoder in ENCODERS}
+    whole = {encoder: looker.embedded(encoder, by_content) for encoder in looker.encoders}
+    more = Seen() if further is None else further.look(by_content)
 
     crops: dict[tuple[str, str, str], Pixels] = {}
     for job in wanted:
@@ -168,7 +178,7 @@ def _row_evidence(
                 crops[job.key, instance.id, "masked"] = masked_crop(pixels[job.key], instance)
     crop_names = {place: digest_pixels(p) for place, p in crops.items()}
     contents = {crop_names[place]: p for place, p in crops.items()}
-    vectors = {encoder: looker.embedded(encoder, contents) for encoder in ENCODERS}
+    vectors = {encoder: looker.embedded(encoder, contents) for encoder in looker.encoders}
 
     found = []
     for job in wanted:
@@ -186,6 +196,7 @@ def _row_evidence(
         if quality:
             scalars["clip-iqa"] = quality[name]
         held.update(true.get(job.sample.id, {}))
+        held.update({} if further is None else further.vectors(job.sample.prompt))
         if texts:
             held["clip/prompt"] = texts[job.sample.prompt][0]
             words = (job.sample.prompt, *(i.phrase for i in job.sample.layout.instances))
@@ -202,7 +213,8 @@ def _row_evidence(
                     _crop_evidence(job, i, pixels[job.key], crop_names, vectors, texts, references, vocabulary)
                     for i in job.sample.layout.instances
                 ),
-                quality=scalars,
+                quality={**scalars, **more.quality_of(name)},
+                second=more.second_of(name, job.sample),
             )
         )
     return found

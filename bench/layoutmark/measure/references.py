@@ -44,7 +44,7 @@ def reference_vectors(suite: Suite, looker: Looker) -> dict[Place, dict[str, Vec
                 named["true-crop"] = crop(true, instance.box)
             pictures[sample.id, instance.id] = named
     contents = {digest_pixels(p): p for named in pictures.values() for p in named.values()}
-    vectors = {encoder: looker.embedded(encoder, contents) for encoder in ENCODERS}
+    vectors = {encoder: looker.embedded(encoder, contents) for encoder in looker.encoders}
     names = {place: {what: digest_pixels(p) for what, p in named.items()} for place, named in pictures.items()}
     return {
         place: {f"{encoder}/{what}": v[name] for encoder, v in vectors.items() if v for what, name in named.items()}
@@ -63,7 +63,7 @@ def true_vectors(suite: Suite, looker: Looker) -> dict[str, dict[str, Vector]]:
     pictures = {s.id: picture for s in suite.samples if (picture := suite.true_image(s.id)) is not None}
     names = {sample: digest_pixels(picture) for sample, picture in pictures.items()}
     contents = {names[sample]: picture for sample, picture in pictures.items()}
-    vectors = {encoder: looker.embedded(encoder, contents) for encoder in ENCODERS}
+    vectors = {encoder: looker.embedded(encoder, contents) for encoder in looker.encoders}
     return {
         sample: {f"{encoder}/true-image": v[name] for encoder, v in vectors.items() if v}
         for sample, name in names.items()

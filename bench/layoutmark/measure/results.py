@@ -40,7 +40,7 @@ def scorer_names(suite: Suite, scorers: Scorers) -> dict[str, str]:
     against = (
         PORTRAIT if suite.references(first) else TRUE_CROP if suite.true_image(first) is not None else "no reference"
     )
-    return {**scorers.names(), "reference": against, "pixels": pixels.NAME}
+    return {**scorers.names(), **scorers.facts(), "reference": against, "pixels": pixels.NAME}
 
 
 def measure(

@@ -5,6 +5,7 @@ After Wang, Chan and Loy, Exploring CLIP for Assessing the Look and Feel of Imag
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ def _quality(evidence: Evidence) -> Outcome:
     if KEY not in evidence.quality:
         return Unscored(f"no {KEY} stored")
     value = evidence.quality[KEY]
+    if math.isnan(value):
+        return Unscored("not finite")
     if not 0.0 <= value <= 1.0:
         raise LayoutmarkError(
             f"{KEY} of sample {evidence.sample.id!r}",
