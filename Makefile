@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-browser lint types boards gate format speed validity validity-gates docs stack-mini clean
+.PHONY: help install demo test test-all test-full test-browser lint types boards gate format speed validity validity-gates docs stack-mini clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,14 +34,17 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 demo: $(STAMP) ## Render, score and report the miniature world
 	$(BIN)/layoutmark run
 
-test test-all test-browser lint types: export HF_HUB_OFFLINE := 1
-test test-all test-browser lint types: export OMP_NUM_THREADS ?= 2
+test test-all test-full test-browser lint types: export HF_HUB_OFFLINE := 1
+test test-all test-full test-browser lint types: export OMP_NUM_THREADS ?= 2
 
 test: $(STAMP) ## Run the tests (all but those marked slow or browser)
 	$(BIN)/python -m pytest -q -m "not slow and not browser"
 
 test-all: $(STAMP) ## Run every test; those marked browser need a browser
 	$(BIN)/python -m pytest -q
+
+test-full: $(STAMP) ## Run every method at the size of Stable Diffusion 1.5 on random weights (6 GB on disk, up to an hour)
+	$(BIN)/python tests/full/run.py
 
 test-browser: $(STAMP) ## Look at the report in a real browser; installs Chromium where apt-get may
 	@for name in chromium chromium-browser google-chrome chrome; do command -v $$name >/dev/null && exit 0; done; \

@@ -150,6 +150,19 @@ def stack() -> Any:
 
 
 @pytest.fixture(scope="session")
+def stack_folder(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same models as a folder in the diffusers layout; no test changes it."""
+    from diffusers import DDIMScheduler
+
+    folder = tmp_path_factory.mktemp("pipeline") / "tiny"
+    for part in ("unet", "vae", "text_encoder", "tokenizer"):
+        getattr(stack, part).save_pretrained(folder / part)
+    schedule = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    schedule.save_pretrained(folder / "scheduler")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def unet(stack: Any) -> Any:
     return stack.unet
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +24,13 @@ from layoutmark.plan import (
     Row,
     constant,
     find_row,
+    generator_digest,
     image_seed,
     jobs,
     shuffled,
 )
 from layoutmark.score import Status
-from layoutmark.shelf import Shelf, StackEntry
+from layoutmark.shelf import Dtype, Shelf, StackEntry
 from layoutmark.store import Store
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def generate(
         if row.kind == "reference":
             _reference_row(plan, suite, row, wanted, store)
         else:
-            stack = stack or load(shelf.get_stack(plan.stack), device)
+            stack = stack or _planned(plan, shelf.get_stack(plan.stack), device)
             method = shelf.get_method(row.name.partition("@")[0]).load().build(stack, row.settings)
             done = len(held)
             for batch in _batches(wanted):
@@ -80,26 +82,44 @@ def generate(
     return spent
 
 
-def load(entry: StackEntry, device: str | None) -> Stack:
-    """Load a stack's generator.  Raises MissingPackage without the extra `torch`."""
+def _planned(plan: Plan, entry: StackEntry, device: str | None) -> Stack:
+    """The generator that the plan was made for.  Raises LayoutmarkError if it is another one by now."""
+    if generator_digest(entry, plan.dtype) != plan.stack_digest:
+        raise LayoutmarkError(
+            f"stack {entry.name!r} of run {plan.name!r}", found="another generator than the run was planned with",
+            expected=f"digest {plan.stack_digest[:12]}", do="Plan it again: layoutmark run.",
+        )  # fmt: skip
+    return load(entry, device, plan.dtype)
+
+
+def load(entry: StackEntry, device: str | None, dtype: str = Dtype.FP32) -> Stack:
+    """Load a stack's generator: the folder beside its card, or the published files of its revision.
+
+    Raises MissingPackage without the extra `torch`, LayoutmarkError if the files cannot be had or used.
+    """
     try:
-        from layoutmark.diffusion import load_stack
+        from layoutmark.diffusion import load_stack, numbers
     except ModuleNotFoundError as error:
         raise MissingPackage.of("image generation", str(error.name), "torch") from error
-    generator = entry.card.generator
-    if not generator.folder:
-        raise LayoutmarkError(
-            f"stack {entry.name!r}",
-            found=f"weights published as {generator.repository!r}, not on this machine",
-            expected="a folder in the diffusers layout",
-            do="Place them in a folder of your own and name it in a stack card (see docs/design.md).",
-        )
     import torch
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a second of loading needs no bar among ours
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return load_stack(entry.folder / generator.folder, chosen)
+    return load_stack(generator_folder(entry), chosen, numbers(dtype))
+
+
+def generator_folder(entry: StackEntry) -> Path:
+    """Where a stack's generator lies in the diffusers layout: beside its card, or fetched from where it is published.
+
+    Raises LayoutmarkError if it cannot be had.
+    """
+    generator = entry.card.generator
+    if generator.folder:
+        return entry.folder / generator.folder
+    from layoutmark.diffusion.weights import fetch_generator
+
+    return fetch_generator(generator.repository, generator.revision, generator.variant, generator.sha256)
 
 
 def _batches(wanted: Sequence[Job]) -> Iterator[Sequence[Job]]:

@@ -13,8 +13,8 @@ import numpy as np
 from layoutmark.door import Pixels, Suite
 from layoutmark.errors import LayoutmarkError, unknown_name
 from layoutmark.layout import Sample
-from layoutmark.provenance import digest, digest_code, digest_files, digest_pixels, versions
-from layoutmark.shelf import MethodEntry, Shelf, StackEntry, resolve_settings
+from layoutmark.provenance import digest, digest_code, digest_file, digest_files, digest_pixels, versions
+from layoutmark.shelf import Dtype, MethodEntry, Shelf, StackEntry, resolve_settings
 from layoutmark.shelf.kinds import Source
 from layoutmark.statistics import derive_seed
 from layoutmark.store import home, image_key
@@ -33,6 +33,7 @@ OUTSIDE = "outside"
 CONSTANT = 1.5
 """An image whose grey values deviate less than this (of 255) is called degenerate."""
 WITH_REFERENCES = "references"
+WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 DRAWS_WITH = ("torch", "diffusers", "transformers")
 """Packages whose version can change a generated pixel."""
 
@@ -68,6 +69,8 @@ class Plan:
     left_out: Mapping[str, str]
     """Methods that do not fit this suite and stack, with the reason."""
     notes: tuple[str, ...]
+    dtype: str = Dtype.FP32
+    """Numbers of the generator's weights; part of the stack's digest."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; `plan_from_json` reads it back."""
@@ -101,6 +104,7 @@ def make_plan(
     limit: int | None = None,
     name: str | None = None,
     overrides: Mapping[str, object] | None = None,
+    dtype: str = Dtype.FP32,
 ) -> Plan:
     """Resolve names and settings.  `methods` may be `NAME` or `NAME@PRESET`; empty means all that fit, None means none.
 
@@ -113,6 +117,8 @@ def make_plan(
         raise LayoutmarkError(
             "name of a run", found=repr(name), expected="a folder name without : and /", do="Give another --name."
         )
+    if dtype not in list(Dtype):
+        raise unknown_name("dtype", dtype, map(str, Dtype))
     stack_entry = shelf.get_stack(stack)
     opened = open_suite(shelf, suite, stack_entry, limit)
     named = shelf.methods() if methods is not None and not methods else methods or ()
@@ -140,11 +146,12 @@ def make_plan(
         suite_digest=opened.digest,
         limit=limit,
         stack=stack,
-        stack_digest=generator_digest(stack_entry),
+        stack_digest=generator_digest(stack_entry, dtype),
         seeds=tuple(range(seeds)),
         rows=tuple(rows),
         left_out=left_out,
         notes=tuple(opened.notes),
+        dtype=dtype,
     )
 
 
@@ -242,10 +249,12 @@ def image_seed(suite: str, sample: str, index: int) -> int:
     return derive_seed(suite, sample, index)
 
 
-def generator_digest(stack: StackEntry) -> str:
-    """sha256 over the generator's files, and the versions of the packages that draw with them."""
+def generator_digest(stack: StackEntry, dtype: str = Dtype.FP32) -> str:
+    """sha256 over the generator's files, its numbers, and the versions of the packages that draw with them."""
     found = versions()
     drawn_with = {name: found.get(name, "") for name in DRAWS_WITH}
+    if dtype != Dtype.FP32:
+        drawn_with["dtype"] = dtype
     generator = stack.card.generator
     if not generator.folder:
         source = {"repository": generator.repository, "revision": generator.revision, "sha256": dict(generator.sha256)}
@@ -285,7 +294,10 @@ def _method_row(entry: MethodEntry, stack: str, preset: str | None, overrides: M
     settings = resolve_settings(card, stack, preset, overrides)
     package = Path(__file__).parent
     code = digest([digest_code(entry.folder), digest_code(package / "diffusion")])
-    weights = sorted(entry.folder.rglob("*.safetensors"))
+    own = sorted(entry.folder.rglob("*.safetensors"))
+    weights = digest_files(entry.folder, own) if own else None
+    if given := _given_files(settings, entry.folder):
+        weights = digest([weights, given])
     return Row(
         name=card.name if not preset else f"{card.name}@{preset}",
         kind="method",
@@ -294,7 +306,25 @@ def _method_row(entry: MethodEntry, stack: str, preset: str | None, overrides: M
         preset=preset or card.preset,
         settings=settings,
         code=code,
-        weights=digest_files(entry.folder, weights) if weights else None,
+        weights=weights,
         inputs=tuple(str(i) for i in card.inputs),
         deviations=tuple({"id": d.id, "what": d.what, "why": d.why} for d in card.deviations),
     )
+
+
+def _given_files(settings: Mapping[str, object], folder: Path) -> dict[str, str]:
+    """sha256 of the files and folders that settings name: the same name may hold other weights tomorrow.
+
+    Those of the method itself are counted already, and a revision of a public repository cannot change.
+    """
+    found = {}
+    for key, value in settings.items():
+        if not isinstance(value, str) or not ("/" in value or Path(value).suffix in WEIGHT_FILES):
+            continue
+        path = Path(value).expanduser()
+        own = not path.is_absolute() and (folder / "weights" / value).is_file()
+        if path.is_file() and not own:
+            found[key] = digest_file(path)
+        elif path.is_dir():
+            found[key] = digest_files(path, [p for p in path.rglob("*") if p.is_file()])
+    return found

@@ -22,6 +22,7 @@ from layoutmark.diffusion.golden import (
     EXACT,
     TRAJECTORY,
     Difference,
+    check_files,
     difference,
     not_compared,
     read_facts,
@@ -68,6 +69,7 @@ class Recording:
     def read(cls, folder: Path) -> Recording:
         """Raises LayoutmarkError if the folder is none of InstanceDiffusion, or weights do not fit the network."""
         manifest = read_manifest(folder, METHOD)
+        check_files(folder, manifest.get("files", {}))
         config = manifest["config"]
         positions = PositionNetConfig(
             text_width=config["text_dim"],

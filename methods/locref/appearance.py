@@ -100,7 +100,7 @@ def published_encoder(place: str, folder: Path, dtype: torch.dtype) -> nn.Module
         raise LayoutmarkError(
             f"image encoder of {METHOD}", found=f"{place!r}: {str(error).splitlines()[0]}",
             expected="a folder with config.json and model.safetensors of a CLIP vision encoder",
-            do=f"Name one: --set {METHOD}.encoder=FOLDER",
+            do="Name one: --set encoder=FOLDER",
         ) from error  # fmt: skip
     encoder: nn.Module = whole.vision_model
     return encoder.eval().requires_grad_(False)

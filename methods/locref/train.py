@@ -5,12 +5,16 @@ What the paper does not say stands as a choice in README.md; what differs on the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Literal
+
 import torch
+import torch.nn.functional as F
 from diffusers.models.attention_processor import AttnProcessor
 from torchvision.transforms import functional as colours
 
 from layoutmark.diffusion import Stack, encode
-from layoutmark.diffusion.noising import encode_pictures, kept_signal, loss_weight, noisy
+from layoutmark.diffusion.noising import Latents, kept_signal, loss_weight, noisy
 from layoutmark.diffusion.recipe import Recipe, Renders
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Instance
@@ -33,6 +37,19 @@ JITTER = 0.1
 """How far brightness, contrast and saturation of a reference may change, as a factor around 1."""
 SEGMENTED = 0.5
 """How often a reference shows its subject alone on the canvas colour."""
+SETTINGS = ("encoder", "reading", "projection")
+"""Settings of the card that `recipe` is told."""
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "no_projection": {}, "plain_loss": {"weights": (1.0, 1.0)}, "reading_p": {},
+}  # fmt: skip
+"""Presets of the card with weights of their own, and what `recipe` is told beside their settings."""
+STACKS: Mapping[str, Mapping[str, Any]] = {
+    "mini": {"batch": BATCH, "steps": STEPS},
+    "sd15": {
+        "batch": 32, "steps": 370_000, "rate": 1e-4, "warmup": 0, "curve": "constant", "by_noise": False,
+    },
+}  # fmt: skip
+"""What `recipe` is told on each stack: on sd15 100 epochs of COCO's training pictures with the paper's loss."""
 
 
 def recipe(
@@ -44,6 +61,11 @@ def recipe(
     projection: Projection = "trained",
     weights: tuple[float, float] = (FOREGROUND, BACKGROUND),
     by_noise: bool = True,
+    steps: int = STEPS,
+    batch: int = BATCH,
+    rate: float = RATE,
+    warmup: int = 200,
+    curve: Literal["cosine", "constant"] = "cosine",
 ) -> Recipe:
     """The training; without keywords that of the default weights for a stack in the shape of the miniature one.
 
@@ -55,20 +77,25 @@ def recipe(
         projection: "fixed" for the ablation without trained heads.
         weights: of the error in the foreground and in the background; (1, 1) is the plain error.
         by_noise: weigh a step by its noise level as the miniature stack's own training does; False is the paper's loss.
+        steps: of the optimiser.
+        batch: pictures at once.
+        rate: of learning, reached after `warmup` steps.
+        warmup: steps until then.
+        curve: what becomes of the rate after that.
     """
     network = new_network(stack, encoder, reading, projection)
     if stack.device.type == "cpu":
         stack.unet.set_attn_processor(AttnProcessor())
     attention = ImageAttention(stack.unet, network.branches, Fusion())
     examples = Examples(stack, pictures, network.appearance.side)
-    latents = encode_pictures(stack, pictures.pixels)
+    latents = Latents(stack, pictures.pixels)
     kept = kept_signal(stack.scheduler_config).to(stack.device)
     level = loss_weight(kept / (1 - kept)) if by_noise else torch.ones_like(kept)
 
     def step_loss(_: int, generator: torch.Generator) -> torch.Tensor:
-        drawn = torch.randint(len(examples.usable), (BATCH,), generator=generator).tolist()
+        drawn = torch.randint(len(examples.usable), (batch,), generator=generator).tolist()
         which = [examples.usable[number] for number in drawn]
-        no_image, no_text = dropped(BATCH, generator)
+        no_image, no_text = dropped(batch, generator)
         inputs = examples.inputs(which, generator).blanked(no_image)
         captions = [
             "" if silent else examples.caption(index, generator)
@@ -76,7 +103,7 @@ def recipe(
         ]
         clean = latents[which].float().to(stack.device)
         noise = torch.randn(clean.shape, generator=generator).to(stack.device)
-        time = torch.randint(len(kept), (BATCH,), generator=generator).to(stack.device)
+        time = torch.randint(len(kept), (batch,), generator=generator).to(stack.device)
         context = encode(stack.tokenizer, stack.text_encoder, captions)
         with torch.autocast(stack.device.type, dtype=torch.bfloat16):
             condition = Condition.of(network.appearance, inputs, stack.device, stack.dtype)
@@ -89,9 +116,11 @@ def recipe(
         trained=network,
         step_loss=step_loss,
         save=lambda path: save(network, path),
-        steps=STEPS,
-        batch=BATCH,
-        rate=RATE,
+        steps=steps,
+        batch=batch,
+        rate=rate,
+        warmup=warmup,
+        curve=curve,
     )
 
 
@@ -162,7 +191,10 @@ def own_reference(pixels: torch.Tensor, instance: Instance, generator: torch.Gen
     image = pixels
     if instance.mask is not None and alone < SEGMENTED:
         canvas = torch.tensor(COLOURS["mean"]).view(3, 1, 1)
-        image = torch.where(torch.from_numpy(instance.mask.array()), image, canvas)
+        mask = torch.from_numpy(instance.mask.array())
+        if mask.shape != (height, width):  # a mask has the size of the picture it was drawn on
+            mask = F.interpolate(mask[None, None].float(), (height, width), mode="nearest-exact")[0, 0] > 0
+        image = torch.where(mask, image, canvas)
     image = image[:, top:bottom, left:right]
     if flip < 0.5:
         image = image.flip(2)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
 
 from layoutmark.diffusion import Stack, load_stack
 from layoutmark.errors import LayoutmarkError
 
 
 @pytest.fixture
-def folder(stack: Stack, tmp_path: Path) -> Path:
-    for part in ("unet", "vae", "text_encoder", "tokenizer"):
-        getattr(stack, part).save_pretrained(tmp_path / part)
-    DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").save_pretrained(
-        tmp_path / "scheduler"
-    )
-    return tmp_path
+def folder(stack_folder: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(stack_folder, tmp_path / "stack"))
 
 
 def test_round_trip(stack: Stack, folder: Path) -> None:

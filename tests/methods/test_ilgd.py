@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -373,3 +374,28 @@ def test_weights_stay_and_runs_repeat(stack, text) -> None:
 def test_memory_options_change_only_rounding(stack, text, change: dict[str, bool]) -> None:
     plain = run(stack, text, targets(*BOTH), settings())
     torch.testing.assert_close(run(stack, text, targets(*BOTH), settings(**change)), plain, atol=1e-4, rtol=1e-4)
+
+
+def kept_for_the_gradient(stack, text, **change: bool) -> int:
+    """Bytes that one guided step holds for its backward pass, weights and repetitions left out."""
+    weights = {p.untyped_storage().data_ptr() for p in stack.unet.parameters()}
+    held: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    chosen = settings(**change)
+    with CrossAttention(stack.unet) as attention, torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        step = one_step(stack, text, attention)
+        step.denoiser = replace(step.denoiser, split_cfg=chosen.split_cfg)
+        ilgd.Guidance(attention, targets(*BOTH), chosen).noise_and_gradient(step)
+    return sum(held.values())
+
+
+def test_split_guidance_keeps_half_and_recomputing_less(stack, text) -> None:
+    plain = kept_for_the_gradient(stack, text)
+    assert 0 < kept_for_the_gradient(stack, text, split_cfg=True) < 0.6 * plain
+    assert kept_for_the_gradient(stack, text, recompute=True) < 0.6 * plain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+from layoutmark.cli.main import main
 from layoutmark.diffusion.golden import Difference, read_facts, read_manifest, read_recorded
 from layoutmark.errors import LayoutmarkError
 
@@ -115,3 +117,38 @@ def test_sizes_come_from_the_recording(tmp_path) -> None:
     assert read.strengths.loss_stride == 2
     assert read.text.conditional.shape == (1, 5, 32)
     assert read.targets.regions(1).shape == (2, 24, 32)
+
+
+def broken(folder: Path, file: str, **changes: torch.Tensor | None) -> Path:
+    """A copy of the recording with other tensors in one file; None takes one out."""
+    shutil.copytree(GOLDEN, folder)
+    tensors = {**load_file(GOLDEN / file), **{name.replace("__", "."): value for name, value in changes.items()}}
+    save_file({name: value for name, value in tensors.items() if value is not None}, folder / file)
+    return folder
+
+
+def test_broken_folders_end_the_command_with_a_reason(tmp_path, capsys) -> None:
+    def told(folder: Path) -> str:
+        assert main(["methods", "check", "ilgd", "--golden", str(folder)]) == 3
+        return capsys.readouterr().err
+
+    first = next(iter(load_file(GOLDEN / "weights.safetensors")))
+    torn = {first.replace(".", "__"): None}
+    assert f'Missing key(s) in state_dict: "{first}"' in told(broken(tmp_path / "a", "weights.safetensors", **torn))
+    assert "found no tensor or entry 'text_cond'" in told(broken(tmp_path / "b", "inputs.safetensors", text_cond=None))
+    wide = torch.zeros(1, 77, 33)
+    assert "Sizes of tensors must match" in told(broken(tmp_path / "c", "inputs.safetensors", text_cond=wide))
+    folder = broken(tmp_path / "d", "full.safetensors")
+    (folder / "full.safetensors").unlink()
+    assert "found no full.safetensors" in told(folder)
+    (tmp_path / "e").mkdir()
+    assert "found no manifest.json" in told(tmp_path / "e")
+
+
+def test_a_recording_that_was_changed_ends_the_command_with_1(tmp_path, capsys) -> None:
+    other = load_file(GOLDEN / "unit_step1.safetensors")["loss.abar"] * 1.001
+    folder = broken(tmp_path / "copy", "unit_step1.safetensors", loss__abar=other)
+    manifest = MANIFEST | {"cases": {"full": MANIFEST["cases"]["full"]}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["methods", "check", "ilgd", "--golden", str(folder)]) == 1
+    assert re.search(r"unit_step1/loss.abar .*NO", capsys.readouterr().out)

@@ -213,11 +213,12 @@ def test_training_changes_the_adapter_alone_and_repeats_itself(
 def test_weights_name_the_generator_they_were_trained_on() -> None:
     import json
 
+    from layoutmark.generate import generator_folder
     from layoutmark.provenance import digest_file
-    from layoutmark.shelf.entries import generator_weights
 
     folder = Shelf().get_method("instancediffusion").folder / "weights"
     if not (folder / "mini.json").exists():
         pytest.skip("the weights for the stack mini are not trained yet")
     facts = json.loads((folder / "mini.json").read_text("utf-8"))
-    assert facts["generator"] == digest_file(generator_weights(Shelf().get_stack("mini")))
+    unet = generator_folder(Shelf().get_stack("mini")) / "unet"
+    assert facts["generator"] == digest_file(unet / "diffusion_pytorch_model.safetensors")

@@ -6,6 +6,7 @@ The recording, 5 MB, lies beside the project and not in it: with it the weights 
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,11 @@ def test_the_first_logical_step_evaluates_twice(steps: int) -> None:
 def part_of(folder: Path, file: str, **changes: Any) -> Path:
     """A folder with one of the tensor files, some tensors multiplied."""
     folder.mkdir()
-    for name in ("manifest.json", "layouts.safetensors", "weights.safetensors"):
+    for name in ("layouts.safetensors", "weights.safetensors"):
         shutil.copy(GOLDEN / name, folder)
+    manifest = json.loads((GOLDEN / "manifest.json").read_text("utf-8"))
+    manifest["files"] = {name: listed for name, listed in manifest["files"].items() if name == f"{file}.safetensors"}
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     tensors = load_file(GOLDEN / f"{file}.safetensors")
     save_file({k: v * changes.get(k.replace(".", "_"), 1) for k, v in tensors.items()}, folder / f"{file}.safetensors")
     return folder
@@ -88,4 +92,24 @@ def test_weights_that_do_not_fit_are_refused(tmp_path) -> None:
     del weights["scaleu_b_0"]
     save_file(weights, folder / "weights.safetensors")
     with pytest.raises(LayoutmarkError, match="no weights for"):
+        golden.replay(folder)
+
+
+def test_a_folder_that_lacks_what_its_manifest_lists_is_refused(tmp_path) -> None:
+    folder = part_of(tmp_path / "torn", "tokenizer")
+    path = folder / "tokenizer.safetensors"
+    whole = load_file(path)
+    name = "two.box.objs"
+    save_file({k: v for k, v in whole.items() if k != name}, path)
+    told = rf"tensor '{name}' of tokenizer.safetensors: found none; expected shape \[2, 184, 16\]"
+    with pytest.raises(LayoutmarkError, match=told):
+        golden.replay(folder)
+    save_file(whole | {name: whole[name][:1].contiguous()}, path)
+    with pytest.raises(LayoutmarkError, match=r"found shape \[1, 184, 16\]; expected shape \[2, 184, 16\]"):
+        golden.replay(folder)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(LayoutmarkError, match=r"tokenizer.safetensors: .*expected a manifest and the tensor files"):
+        golden.replay(folder)
+    path.unlink()
+    with pytest.raises(LayoutmarkError, match=r"golden folder 'torn': found no tokenizer.safetensors"):
         golden.replay(folder)

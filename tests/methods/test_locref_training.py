@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
-from layoutmark.diffusion.recipe import Renders
+from layoutmark.diffusion.recipe import Recipe, Renders
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Instance, Mask
+from layoutmark.shelf import Shelf
 
 appearance, attention, conditions, network, train = (
     importlib.import_module(f"layoutmark.methods.locref.{name}")
@@ -251,5 +254,43 @@ def test_a_published_encoder_stays_frozen_and_out_of_the_file(stack, tmp_path: P
     assert torch.equal(made.appearance(pixels, "reference"), expected)
     pooled = network.new_network(stack, str(tmp_path / "encoder"), "P")
     assert pooled.appearance(pixels, "composite").shape == (2, 16, 24)
-    with pytest.raises(LayoutmarkError, match=r"image encoder of locref: found 'nowhere'.*--set locref.encoder=FOLDER"):
+    with pytest.raises(LayoutmarkError, match=r"image encoder of locref: found 'nowhere'.*--set encoder=FOLDER"):
         network.new_network(stack, "nowhere", "T")
+
+
+# exact resumption
+def test_three_steps_and_three_more_are_six(stack, pictures, tmp_path: Path) -> None:
+    from layoutmark.training.method import train_method
+
+    def run(work: Path, name: str, stop_at: int | None = None) -> dict[str, torch.Tensor]:
+        plan = train.recipe(stack, pictures, steps=6, batch=2, warmup=2)
+
+        def step_loss(step: int, generator: torch.Generator) -> torch.Tensor:
+            if step == stop_at:
+                raise KeyboardInterrupt
+            return plan.step_loss(step, generator)
+
+        stopping = replace(plan, step_loss=step_loss)
+        out = tmp_path / f"{name}.safetensors"
+        train_method("locref", stopping, work, out, made_on="", accumulate=2, checkpoint_every=3)
+        return load_file(out)
+
+    whole = run(tmp_path / "whole", "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", "broken", stop_at=4)
+    assert not (tmp_path / "broken.safetensors").exists()
+    half = torch.load(tmp_path / "broken" / "locref.pt", weights_only=True)
+    assert half["step"] == 3
+    resumed = run(tmp_path / "broken", "broken")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert json.loads((tmp_path / "whole.json").read_text("utf-8"))["batch"] == 4
+
+
+def test_the_moving_average_is_off() -> None:
+    assert {f.name: f.default for f in fields(Recipe)}["average"] is None
+
+
+def test_what_the_recipe_is_told_on_stable_diffusion() -> None:
+    told = train.STACKS["sd15"]
+    assert (told["rate"], told["curve"], told["by_noise"], told["batch"]) == (1e-4, "constant", False, 32)
+    assert set(train.PRESETS) <= set(Shelf().get_method("locref").card.presets)

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from layoutmark.shelf import Shelf
+from layoutmark.shelf import Dtype, Shelf
 
 Call = Callable[[argparse.Namespace], int]
 
@@ -49,7 +49,21 @@ def command(commands: Any, name: str, text: str, call: Call, *, as_json: bool = 
 
 def shelf(options: argparse.Namespace) -> Shelf:
     """The shelf with the user's own folders."""
-    return Shelf(options.methods_path)
+    return Shelf(options.methods_path, getattr(options, "generator", None))
+
+
+def add_stack_options(part: argparse.ArgumentParser, *, dtype: bool = True) -> None:
+    """Options of commands that load a stack: which, from where, how exact."""
+    part.add_argument("--stack", default="mini", help="name of a stack (default: mini)")
+    part.add_argument(
+        "--generator", type=Path, default=None, metavar="FOLDER",
+        help="a folder in the diffusers layout that takes the place of the stack's own generator",
+    )  # fmt: skip
+    if dtype:
+        part.add_argument(
+            "--dtype", default=Dtype.FP32, metavar="NAME",
+            help=f"numbers of the generator's weights: {', '.join(Dtype)} (default: {Dtype.FP32})",
+        )  # fmt: skip
 
 
 def print_json(data: Any) -> None:

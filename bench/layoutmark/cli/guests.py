@@ -15,7 +15,7 @@ from layoutmark.door.ledger import watched
 from layoutmark.errors import LayoutmarkError, MissingPackage
 from layoutmark.plan import built_folder, whole_suite
 from layoutmark.provenance import canonical
-from layoutmark.shelf import MethodEntry, Shelf
+from layoutmark.shelf import Dtype, MethodEntry, Shelf
 from layoutmark.shelf.kinds import Source
 from layoutmark.store.atomic import write_bytes
 from layoutmark.suites import FORMS, META, difference, export, load_built_suite, restricted, save_built_suite
@@ -60,6 +60,11 @@ def add(commands: Any) -> None:
                 help="a stack, or `tiny` for random models of toy size "
                 "(default: mini if the method has weights for it, else tiny)",
             )
+            checked.add_argument(
+                "--dtype", default=Dtype.FP32, metavar="NAME",
+                help=f"numbers of the stack's weights: {', '.join(Dtype)} (default: {Dtype.FP32})",
+            )  # fmt: skip
+            checked.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
             checked.add_argument(
                 "--golden", type=Path, default=None, metavar="FOLDER", help="replay this folder instead of the checks"
             )
@@ -133,7 +138,8 @@ def _check(options: argparse.Namespace) -> int:
         raise MissingPackage.of("methods check", str(error.name), "torch") from error
     if options.golden is not None:
         return _replay(entry, options)
-    verdicts = list(check_method(subject_of(entry, options.stack)))
+    subject = subject_of(entry, options.stack, device=options.device, dtype=options.dtype)
+    verdicts = list(check_method(subject))
     rows = [{"check": name, "outcome": str(v.outcome), "reason": v.reason} for name, v in verdicts]
     if options.json:
         print_json(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from layoutmark.cli.common import Bars, command, shelf
+from layoutmark.cli.common import Bars, add_stack_options, command, shelf
 from layoutmark.errors import LayoutmarkError
 from layoutmark.generate import load
 from layoutmark.personalise import personalise
@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         commands, "personalise", "Train a subject's own weights for every reference of a suite, resuming.", _personalise
     )
     part.add_argument("suite", help="name of a suite with references")
-    part.add_argument("--stack", default="mini", help="name of a stack (default: mini)")
+    add_stack_options(part, dtype=False)
     part.add_argument(
         "--backend",
         default="dreambooth",

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from layoutmark.cli.common import Bars, add_to_step_summary, command, print_json, shelf
+from layoutmark.cli.common import Bars, add_stack_options, add_to_step_summary, command, print_json, shelf
 from layoutmark.errors import LayoutmarkError
 from layoutmark.generate import generate
 from layoutmark.measure import measure
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     ):
         part = command(commands, name, text, call, as_json=name == "run")
         part.add_argument("suite", nargs="?", default="mini", help="name of a suite (default: mini)")
-        part.add_argument("--stack", default="mini", help="name of a stack (default: mini)")
+        add_stack_options(part)
         part.add_argument(
             "--methods",
             default="",
@@ -112,6 +112,7 @@ def _planned(options: argparse.Namespace) -> tuple[Plan, Path]:
         limit=options.limit,
         name=options.name,
         overrides=parse_overrides(options.set),
+        dtype=options.dtype,
     )
     run = runs_folder() / plan.name
     write_text(run / PLAN, json.dumps(plan.to_json(), indent=1, sort_keys=True) + "\n")

@@ -10,6 +10,9 @@ from layoutmark.diffusion.golden import Difference
 from layoutmark.errors import LayoutmarkError
 from layoutmark.shelf import MethodEntry
 
+MOST = 300
+"""Letters of another package's error that are shown."""
+
 
 def replay(entry: MethodEntry, folder: Path) -> Sequence[Difference]:
     """What `golden.py` of a method says of a folder of recorded tensors.
@@ -26,9 +29,14 @@ def replay(entry: MethodEntry, folder: Path) -> Sequence[Difference]:
         found: Sequence[Difference] = importlib.import_module(f"{package}.golden").replay(folder)
     except LayoutmarkError:
         raise
+    except KeyError as error:
+        raise LayoutmarkError(
+            f"golden folder {folder.name!r}", found=f"no tensor or entry {error}",
+            expected=f"a recording that method {entry.name!r} can replay", do="--debug shows where it is asked for.",
+        ) from error  # fmt: skip
     except Exception as error:
         raise LayoutmarkError(
-            f"golden folder {folder.name!r}", found=f"{type(error).__name__}: {error}",
+            f"golden folder {folder.name!r}", found=f"{type(error).__name__}: {' '.join(str(error).split())[:MOST]}",
             expected=f"a recording that method {entry.name!r} can replay", do="--debug shows where it broke.",
         ) from error  # fmt: skip
     if not any(difference.tolerance is not None for difference in found):

@@ -11,9 +11,9 @@ from transformers.utils import logging
 
 from layoutmark.conformance import tiny
 from layoutmark.conformance.scenes import Request
-from layoutmark.diffusion import Stack, load_stack
+from layoutmark.diffusion import Stack, load_stack, numbers
 from layoutmark.door import Method
-from layoutmark.shelf import MethodCard, MethodEntry, Shelf, resolve_settings
+from layoutmark.shelf import Dtype, MethodCard, MethodEntry, Shelf, resolve_settings
 
 STEPS = 4
 """Steps of a picture, where the method has a setting `steps`: enough for a beginning, a middle and an end."""
@@ -73,9 +73,14 @@ def draw(method: Method, *requests: Request) -> torch.Tensor:
 
 
 def subject_of(
-    entry: MethodEntry, stack: Stack | str | None = None, overrides: Mapping[str, object] | None = None
+    entry: MethodEntry,
+    stack: Stack | str | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    device: str = "cpu",
+    dtype: str = Dtype.FP32,
 ) -> Subject:
-    """A method ready for the checks, on the CPU.
+    """A method ready for the checks.
 
     Args:
         entry: from the shelf.
@@ -83,6 +88,8 @@ def subject_of(
             has weights for it, else `tiny`.
         overrides: settings that stand above those of the card.  On a loaded stack and on `tiny` a method runs without
             trained weights (`UNTRAINED`), unless they say otherwise.
+        device: where a stack that is not loaded yet goes.
+        dtype: numbers of its weights.
 
     Raises LayoutmarkError if adapter or stack cannot be used.
     """
@@ -93,11 +100,11 @@ def subject_of(
     if isinstance(stack, str) and stack != TINY:
         found = Shelf().get_stack(stack)
         logging.disable_progress_bar()  # a second of loading needs no bar
-        loaded = load_stack(found.folder / found.card.generator.folder)
+        loaded = load_stack(found.folder / found.card.generator.folder, device, numbers(dtype))
         return Subject(entry.card, entry.folder, build, loaded, stack, given)
     name = MINI if MINI in entry.card.stacks else entry.card.stacks[0]
     without = {key: value for key, value in UNTRAINED.items() if key in entry.card.settings.default}
-    chosen = tiny.stack() if isinstance(stack, str) else stack
+    chosen = tiny.stack(0, device, numbers(dtype)) if isinstance(stack, str) else stack
     return Subject(entry.card, entry.folder, build, chosen, name, without | given)
 
 

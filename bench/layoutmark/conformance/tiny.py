@@ -60,10 +60,11 @@ def unet(seed: int = 0) -> UNet2DConditionModel:
     return model.eval().requires_grad_(False)
 
 
-def stack(seed: int = 0) -> Stack:
+def stack(seed: int = 0, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Stack:
     """A whole random pipeline; its images are 32 x 32 pixels (a codec of factor 2).
 
-    The global random state is left as it was.
+    The weights are drawn on the CPU in single precision, so they are the same everywhere up to rounding.  The global
+    random state is left as it was.
     """
     words = tokenizer()
     end = words.eos_token_id
@@ -81,4 +82,7 @@ def stack(seed: int = 0) -> Stack:
             mid_block_add_attention=False,
         )  # fmt: skip
     config = SCHEDULE | {"_class_name": "PNDMScheduler", "steps_offset": 1}
-    return Stack(unet(seed), vae, words, text_encoder, config, torch.device("cpu"), torch.float32)
+    # Not their own `to`, which warns of modules to keep in single precision, of which there are none.
+    models = (torch.nn.Module.to(model, device, dtype) for model in (unet(seed), vae, text_encoder))
+    drawing, codec, reading = models
+    return Stack(drawing, codec, words, reading, config, torch.device(device), dtype)

@@ -25,12 +25,12 @@ from layoutmark.diffusion.sampling import (
 )
 from layoutmark.diffusion.schedulers import SAMPLERS, new_scheduler, noise_level
 from layoutmark.diffusion.settings import read_settings
-from layoutmark.diffusion.stack import Stack, load_stack
+from layoutmark.diffusion.stack import Stack, load_stack, numbers
 
 __all__ = [
     "POSITIONS", "SAMPLERS", "CrossAttention", "Denoiser", "Layer", "Located", "LogitEdit", "PhraseNotFound",
     "Predictor", "ProbabilityReader", "Stack", "Step", "StepHook", "Text", "box_region", "content_ids", "decode",
     "denoise", "encode", "encode_for_guidance", "finite", "head", "initial_noise", "load_stack", "locate",
-    "locating_notes", "mask_region", "new_scheduler", "noise_level", "on_layer", "phrase_tokens", "read_settings",
-    "recomputing", "shared_positions", "tokens_cut", "with_missing",
+    "locating_notes", "mask_region", "new_scheduler", "noise_level", "numbers", "on_layer", "phrase_tokens",
+    "read_settings", "recomputing", "shared_positions", "tokens_cut", "with_missing",
 ]  # fmt: skip

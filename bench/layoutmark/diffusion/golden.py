@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from layoutmark.errors import LayoutmarkError
@@ -77,6 +78,28 @@ def read_manifest(folder: Path, method: str) -> dict[str, Any]:
                 do="Check method and folder.",
             )  # fmt: skip
     return manifest
+
+
+def check_files(folder: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
+    """Hold a folder to what its manifest lists: file to tensor to [shape, dtype].
+
+    Raises LayoutmarkError for a file or tensor that is not there, or of another shape.
+    """
+    for file, tensors in listed.items():
+        if not (folder / file).is_file():
+            raise _unreadable(folder, file, FileNotFoundError())
+        try:
+            with safe_open(folder / file, framework="pt") as held:
+                shapes = {name: list(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise _unreadable(folder, file, error) from error
+        for name, (shape, _) in tensors.items():
+            if shapes.get(name) != list(shape):
+                raise LayoutmarkError(
+                    f"golden folder {folder.name!r}, tensor {name!r} of {file}",
+                    found=f"shape {shapes[name]}" if name in shapes else "none", expected=f"shape {list(shape)}",
+                    do="The manifest lists it: record the folder again.",
+                )  # fmt: skip
 
 
 def read_facts(folder: Path, file: str) -> Any:

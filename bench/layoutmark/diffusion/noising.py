@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,11 @@ import numpy.typing as npt
 import torch
 from diffusers import DDPMScheduler
 
+from layoutmark.diffusion.recipe import Pictures
 from layoutmark.diffusion.stack import Stack
 
+BLOCK_PIXELS = 2**20
+"""Pixels that are encoded together: 256 miniature pictures, or 4 of 512 pixels."""
 MOST_WEIGHT = 30.0
 MOST_SIGNAL = 10.0
 
@@ -40,14 +43,35 @@ def loss_weight(snr: torch.Tensor) -> torch.Tensor:
     return torch.clamp(1 + 1 / snr, max=MOST_WEIGHT) * torch.clamp(MOST_SIGNAL / snr, max=1.0)
 
 
-@torch.no_grad()
-def encode_pictures(stack: Stack, pixels: npt.NDArray[np.uint8], at_once: int = 256) -> torch.Tensor:
+def encode_pictures(stack: Stack, pixels: Pictures, at_once: int = 256) -> torch.Tensor:
     """Pictures uint8 (n, H, W, 3) to latents (n, C, h, w) in half precision on the CPU: the mean of the posterior."""
-    latents = []
+    return torch.cat([_encoded(stack, pixels[at : at + at_once]) for at in range(0, len(pixels), at_once)])
+
+
+class Latents:
+    """Latents of training pictures as `encode_pictures` gives them, made when first asked for and kept.
+
+    Pictures are encoded in fixed blocks, so a latent does not depend on which were asked for before.
+    """
+
+    def __init__(self, stack: Stack, pixels: Pictures) -> None:
+        self.stack = stack
+        self.pixels = pixels
+        self.block = max(1, BLOCK_PIXELS // (pixels.shape[1] * pixels.shape[2]))
+        self._made: dict[int, torch.Tensor] = {}
+
+    def __getitem__(self, which: Sequence[int]) -> torch.Tensor:
+        """Latents (len(which), C, h, w) of these pictures."""
+        for number in sorted({index // self.block for index in which} - self._made.keys()):
+            start = number * self.block
+            self._made[number] = _encoded(self.stack, self.pixels[start : start + self.block])
+        return torch.stack([self._made[index // self.block][index % self.block] for index in which])
+
+
+@torch.no_grad()
+def _encoded(stack: Stack, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
     shift = stack.vae.config.get("shift_factor") or 0.0
-    for start in range(0, len(pixels), at_once):
-        chunk = torch.from_numpy(np.array(pixels[start : start + at_once])).to(stack.device)
-        unit = chunk.permute(0, 3, 1, 2).to(stack.vae.dtype) / 127.5 - 1
-        mean = stack.vae.encode(unit).latent_dist.mode()
-        latents.append(((mean - shift) * stack.vae.config.scaling_factor).half().cpu())
-    return torch.cat(latents)
+    unit = torch.from_numpy(np.array(pixels)).to(stack.device).permute(0, 3, 1, 2).to(stack.vae.dtype) / 127.5 - 1
+    mean = stack.vae.encode(unit).latent_dist.mode()
+    latents: torch.Tensor = ((mean - shift) * stack.vae.config.scaling_factor).half().cpu()
+    return latents

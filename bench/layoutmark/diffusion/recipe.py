@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +17,30 @@ import torch
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask
 
 
+class Pictures(Protocol):
+    """Pictures uint8 (n, side, side, 3): an array, or files that are read when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, side, side, 3)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, at: Any, /) -> npt.NDArray[np.uint8]:
+        """One picture by its index, or several by a slice."""
+        ...
+
+
 @dataclass(frozen=True)
 class Renders:
     """Pictures as uint8 (n, side, side, 3); per picture plain data: `captions` (several), `things`.
 
-    A thing has `category`, `phrase`, `box` (fractions xyxy) and `mask` ([height, width, COCO run lengths]).
+    A thing has `category`, `phrase`, `box` (fractions xyxy) and, where it is known, `mask` ([height, width, COCO run
+    lengths]).
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pictures
     facts: Sequence[Mapping[str, Any]]
 
     def layout(self, index: int) -> Layout:
@@ -34,7 +50,7 @@ class Renders:
         instances = [
             Instance(
                 str(number), thing["phrase"], thing["category"], Box(*thing["box"]),
-                mask=Mask(*thing["mask"]),
+                mask=Mask(*thing["mask"]) if thing.get("mask") else None,
             )
             for number, thing in enumerate(things)
         ]  # fmt: skip
@@ -43,9 +59,11 @@ class Renders:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """One training.  `methods/NAME/train.py` offers `recipe(stack, pictures) -> Recipe`.
+    """One training.  `methods/NAME/train.py` offers `recipe(stack, pictures, **told) -> Recipe`.
 
-    Every other weight of the stack stays as it is.  AdamW, linear warm-up, then half a cosine.
+    What it is told comes, later ones first, from the command (`batch`, `steps`), from `PRESETS` (preset to keywords),
+    from the card's settings named in `SETTINGS`, and from `STACKS` (stack to keywords; without it there is a recipe for
+    mini alone).  Every other weight of the stack stays as it is.  AdamW with a linear warm-up.
     """
 
     trained: torch.nn.Module
@@ -65,6 +83,8 @@ class Recipe:
     """Factor on the rate of a parameter of `trained`, by its name."""
     compiled: Sequence[torch.nn.Module] = ()
     """Modules that a long training compiles first."""
+    curve: Literal["cosine", "constant"] = "cosine"
+    """What becomes of the rate after the warm-up: half a cosine down to a twentieth, or nothing."""
     average: float | None = None
     """Decay of the moving average whose weights are saved; None saves the last ones."""
     seed: int = 1

@@ -12,11 +12,21 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from layoutmark.errors import LayoutmarkError
+from layoutmark.errors import LayoutmarkError, unknown_name
 
 CODEC = "AutoencoderKL"
 """What stands in the folder `vae`, by the class its config names."""
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+NUMBERS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def numbers(name: str) -> torch.dtype:
+    """What torch calls fp32, bf16 or fp16.  Raises LayoutmarkError for anything else."""
+    if name not in NUMBERS:
+        raise unknown_name("dtype", name, NUMBERS)
+    return NUMBERS[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +95,30 @@ def load_stack(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
             expected=f"{CODEC!r}",
             do="Use another stack.",
         )
-    local = {"local_files_only": True, "use_safetensors": True}
+
+    def files(part: str) -> tuple[Path, dict[str, Any]]:
+        told = {"local_files_only": True, "use_safetensors": True, "variant": _variant(folder / part)}
+        return folder / part, told
+
     target = torch.device(device)
-    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **local)
+    place, told = files("text_encoder")
+    text_encoder = CLIPTextModel.from_pretrained(place, dtype=dtype, **told)
+    place, told = files("unet")
+    unet = UNet2DConditionModel.from_pretrained(place, torch_dtype=dtype, **told)
+    place, told = files("vae")
+    vae = AutoencoderKL.from_pretrained(place, torch_dtype=dtype, **told)
     return Stack(
-        unet=UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, **local).to(target),
-        vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, **local).to(target),
+        unet=unet.to(target),
+        vae=vae.to(target),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         text_encoder=text_encoder.to(target),
         scheduler_config=config,
         device=target,
         dtype=dtype,
     )
+
+
+def _variant(folder: Path) -> str | None:
+    """`fp16` where a part's only weights are `NAME.fp16.safetensors`; None for the plain name."""
+    names = sorted(path.name.split(".") for path in folder.glob("*.safetensors"))
+    return None if any(len(name) == 2 for name in names) else names[0][1]

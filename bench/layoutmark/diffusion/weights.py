@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,18 @@ import torch
 from safetensors.torch import load_file
 
 from layoutmark.errors import LayoutmarkError
+from layoutmark.provenance import digest_file
 from layoutmark.store.fetched import check_lock, fetched_file
 
-__all__ = ["HUB", "check_lock", "find_weights", "read_tensors"]
+__all__ = ["GENERATOR_FILES", "HUB", "check_lock", "fetch_generator", "find_weights", "read_tensors"]
 
 HUB = re.compile(r"hub:(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[^/]+)/(?P<file>.+)")
+GENERATOR_FILES = (
+    "scheduler/scheduler_config.json", "tokenizer/vocab.json", "tokenizer/merges.txt",
+    "tokenizer/tokenizer_config.json", "text_encoder/config.json", "text_encoder/model.safetensors", "vae/config.json",
+    "vae/diffusion_pytorch_model.safetensors", "unet/config.json", "unet/diffusion_pytorch_model.safetensors",
+)  # fmt: skip
+"""What `load_stack` reads of a published pipeline."""
 
 
 def find_weights(place: str, folder: Path, method: str) -> Path:
@@ -27,7 +35,7 @@ def find_weights(place: str, folder: Path, method: str) -> Path:
 
     Raises LayoutmarkError if nothing is named or found, or if a fetched file is not the one it used to be.
     """
-    do = f"Train them (layoutmark train {method}), or name a file: --set {method}.weights=FILE"
+    do = f"Train them (layoutmark train {method}), or name a file: --set weights=FILE"
     if not place:
         raise LayoutmarkError(f"weights of {method}", found="none for this stack", expected="trained weights", do=do)
     if hub := HUB.fullmatch(place):
@@ -36,6 +44,30 @@ def find_weights(place: str, folder: Path, method: str) -> Path:
         if path.is_file():
             return path
     raise LayoutmarkError(f"weights of {method}", found=f"no file {place!r}", expected="a file of weights", do=do)
+
+
+def fetch_generator(repository: str, revision: str, variant: str, known: Mapping[str, str]) -> Path:
+    """The folder of a published generator in the diffusers layout, its safetensors files alone.
+
+    Args:
+        repository: OWNER/NAME.
+        revision: a commit of it.
+        variant: of the weights, for example fp16, or empty.
+        known: sha256 of files by their path; the others are recorded at the first download and enforced after.
+
+    Raises LayoutmarkError if a file cannot be had, or is not the one it should be.
+    """
+    suffix = f".{variant}.safetensors" if variant else ".safetensors"
+    paths = []
+    for file in GENERATOR_FILES:
+        name = file.removesuffix(".safetensors") + suffix if file.endswith(".safetensors") else file
+        paths.append(fetched_file(repository, revision, name))
+        if name in known and (digest := digest_file(paths[-1])) != known[name]:
+            raise LayoutmarkError(
+                f"weights {repository}@{revision}/{name}", found=f"sha256 {digest}",
+                expected=f"{known[name]}, as the stack's card says", do="Fetch it again.",
+            )  # fmt: skip
+    return paths[0].parents[1]
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

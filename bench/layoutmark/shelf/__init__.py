@@ -3,11 +3,12 @@
 from layoutmark.shelf.cards import read_card
 from layoutmark.shelf.entries import MethodEntry, ReportEntry, StackEntry, SuiteEntry
 from layoutmark.shelf.folders import Broken, Shelf
-from layoutmark.shelf.kinds import MethodCard, ReportCard, StackCard, SuiteCard
+from layoutmark.shelf.kinds import Dtype, MethodCard, ReportCard, StackCard, SuiteCard
 from layoutmark.shelf.settings import parse_overrides, resolve_settings
 
 __all__ = [
     "Broken",
+    "Dtype",
     "MethodCard",
     "MethodEntry",
     "ReportCard",

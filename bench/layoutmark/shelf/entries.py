@@ -88,11 +88,6 @@ class ReportEntry:
         return _load(f"report {self.name!r}", "reports", self.folder, "render", "render")
 
 
-def generator_weights(stack: StackEntry) -> Path:
-    """The file of a stack's UNet, on which trained weights of methods depend."""
-    return stack.folder / stack.card.generator.folder / "unet" / "diffusion_pytorch_model.safetensors"
-
-
 def _load(what: str, kind: str, folder: Path, file: str, function: str) -> ModuleType:
     """Import `folder`/`file`.py under its real name.  Raises LayoutmarkError or MissingPackage, never a bare error."""
     path = folder / f"{file}.py"

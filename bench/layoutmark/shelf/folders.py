@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -46,8 +46,18 @@ class Shelf:
     Cards are read anew by each call.
     """
 
-    def __init__(self, extra: Sequence[Path] = ()) -> None:
+    def __init__(self, extra: Sequence[Path] = (), generator: Path | None = None) -> None:
+        """`generator`: a folder in the diffusers layout, in the place of the generator of whichever stack is asked for.
+
+        Raises LayoutmarkError if a folder is not there.
+        """
         self.extra = tuple(Path(p).expanduser() for p in extra)
+        self.generator = None if generator is None else Path(generator).expanduser().resolve()
+        if self.generator is not None and not self.generator.is_dir():
+            raise LayoutmarkError(
+                "folder of a generator", found=f"no folder {generator}", expected="a folder in the diffusers layout",
+                do="Check the path.",
+            )  # fmt: skip
         for path in self.extra:
             if not path.is_dir():
                 raise LayoutmarkError(
@@ -79,8 +89,12 @@ class Shelf:
         return self._suites().get("suite", name)
 
     def get_stack(self, name: str) -> StackEntry:
-        """The stack of that name; errors as `get_method`."""
-        return self._stacks().get("stack", name)
+        """The stack of that name, with the user's generator if one was given; errors as `get_method`."""
+        entry = self._stacks().get("stack", name)
+        if self.generator is None:
+            return entry
+        own = replace(entry.card.generator, folder=str(self.generator), repository="", revision="", sha256={})
+        return replace(entry, card=replace(entry.card, generator=own))
 
     def get_report(self, name: str) -> ReportEntry:
         """The report of that name; errors as `get_method`."""

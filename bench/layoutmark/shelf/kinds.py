@@ -40,6 +40,14 @@ class Source(StrEnum):
     """Read from files the user has, by `layoutmark suites build`."""
 
 
+class Dtype(StrEnum):
+    """Numbers in which a generator's weights are held; sampling itself stays in single precision."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
 @dataclass(frozen=True, slots=True)
 class Paper:
     """A publication; `arxiv` is the bare identifier, `venue` empty if there is none."""

@@ -102,7 +102,7 @@ def weight_digests(entry: StackEntry, folder: Path) -> dict[str, str]:
 
 def scorer_figures(world: World, scorers: Scorers, data: Renders) -> list[Figure]:
     """Detector, CLIP, identity encoder and quality on true pictures."""
-    images = [np.array(p) for p in data.pixels]
+    images = [np.array(data.pixels[index]) for index in range(len(data.pixels))]
     crops, things = crops_of(data, images)
     texts = scorers.clip.texts([f"a {c}" for c in world.categories]).vectors
     chosen = (scorers.clip.images(crops) @ texts.T).argmax(1)

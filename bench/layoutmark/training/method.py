@@ -12,16 +12,27 @@ import torch
 from torch import nn
 
 from layoutmark.diffusion.recipe import Recipe
-from layoutmark.training.loop import WORTH_COMPILING, average, train
+from layoutmark.training.loop import CURVES, WORTH_COMPILING, average, train
+from layoutmark.training.team import ALONE, Team
 
 
 def train_method(
-    name: str, recipe: Recipe, work: Path, out: Path, *, made_on: str, scale: float = 1.0
+    name: str,
+    recipe: Recipe,
+    work: Path,
+    out: Path,
+    *,
+    made_on: str,
+    scale: float = 1.0,
+    accumulate: int = 1,
+    team: Team = ALONE,
+    checkpoint_every: int = 250,
 ) -> dict[str, Any]:
     """Train, resuming from `work/NAME.pt`, and write the weights to `out` and beside them what made them.
 
     `made_on` is the sha256 of the frozen UNet's file: on another one the weights mean nothing.  `scale` shortens the
-    number of steps.  Returns what is written beside the weights.
+    number of steps.  Each step takes `accumulate` batches on every process of the team, of which the first writes.
+    Returns what is written beside the weights.
     """
     named = [(n, p) for n, p in recipe.trained.named_parameters() if p.requires_grad]
     trained = nn.ParameterList([p for _, p in named])
@@ -46,15 +57,14 @@ def train_method(
     modules: dict[str, nn.Module] = {"trained": trained, "kept": kept}
     seconds = train(
         name, steps, modules, optimiser, recipe.step_loss, folder=work, seed=recipe.seed, rate=recipe.rate, after=after,
-        warmup=recipe.warmup, checkpoint_every=250,
+        warmup=recipe.warmup, checkpoint_every=checkpoint_every, curve=CURVES[recipe.curve], accumulate=accumulate,
+        team=team, facts={"batch": recipe.batch, "rate": recipe.rate, "generator": made_on},
     )  # fmt: skip
     with torch.no_grad():
         for own, averaged in zip(trained, kept, strict=True):
             own.copy_(averaged)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    recipe.save(out)
     facts = {
-        "batch": recipe.batch,
+        "batch": recipe.batch * accumulate * team.size,
         "generator": made_on,
         "machine": {"cores": os.cpu_count(), "gpu": torch.cuda.is_available(), "processor": platform.machine()},
         "parameters": sum(p.numel() for p in trained),
@@ -62,5 +72,9 @@ def train_method(
         "seconds": round(seconds),
         "steps": steps,
     }
-    out.with_suffix(".json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", "utf-8")
+    if team.rank == 0:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        recipe.save(out)
+        out.with_suffix(".json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", "utf-8")
+    team.wait()
     return facts
