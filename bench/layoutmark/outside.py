@@ -16,12 +16,14 @@ from layoutmark.plan import OUTSIDE, Plan, Row, constant, jobs
 from layoutmark.provenance import digest, digest_pixels
 from layoutmark.score import Status
 from layoutmark.store import Store
+from layoutmark.suites import SquaredSuite
 
 
 def read_folder(folder: Path, suite: Suite, whole: Suite) -> dict[str, Pixels | str]:
     """Per sample id its pixels, or the reason why they cannot be read.  Samples without a file are not in the result.
 
-    `suite` is the part of `whole` that is judged; pictures of its other samples are passed over.
+    `suite` is the part of `whole` that is judged; pictures of its other samples are passed over.  Where its layouts
+    were made square, pictures of a layout's own shape are made square likewise; those of any other cannot be used.
     Raises LayoutmarkError if the folder is not there, holds a picture that belongs to no sample, or holds none.
     """
     if not folder.is_dir():
@@ -43,10 +45,10 @@ def read_folder(folder: Path, suite: Suite, whole: Suite) -> dict[str, Pixels | 
             continue
         try:
             with Image.open(path) as image:
-                found[path.stem] = np.asarray(image.convert("RGB"))
+                found[path.stem] = _fitted(suite, path.stem, np.asarray(image.convert("RGB")))
         except UnidentifiedImageError:
             found[path.stem] = "unreadable file: not a picture"
-        except (OSError, SyntaxError, ValueError) as error:  # PIL raises all three for damaged files
+        except Exception as error:  # nearly anything can come from inside a decoder
             found[path.stem] = f"unreadable file: {type(error).__name__}"
     if not found:
         raise LayoutmarkError(
@@ -56,6 +58,19 @@ def read_folder(folder: Path, suite: Suite, whole: Suite) -> dict[str, Pixels | 
             do="Name them by sample id.",
         )
     return found
+
+
+def _fitted(suite: Suite, sample: str, pixels: Pixels) -> Pixels | str:
+    """The picture on the square that its layout was put on, or why it cannot be."""
+    if not isinstance(suite, SquaredSuite):
+        return pixels
+    fitted = suite.fitted(sample, pixels)
+    if fitted is not None:
+        return fitted
+    (height, width), own = pixels.shape[:2], suite.canvases[sample]
+    return (
+        f"picture of {width} x {height} pixels is neither square nor of its layout's shape {own.width} x {own.height}"
+    )
 
 
 def add_row(plan: Plan, suite: Suite, label: str, images: Mapping[str, Pixels | str], store: Store) -> Plan:

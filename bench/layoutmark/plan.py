@@ -18,7 +18,7 @@ from layoutmark.shelf import Dtype, MethodEntry, Shelf, StackEntry, resolve_sett
 from layoutmark.shelf.kinds import Source
 from layoutmark.statistics import derive_seed
 from layoutmark.store import home, image_key
-from layoutmark.suites import load_built_suite, restricted
+from layoutmark.suites import FileSuite, load_built_suite, restricted, squared
 
 PLAN = "plan.json"
 CEILING, SHUFFLED, BLANK = "ceiling", "floor-shuffled", "floor-blank"
@@ -156,8 +156,13 @@ def make_plan(
 
 
 def open_suite(shelf: Shelf, name: str, stack: StackEntry, limit: int | None) -> Suite:
-    """A shipped or a built suite, narrowed to the stack's vocabulary (what is left out stands in its notes)."""
-    return restricted(whole_suite(shelf, name), stack.card.categories or None, limit)
+    """A shipped or a built suite, narrowed to the stack's vocabulary, its layouts square as its card declares.
+
+    What was left out and what was done stands in its notes.
+    """
+    whole = whole_suite(shelf, name)
+    aspect = whole.aspect if isinstance(whole, FileSuite) else shelf.get_suite(name).suite.aspect
+    return squared(restricted(whole, stack.card.categories or None, limit), aspect)
 
 
 def whole_suite(shelf: Shelf, name: str) -> Suite:

@@ -129,7 +129,7 @@ def _picture(record: Any, licences: Mapping[str, str]) -> Picture:
 def _read_instances(data: Mapping[str, Any], pictures: Mapping[str, Picture], place: str, ledger: Ledger) -> None:
     categories = categories_of(data, place)
     records = listed(data.get("annotations"), f"{place}, annotations")
-    boxes = [r["bbox"] for r in records if isinstance(r, Mapping) and _four_numbers(r.get("bbox"))]
+    boxes = [r["bbox"] for r in records if isinstance(r, Mapping) and four_numbers(r.get("bbox"))]
     check_units(boxes, Units.PIXELS, f"{place}, bbox")
     seen: set[str] = set()
     for number, record in enumerate(records):
@@ -198,5 +198,9 @@ def id_of(record: Any, number: int) -> str:
     return str(own) if isinstance(own, int | str) else f"record {number}"
 
 
-def _four_numbers(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) for v in value)
+def four_numbers(value: Any) -> bool:
+    """Whether a value is a list of four numbers that a float can hold."""
+    # Written so that NaN fails too: what is no number says nothing of the units.
+    return (
+        isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) and abs(v) < 1e300 for v in value)
+    )

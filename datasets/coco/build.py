@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from layoutmark.door import BuiltSuite, unknown_name
 from layoutmark.door.built import built_suite
+from layoutmark.door.crops import Crops, Cutter, pictures_at
 from layoutmark.door.ledger import Ledger, Skip
 from layoutmark.layout import Layout, Reference, Sample
 
 from .annotations import Picture, Source
 from .annotations import read as read_instances
-from .crops import Crops, Cutter
 from .panoptic import read as read_panoptic
 from .selection import RULES, Choice, chosen
 
+PLACES = ("", "images", "train2017", "val2017")
 ANNOTATIONS = "annotations CC-BY-4.0 (COCO Consortium)"
 PANOPTIC = ("coco-panoptic",)
 REFERENCES = {"coco-references-self": Crops.SELF, "coco-references-cross": Crops.CROSS}
@@ -37,9 +39,10 @@ def build_suite(name: str, source: Path) -> BuiltSuite:
             candidates[picture.id] = RULES[name].take(picture)
         except Skip as reason:
             ledger.skip("image", picture.id, reason)
-    cutter = Cutter(name, REFERENCES[name], found.pictures, source) if name in REFERENCES else None
+    cutter = _cutter(name, found.pictures, source) if name in REFERENCES else None
     if cutter is not None:
-        candidates = cutter.admitted(candidates, ledger)
+        fit = cutter.admitted({key: choice.instances for key, choice in candidates.items()}, ledger, "image")
+        candidates = {key: choice for key, choice in candidates.items() if key in fit}
     taken = chosen(name, candidates)
     samples: list[Sample] = []
     references: dict[str, Reference] = {}
@@ -53,7 +56,8 @@ def build_suite(name: str, source: Path) -> BuiltSuite:
         told = {}
         try:
             if cutter is not None:
-                choice, shown, told["references"] = cutter.cut(picture.id, choice)
+                instances, shown, told["references"] = cutter.cut(picture.id, choice.instances)
+                choice = replace(choice, instances=instances)
                 references.update({reference.key: reference for reference in shown})
         except Skip as reason:
             ledger.skip("image", picture.id, reason)
@@ -61,6 +65,14 @@ def build_suite(name: str, source: Path) -> BuiltSuite:
         ledger.keep("image", picture.id, flags=choice.flags)
         samples.append(_sample(name, picture, choice, found, told))
     return built_suite(samples, ledger, found.notes, references=references.values())
+
+
+def _cutter(name: str, pictures: Iterable[Picture], source: Path) -> Cutter:
+    """Picture files lie beside the annotations, in the folder above `annotations/`, or in usual folders there."""
+    root = source if source.is_dir() else source.parent
+    files = pictures_at(root.parent if root.name == "annotations" else root, PLACES)
+    there = {picture.id: files[picture.file] for picture in pictures if picture.file in files}
+    return Cutter(name, REFERENCES[name], there, {picture.id: picture.canvas for picture in pictures})
 
 
 def _sample(name: str, picture: Picture, choice: Choice, source: Source, told: Mapping[str, str]) -> Sample:

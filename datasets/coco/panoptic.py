@@ -5,22 +5,23 @@ Source of the form: https://cocodataset.org, "Data format", 4 (id = R + 256 G + 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from layoutmark.door.boxes import WHOLE, Convention, Units, corners, covers_all, placed
+from layoutmark.door.boxes import WHOLE, Convention, Units, check_units, corners, covers_all, placed
 from layoutmark.door.ledger import Ledger, Skip
 from layoutmark.door.reading import field as value_of
 from layoutmark.door.reading import json_of, listed, mapped, numbers, text, whole
+from layoutmark.door.references import decoded
 from layoutmark.door.shapes import extent, marks
 from layoutmark.layout import Canvas, Instance, Mask
 
-from .annotations import Picture, Source, categories_of, file_of, id_of, name_of, notes_of, pictures_of
+from .annotations import Picture, Source, categories_of, file_of, four_numbers, id_of, name_of, notes_of, pictures_of
 from .stuff import phrase_of
 
 PANOPTIC = "panoptic"
@@ -37,7 +38,10 @@ def read(source: Path, ledger: Ledger) -> Source:
     data = mapped(json_of(path), f"file {path.name}")
     pictures = pictures_of(data, path, ledger)
     categories = categories_of(data, f"file {path.name}")
-    for number, record in enumerate(listed(data.get("annotations"), f"file {path.name}, annotations")):
+    records = listed(data.get("annotations"), f"file {path.name}, annotations")
+    boxes: list[Any] = [box for box in _boxes(records) if four_numbers(box)]
+    check_units(boxes, Units.PIXELS, f"file {path.name}, bbox")
+    for number, record in enumerate(records):
         try:
             picture = pictures.get(name_of(value_of(record, "image_id")))
             if picture is None:
@@ -57,15 +61,16 @@ def read(source: Path, ledger: Ledger) -> Source:
     return Source(list(pictures.values()), path, notes_of(path, PANOPTIC, pictures, ledger))
 
 
+def _boxes(records: list[Any]) -> Iterator[Any]:
+    for record in records:
+        segments = record.get("segments_info") if isinstance(record, dict) else None
+        yield from (s.get("bbox") for s in segments if isinstance(s, dict)) if isinstance(segments, list) else ()
+
+
 def _ids(path: Path) -> Ids:
     """Segment ids of a picture's pixels, (height, width)."""
-    try:
-        with Image.open(path) as opened:
-            colours = np.asarray(opened.convert("RGB"), dtype=np.int64)
-    except FileNotFoundError as error:
-        raise Skip("no picture of its segments") from error
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise Skip("picture of its segments cannot be read") from error
+    with decoded("picture of its segments", "no picture of its segments"), Image.open(path) as opened:
+        colours = np.asarray(opened.convert("RGB"), dtype=np.int64)
     return colours @ np.array([1, 256, 65536])
 
 

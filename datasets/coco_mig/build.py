@@ -15,36 +15,49 @@ from layoutmark.door import BuiltSuite
 from layoutmark.door.boxes import Convention, Units, check_units, corners
 from layoutmark.door.built import built_suite
 from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.reading import json_of, mapped, numbers
-from layoutmark.door.scenes import SQUARE, Record, Scene, Thing, each, files_at, samples_of
+from layoutmark.door.reading import json_of, mapped, numbers, refused, text, yaml_of
+from layoutmark.door.scenes import SQUARE, Record, Scene, Thing, each, samples_of
 
 LICENCE = "for non-commercial research (COCO-MIG); boxes CC-BY-4.0 (COCO Consortium)"
 ID = "coco_id"
+SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:
-    """Read a JSON file, or the one `mig*.json` of a folder.  Raises LayoutmarkError for a file that cannot be read."""
+    """Read a YAML or JSON file, or the one `mig*` of a folder.  Raises LayoutmarkError for what cannot be read."""
     ledger = Ledger()
-    (path, *_) = files_at(source, "mig*.json", f"suite {name}, source")
-    records = mapped(json_of(path), f"file {path.name}")
+    path = _file(source, name)
+    records = mapped((json_of if path.suffix.lower() == ".json" else yaml_of)(path), f"file {path.name}")
     boxes = [box for record in records.values() for _, box in _pairs(record) if _four(box)]
     check_units(boxes, Units.FRACTIONS, f"file {path.name}, boxes")
     return built_suite(samples_of(name, _records(records), LICENCE, ledger, "prompt"), ledger)
 
 
-def _records(records: dict[str, Any]) -> Iterator[Record]:
+def _file(source: Path, name: str) -> Path:
+    if source.is_file():
+        return source
+    found = [path for path in sorted(source.glob("mig*")) if path.suffix.lower() in SUFFIXES]
+    if len(found) != 1:
+        told = ", ".join(path.name for path in found) or f"no mig*.yaml in {source.name or source}"
+        raise refused(f"suite {name}, source", told, "one file mig*.yaml or mig*.json", "Give the file itself.")
+    return found[0]
+
+
+def _records(records: dict[Any, Any]) -> Iterator[Record]:
     for number, (prompt, record) in enumerate(records.items()):
         yield number, partial(_scene, prompt, record)
 
 
-def _scene(prompt: str, record: Any) -> Scene:
+def _scene(prompt: Any, record: Any) -> Scene:
     if not isinstance(record, dict):
         raise Skip("not an object")
+    if not isinstance(prompt, str):
+        raise Skip("prompt is no text")
     source = f"COCO image {record[ID]}" if isinstance(record.get(ID), str | int) else "COCO-MIG"
     return Scene(prompt, each(_thing, _pairs(record)), SQUARE, source=source)
 
 
-def _pairs(record: Any) -> list[tuple[str, Any]]:
+def _pairs(record: Any) -> list[tuple[Any, Any]]:
     """Every phrase with each of its boxes, in the file's order."""
     found = []
     for phrase, value in record.items() if isinstance(record, dict) else ():
@@ -54,10 +67,10 @@ def _pairs(record: Any) -> list[tuple[str, Any]]:
     return found
 
 
-def _thing(pair: tuple[str, Any]) -> Thing:
+def _thing(pair: tuple[Any, Any]) -> Thing:
     phrase, box = pair
-    return Thing(phrase, corners(numbers(box, 4, "box"), Convention.XYXY, Units.FRACTIONS, SQUARE))
+    return Thing(text(phrase, "phrase"), corners(numbers(box, 4, "box"), Convention.XYXY, Units.FRACTIONS, SQUARE))
 
 
 def _four(box: Any) -> bool:
-    return isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) for v in box)
+    return isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) and abs(v) < 1e300 for v in box)

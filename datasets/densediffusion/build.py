@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from layoutmark.door import BuiltSuite
 from layoutmark.door.built import built_suite
 from layoutmark.door.ledger import Ledger, Skip
 from layoutmark.door.reading import field, mapped, plain_pickle, refused, text
+from layoutmark.door.references import decoded
 from layoutmark.door.scenes import Record, Scene, Thing, files_at, samples_of
 from layoutmark.layout import Canvas, Mask
 
@@ -71,11 +72,9 @@ def _scene(record: Any, number: object, picture: Callable[[str], bytes]) -> Scen
     phrases = field(record, "segment_descriptions")
     if not isinstance(phrases, list) or not all(isinstance(p, str) for p in phrases):
         raise Skip("segment_descriptions is no list of texts")
-    try:
-        with Image.open(io.BytesIO(picture(f"{number}.png"))) as opened:
-            pixels = np.asarray(opened.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise Skip("picture of its layout cannot be read") from error
+    data = io.BytesIO(picture(f"{number}.png"))
+    with decoded("picture of its layout"), Image.open(data) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
     parts = _parts(pixels, len(phrases))
     things = [Thing(p, None, mask=Mask.from_array(part)) for p, part in zip(phrases, parts, strict=True) if p.strip()]
     prompt = text(field(record, "textual_condition"), "textual_condition")

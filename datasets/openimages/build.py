@@ -7,17 +7,22 @@ says which categories were verified, present or absent (`Sample.judged`): things
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from PIL import Image
+
 from layoutmark.door import BuiltSuite, unknown_name
 from layoutmark.door.built import built_suite
+from layoutmark.door.crops import Crops, Cutter, pictures_at
 from layoutmark.door.ledger import Ledger, Skip
 from layoutmark.door.phrases import sentence
 from layoutmark.door.reading import refused
+from layoutmark.door.references import decoded
 from layoutmark.door.shapes import marks
-from layoutmark.layout import Instance, Layout, Mask, Sample
+from layoutmark.layout import Canvas, Instance, Layout, Mask, Reference, Sample
 
 from .hierarchy import Hierarchy, read_hierarchy
 from .masks import read_masks
@@ -42,7 +47,15 @@ class Rule:
     pictures: int | None = None
 
 
-RULES = {"openimages": Rule(), "openimages-500": Rule(True, 2, 6, LEAST_SIDE, 500)}
+RULES = {
+    "openimages": Rule(),
+    "openimages-500": Rule(True, 2, 6, LEAST_SIDE, 500),
+    "openimages-references-self": Rule(True, 1, 4, LEAST_SIDE, 200),
+    "openimages-references-cross": Rule(True, 1, 4, LEAST_SIDE, 200),
+}
+REFERENCES = {"openimages-references-self": Crops.SELF, "openimages-references-cross": Crops.CROSS}
+"""Suites whose instances have references, and what these are."""
+PLACES = ("", "images", "validation", "test", "train")
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:
@@ -74,17 +87,48 @@ def build_suite(name: str, source: Path) -> BuiltSuite:
             ledger.skip("picture", picture.id, reason)
             continue
         chosen[picture.id] = (picture, boxes, [LEFT_OUT] if len(boxes) < len(picture.boxes) else [])
+    cutter = None
+    if name in REFERENCES:
+        cutter = Cutter(name, REFERENCES[name], *_files(source, pictures))
+        fit = cutter.admitted(
+            {key: _instances(c[0], c[1], names, called, masks) for key, c in chosen.items()}, ledger, "picture"
+        )
+        chosen = {key: choice for key, choice in chosen.items() if key in fit}
     order = sorted(chosen, key=lambda key: sha256(f"{name}/{key}".encode()).hexdigest())
     full = set(order[: rule.pictures])
-    samples = []
+    samples: list[Sample] = []
+    references: dict[str, Reference] = {}
     for key, (picture, boxes, flags) in chosen.items():
         if key not in full:
             ledger.skip("picture", key, "fits, but the suite is full")
             continue
+        instances, told = _instances(picture, boxes, names, called, masks), ""
+        if cutter is not None:
+            try:
+                instances, shown, told = cutter.cut(key, instances)
+            except Skip as reason:
+                ledger.skip("picture", key, reason)
+                continue
+            references.update({reference.key: reference for reference in shown})
         ledger.keep("picture", key, flags=[*picture.flags, *flags])
         judged = _judged(picture, hierarchy, called, exact)
-        samples.append(_sample(name, picture, boxes, names, called, masks, judged))
-    return built_suite(samples, ledger, notes)
+        samples.append(_sample(name, picture, instances, judged, told))
+    return built_suite(samples, ledger, notes, references=references.values())
+
+
+def _files(source: Path, pictures: Mapping[str, Picture]) -> tuple[dict[str, Path], dict[str, Canvas]]:
+    """The pictures' files, ID.jpg in the source or a usual folder of it, and what a table says of their sizes.
+
+    Where no table does, a picture's canvas is that of its file.
+    """
+    named = pictures_at(source, PLACES)
+    files = {picture.id: named[f"{picture.id}.jpg"] for picture in pictures.values() if f"{picture.id}.jpg" in named}
+    sizes = {picture.id: picture.canvas for picture in pictures.values() if picture.sized}
+    for key in files.keys() - sizes.keys():
+        # A picture that cannot be read is skipped when it is cut.
+        with suppress(Skip), decoded("picture"), Image.open(files[key]) as opened:
+            pictures[key].canvas = Canvas(*opened.size)
+    return files, sizes
 
 
 def _told_by(source: Path, pictures: Mapping[str, Picture]) -> list[str]:
@@ -131,10 +175,10 @@ def _judged(
     return tuple(sorted(present | absent))
 
 
-def _sample(
-    name: str, picture: Picture, boxes: list[Found], names: Mapping[str, str], called: Mapping[str, str],
-    masks: Mapping[tuple[str, int], Mask], judged: tuple[str, ...],
-) -> Sample:  # fmt: skip
+def _instances(
+    picture: Picture, boxes: list[Found], names: Mapping[str, str], called: Mapping[str, str],
+    masks: Mapping[tuple[str, int], Mask],
+) -> list[Instance]:  # fmt: skip
     instances = []
     for place, found in enumerate(boxes):
         mask = masks.get((picture.id, found.number))
@@ -144,14 +188,18 @@ def _sample(
                 str(place), names[found.label], called[found.label], found.box, mask, point, scribble, found.attributes
             )
         )
+    return instances
+
+
+def _sample(name: str, picture: Picture, instances: list[Instance], judged: tuple[str, ...], told: str) -> Sample:
     provenance = {
         "source": f"Open Images, picture {picture.id}", "licence": f"picture: {picture.licence}; {ANNOTATIONS}",
+        **({"references": told} if told else {}), **({"url": picture.url} if picture.url else {}),
     }  # fmt: skip
-    if picture.url:
-        provenance["url"] = picture.url
     layout = Layout(picture.canvas, tuple(instances))
     prompt = sentence(instance.phrase for instance in instances)
-    return Sample(f"{name}-{picture.id}", prompt, layout, provenance=provenance, judged=judged)
+    strata = {"reference": str(REFERENCES[name])} if name in REFERENCES else {}
+    return Sample(f"{name}-{picture.id}", prompt, layout, strata, provenance, judged)
 
 
 def _one(source: Path, pattern: str, name: str) -> Path:

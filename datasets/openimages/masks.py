@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from layoutmark.door.ledger import Ledger, Skip
 from layoutmark.door.reading import number, table_rows
+from layoutmark.door.references import decoded
 from layoutmark.layout import Mask
 
 from .tables import Found, Picture
@@ -53,11 +54,8 @@ def _nearest(picture: Picture, label: str, corners: list[float]) -> Found:
 def _mask(path: Path | None) -> Mask:
     if path is None:
         raise Skip("no such picture")
-    try:
-        with Image.open(path) as opened:
-            pixels = np.asarray(opened.convert("L")) > 0
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise Skip("picture of the mask cannot be read") from error
+    with decoded("picture of the mask"), Image.open(path) as opened:
+        pixels = np.asarray(opened.convert("L")) > 0
     if not pixels.any():
         raise Skip("mask is empty")
     return Mask.from_array(pixels)

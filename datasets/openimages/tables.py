@@ -46,6 +46,8 @@ class Picture:
     id: str
     boxes: list[Found] = field(default_factory=list)
     canvas: Canvas = SQUARE
+    sized: bool = False
+    """Whether a table of sizes says so."""
     flags: list[str] = field(default_factory=list)
     licence: str = "CC-BY-2.0, as listed by Open Images"
     url: str = ""
@@ -146,6 +148,7 @@ def read_sizes(path: Path, pictures: Mapping[str, Picture]) -> None:
             continue
         try:
             picture.canvas = Canvas(whole(row["image_w"], "image_w"), whole(row["image_h"], "image_h"))
+            picture.sized = True
         except (Skip, ValueError) as reason:
             found = f"{row['image_w']} x {row['image_h']}"
             raise refused(f"file {path.name}, line {line}", found, "width and height in pixels") from reason

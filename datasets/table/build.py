@@ -1,170 +1,158 @@
-"""Any table of boxes, read through `mapping.toml`: which column is what, and in which convention boxes are written.
-
-file = "layouts.csv"            # .csv, .tsv, or .json with a list of objects
-form = "long"                   # long: a row a box; wide: a row a scene, columns repeated by number
-box = "xywh"                    # xyxy, xywh, cxcywh, xxyy
-units = "pixels"                # or fractions
-canvas = [512, 512]             # or columns: canvas = ["width", "height"]
-licence = "CC-BY-4.0"
-
-[columns]
-id = "scene"                    # of a scene; wide tables may leave it out
-prompt = "caption"
-phrase = "object"               # wide: "object_{n}"
-category = "class"              # may be left out
-box = ["x", "y", "w", "h"]      # wide: ["x_{n}", ...]; or one column with four numbers
-"""
+"""Any table of boxes, read row by row through `mapping.toml` (see `mapping.py`)."""
 
 from __future__ import annotations
 
-import tomllib
+from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
-from itertools import count
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from layoutmark.door import BuiltSuite
-from layoutmark.door.boxes import Convention, Units, check_units, corners
+from layoutmark.door.boxes import check_units, corners
 from layoutmark.door.built import built_suite
 from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.reading import json_of, listed, number, refused, table_rows, text, text_of, whole
-from layoutmark.door.scenes import Record, Scene, Thing, each, files_at, samples_of
+from layoutmark.door.phrases import sentence
+from layoutmark.door.reading import json_lines, json_of, listed, number, table_rows, text, whole
+from layoutmark.door.scenes import Record, Scene, Thing, files_at, samples_of
 from layoutmark.layout import Canvas
 
+from .mapping import PLACE, Mapped, read_mapping
+
 Row = Mapping[str, Any]
-PLACE = "{n}"
-KEYS = {"file", "form", "box", "units", "canvas", "licence", "columns"}
-COLUMNS = {"id", "prompt", "phrase", "category", "box"}
 LARGEST = 1 << 14
+MADE = {"prompt": "made of the phrases"}
 
 
-@dataclass(frozen=True)
-class Mapped:
-    """A mapping file, checked."""
+@dataclass(slots=True)
+class Held:
+    """What the rows of one scene said so far."""
 
-    file: Path
-    wide: bool
-    convention: Convention
-    units: Units
-    canvas: tuple[Any, Any]
-    licence: str
-    columns: Mapping[str, Any]
-
-    def box_columns(self, n: int | None) -> list[str]:
-        """Columns of a box: four, or one that holds all four numbers; `n` is its number in a wide table."""
-        names = self.columns["box"]
-        return [_at(name, n) for name in (names if isinstance(names, list) else [names])]
+    prompt: str
+    canvas: Canvas | Skip
+    things: list[Thing | Skip] = field(default_factory=list)
+    problem: str = ""
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:
     """Read `mapping.toml` (or a folder with it) and the table it names.
 
+    Rows are taken up one by one, so that a table may be larger than memory has room for as text.
     Raises LayoutmarkError for a key or column that is unknown or missing, and for a table that cannot be read.
     """
     ledger = Ledger()
     (path, *_) = files_at(source, "mapping.toml", f"suite {name}, source")
-    mapped = _mapping(path)
-    rows = list(_rows(mapped))
-    boxes = [values for _, row in rows for values in _numbers(mapped, row)]
-    check_units(boxes, mapped.units, f"file {mapped.file.name}, boxes")
-    samples = samples_of(name, _records(mapped, rows), mapped.licence, ledger, "scene")
-    return built_suite(samples, ledger)
-
-
-def _mapping(path: Path) -> Mapped:
-    try:
-        data = tomllib.loads(text_of(path))
-    except tomllib.TOMLDecodeError as error:
-        raise refused(f"file {path.name}", str(error), "TOML") from error
-    columns = data.get("columns", {})
-    for known, given, where in ((KEYS, data, ""), (COLUMNS, columns, ", [columns]")):
-        if unknown := sorted(set(given) - known):
-            raise refused(f"file {path.name}{where}", f"key {unknown[0]!r}", "one of " + ", ".join(sorted(known)))
-    needed = {"prompt", "phrase", "box"} | ({"id"} if data.get("form") == "long" else set())
-    if missing := sorted(needed - set(columns)):
-        raise refused(f"file {path.name}, [columns]", f"no {missing[0]!r}", "columns " + ", ".join(sorted(needed)))
-    choices = {"form": ("long", "wide"), "box": tuple(Convention), "units": tuple(Units)}
-    for key, allowed in choices.items():
-        if data.get(key) not in allowed:
-            raise refused(f"file {path.name}, {key}", repr(data.get(key)), "one of " + ", ".join(allowed))
-    canvas = data.get("canvas")
-    if not isinstance(canvas, list) or len(canvas) != 2:
-        raise refused(f"file {path.name}, canvas", repr(canvas), "width and height, or the names of two columns")
-    return Mapped(
-        path.parent / str(data.get("file")), data["form"] == "wide", Convention(data["box"]), Units(data["units"]),
-        (canvas[0], canvas[1]), str(data.get("licence", "not stated")), columns,
-    )  # fmt: skip
+    mapped = read_mapping(path)
+    scenes: dict[str, Held] = {}
+    repeated: list[str] = []
+    largest = array("d")
+    for line, row in _rows(mapped):
+        _take(mapped, line, row, scenes, repeated, largest)
+    check_units([[value] for value in largest], mapped.units, f"file {mapped.file.name}, boxes")
+    for own in repeated:
+        ledger.skip("scene", own, "id used before")
+    return built_suite(samples_of(name, _records(mapped, scenes), mapped.licence, ledger, "scene"), ledger)
 
 
 def _rows(mapped: Mapped) -> Iterator[tuple[int, Row]]:
     """Rows with their line, or their place from 0 in a JSON list."""
-    if mapped.file.suffix.lower() == ".json":
-        rows = listed(json_of(mapped.file), f"file {mapped.file.name}")
-        yield from ((n, row if isinstance(row, Mapping) else {}) for n, row in enumerate(rows))
+    kind = mapped.file.suffix.lower()
+    if kind in (".json", ".jsonl"):
+        where = f"file {mapped.file.name}"
+        lines = json_lines(mapped.file) if kind == ".jsonl" else enumerate(listed(json_of(mapped.file), where))
+        for n, row in lines:
+            yield n, row if isinstance(row, Mapping) else {}
         return
-    first = 1 if mapped.wide else None
-    needs = [mapped.columns["prompt"], _at(mapped.columns["phrase"], first), *mapped.box_columns(first)]
-    yield from table_rows(mapped.file, needs)
+    needs = [mapped.columns[key] for key in ("id", "prompt") if key in mapped.columns]
+    needs += [side for side in mapped.canvas if isinstance(side, str)]
+    if not mapped.wide:
+        needs += [mapped.columns["phrase"], *mapped.boxes]
+    pattern = mapped.numbered if mapped.wide else None
+    yield from table_rows(mapped.file, needs, delimiter=mapped.delimiter, pattern=pattern)
 
 
-def _records(mapped: Mapped, rows: list[tuple[int, Row]]) -> Iterator[Record]:
-    scenes: dict[str, list[Row]] = {}
-    for line, row in rows:
-        own = row.get(mapped.columns.get("id", ""))
-        name = str(line) if own is None or (mapped.wide and "id" not in mapped.columns) else str(own)
-        scenes.setdefault(name if not mapped.wide or name not in scenes else f"{name} (line {line})", []).append(row)
+def _take(
+    mapped: Mapped, line: int, row: Row, scenes: dict[str, Held], repeated: list[str], largest: array[float]
+) -> None:
+    """Put a row into its scene."""
+    own = row.get(mapped.columns.get("id", ""))
+    name = str(line) if own is None or (mapped.wide and str(own).strip() == "") else str(own)
+    prompt = str(row.get(mapped.columns.get("prompt", ""), ""))
+    try:
+        canvas: Canvas | Skip = _canvas(mapped, row)
+    except Skip as reason:
+        canvas = reason
+    held = scenes.get(name)
+    if held is not None and mapped.wide:
+        repeated.append(f"{name} (line {line})")
+        return
+    if held is None:
+        held = scenes[name] = Held(prompt, canvas)
+    elif held.prompt != prompt:
+        held.problem = "rows of one scene have different prompts"
+    elif not _alike(held.canvas, canvas):
+        held.problem = "rows of one scene have different canvases"
+    for n in _numbered(mapped.numbered, tuple(row)) if mapped.wide else (None,):
+        if n is not None and not str(row[_at(mapped.columns["phrase"], n)] or "").strip():
+            continue
+        try:
+            held.things.append(_thing(mapped, canvas, row, n, largest))
+        except Skip as reason:
+            held.things.append(reason)
+
+
+def _records(mapped: Mapped, scenes: Mapping[str, Held]) -> Iterator[Record]:
     for name, held in scenes.items():
         yield name, partial(_scene, mapped, held, name)
 
 
-def _scene(mapped: Mapped, rows: list[Row], name: str) -> Scene:
-    prompts = {str(row.get(mapped.columns["prompt"], "")) for row in rows}
-    if len(prompts) > 1:
-        raise Skip("rows of one scene have different prompts")
-    canvas = _canvas(mapped, rows[0])
-    items = [(row, n) for row in rows for n in (_filled(mapped, row) if mapped.wide else [None])]
-    things = each(partial(_thing, mapped, canvas), items)
-    return Scene(text(prompts.pop(), "prompt"), things, canvas, source=f"{mapped.file.name}, {name}")
+def _scene(mapped: Mapped, held: Held, name: str) -> Scene:
+    if held.problem:
+        raise Skip(held.problem)
+    if isinstance(held.canvas, Skip):
+        raise held.canvas
+    made = "prompt" not in mapped.columns
+    phrases = [thing.phrase for thing in held.things if isinstance(thing, Thing)]
+    if made and not phrases:
+        raise Skip("no usable instance")
+    prompt = sentence(phrases) if made else text(held.prompt, "prompt")
+    strata = MADE if made else {}
+    return Scene(prompt, held.things, held.canvas, strata, f"{mapped.file.name}, {name}")
 
 
-def _filled(mapped: Mapped, row: Row) -> list[int]:
-    """Numbers of a wide row's things: columns are counted from 1 while they exist, empty phrases are no things."""
-    found: list[int] = []
-    for n in count(1):
-        column = _at(mapped.columns["phrase"], n)
-        if column not in row:
-            return found
-        if str(row[column]).strip():
-            found.append(n)
-    raise AssertionError
+@lru_cache(maxsize=64)
+def _numbered(pattern: Any, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Numbers of a wide row's things as their columns write them, smallest first; empty phrases are no things."""
+    found = (pattern.fullmatch(column) for column in columns)
+    return tuple(sorted((match[1] for match in found if match), key=lambda n: (int(n), n)))
 
 
-def _thing(mapped: Mapped, canvas: Canvas, item: tuple[Row, int | None]) -> Thing:
-    row, n = item
+def _thing(mapped: Mapped, canvas: Canvas | Skip, row: Row, n: str | None, largest: array[float]) -> Thing:
     phrase = text(row.get(_at(mapped.columns["phrase"], n)), "phrase")
     category = row.get(_at(mapped.columns["category"], n)) if "category" in mapped.columns else ""
-    values = [number(v, "box") for v in _four(row, mapped.box_columns(n))]
+    values = _four(mapped, [row.get(_at(column, n)) for column in mapped.boxes])
+    largest.append(max(map(abs, values)))
+    if isinstance(canvas, Skip):
+        raise canvas
     return Thing(phrase, corners(values, mapped.convention, mapped.units, canvas), str(category or ""))
 
 
-def _four(row: Row, columns: list[str]) -> list[Any]:
-    found: Any = [row.get(c) for c in columns]
-    if len(columns) == 1:
-        found = found[0].replace(",", " ").split() if isinstance(found[0], str) else found[0]
+def _four(mapped: Mapped, found: Any) -> list[float]:
+    if len(found) == 1:
+        (found,) = found
+        if isinstance(found, str):
+            for mark in "[]();" if mapped.comma else "[]();,":
+                found = found.replace(mark, " ")
+            found = found.split()
     if not isinstance(found, list) or len(found) != 4:
         raise Skip("box is not 4 numbers")
-    return found
+    return [number(_pointed(v) if mapped.comma and isinstance(v, str) else v, "box") for v in found]
 
 
-def _numbers(mapped: Mapped, row: Row) -> Iterator[list[float]]:
-    """Boxes of a row as numbers, for the check of units; what is no number says nothing."""
-    for n in _filled(mapped, row) if mapped.wide else [None]:
-        try:
-            yield [number(v, "box") for v in _four(row, mapped.box_columns(n))]
-        except Skip:
-            continue
+def _pointed(value: str) -> str:
+    """A number written with a decimal comma; one with a point too is left as it is, and is none."""
+    return value if "." in value else value.replace(",", ".")
 
 
 def _canvas(mapped: Mapped, row: Row) -> Canvas:
@@ -174,5 +162,9 @@ def _canvas(mapped: Mapped, row: Row) -> Canvas:
     return Canvas(*sides)
 
 
-def _at(column: Any, n: int | None) -> str:
-    return str(column) if n is None else str(column).replace(PLACE, str(n))
+def _alike(one: Canvas | Skip, other: Canvas | Skip) -> bool:
+    return str(one) == str(other)
+
+
+def _at(column: str, n: str | None) -> str:
+    return column if n is None else column.replace(PLACE, n)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from layoutmark.door import BuiltSuite
 from layoutmark.door.boxes import Convention, Units, corners
@@ -16,6 +16,7 @@ from layoutmark.door.built import built_suite
 from layoutmark.door.ledger import Ledger, Skip
 from layoutmark.door.phrases import respelt, sentence, with_article
 from layoutmark.door.reading import number, refused, text_of, whole
+from layoutmark.door.references import decoded
 from layoutmark.door.scenes import SQUARE, Record, Scene, Thing, each, samples_of
 from layoutmark.door.shapes import mask_of
 from layoutmark.layout import Canvas
@@ -88,11 +89,8 @@ def _scene(source: Path, path: Path, inner: Path, names: dict[int, str]) -> Scen
 def _size(stem: Path) -> Canvas | None:
     for path in (stem.with_name(stem.name + suffix) for suffix in PICTURES):
         if path.is_file():
-            try:
-                with Image.open(path) as picture:
-                    return Canvas(*picture.size)
-            except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-                raise Skip("picture cannot be read") from error
+            with decoded("picture"), Image.open(path) as picture:
+                return Canvas(*picture.size)
     return None
 
 

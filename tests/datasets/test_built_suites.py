@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +192,43 @@ def test_meta_is_plain_json_with_counts(folder) -> None:
     meta = json.loads((folder / room.META).read_text("utf-8"))
     assert meta["counts"] == {"records": 6, "skipped": 1}
     assert meta["samples"] == next(folder.glob("samples-*.jsonl")).name
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path) -> None:
+    (tmp_path / "references").mkdir()
+    (tmp_path / "references" / "mine.png").write_bytes(b"mine")
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(LayoutmarkError, match=r"found a folder with 'thesis\.tex'; expected a new or empty folder"):
+        room.save_built_suite(built(), ITEM, tmp_path)
+    with pytest.raises(LayoutmarkError, match=r"thesis\.tex: found a file"):
+        room.save_built_suite(built(), ITEM, tmp_path / "thesis.tex")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["references", "thesis.tex"]
+    (tmp_path / "thesis.tex").unlink()
+    room.save_built_suite(built(), ITEM, tmp_path)
+    (tmp_path / "notes.txt").write_text("mine, beside the suite")
+    room.save_built_suite(built(KITES[:2]), ITEM, tmp_path)
+    assert (tmp_path / "references" / "mine.png").read_bytes() == b"mine"
+    assert (tmp_path / "notes.txt").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_kill_at_any_moment_leaves_one_suite_whole(tmp_path) -> None:
+    """Real kills: a process that writes one suite over the other in turn is killed at a random moment."""
+    first, second = built([sample(n, "kite") for n in range(300)]), built([sample(n, "boat") for n in range(200)])
+    folder = room.save_built_suite(first, ITEM, tmp_path / "toy")
+    digests = {room.content_digest(b.categories, b.samples) for b in (first, second)}
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(12):
+        child = os.fork()
+        if child == 0:  # pragma: no cover - another process
+            while True:
+                for made in (second, first):
+                    room.save_built_suite(made, ITEM, folder)
+        time.sleep(rng.uniform(0.01, 0.3))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        seen.add(room.load_built_suite(folder).digest)
+    assert seen <= digests
+    room.save_built_suite(first, ITEM, folder)
+    assert len(list(folder.iterdir())) == 3, "what kills left is gone after the next build"

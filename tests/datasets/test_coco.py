@@ -91,6 +91,7 @@ def test_a_picture_with_all_that_is_known(tmp_path) -> None:
         (thing(5, bbox=[100, 1, 9, 9]), "skipped: box lies outside the canvas"),
         (thing(5, bbox=[70, 1, 20, 9]), "repaired: box cut at the edge of the canvas"),
         (thing(5) | {"bbox": [1, 2, float("nan"), 4]}, "skipped: bbox is no finite number"),
+        (thing(5) | {"bbox": [1, 2, 10**400, 4]}, "skipped: bbox is no finite number"),
         (thing(5) | {"bbox": None}, "skipped: bbox is not 4 numbers"),
         (thing(5, segmentation=[[1, 2, 3, 4]]), "repaired: mask left out: polygon has fewer than three points"),
         (

@@ -59,6 +59,51 @@ def test_pixels_and_other_forms_are_refused(tmp_path) -> None:
         built(tmp_path, [])
 
 
+YAML = """? a red dog, a blue cup and a blue cup, in a prompt so long that it needs a mark of its own
+: a red dog: [0.1, 0.1, 0.4, 0.5]
+  a blue cup:
+  - - 0.5
+    - 0.5
+    - 0.9
+    - 0.9
+  - [0, 0.6, 0.3, 1]
+  coco_id: '7'
+3:
+  a dog: [0, 0, 1, 1]
+second:
+  null: [0, 0, 1, 1]
+  yes: [0, 0, 1, 1]
+  a cat: [0, 0, 0.5, 0.5]
+"""
+
+
+def test_yaml_gives_what_json_gives(tmp_path) -> None:
+    pytest.importorskip("yaml")
+    (tmp_path / "mig_bench_anno.yaml").write_text(YAML, "utf-8")
+    suite = build.build_suite("coco-mig", tmp_path)
+    first, second = suite.samples
+    assert [i.phrase for i in first.layout.instances] == ["a red dog", "a blue cup", "a blue cup"]
+    assert (first.id, second.id) == ("coco-mig-0", "coco-mig-2")
+    assert suite.counts["prompts skipped: prompt is no text"] == 1
+    assert suite.counts["instances skipped: phrase is no text"] == 2
+    with pytest.raises(LayoutmarkError, match=r"mig_bench_anno\.json, mig_bench_anno\.yaml; expected one file"):
+        built(tmp_path, {"x": {}})
+    (tmp_path / "mig_bench_anno.json").unlink()
+    for text, message in (
+        ("a: {b: [0, 0, 1, 1]}\na: {}\n", r"line 1: found the key 'a' twice"), ("a: [", "found no YAML"),
+        ("a: !!python/object:os.system {}", "found no YAML"), ("{[1]: 2}", "yaml"),
+    ):  # fmt: skip
+        (tmp_path / "mig_bench_anno.yaml").write_text(text, "utf-8")
+        with pytest.raises(LayoutmarkError, match=message):
+            build.build_suite("coco-mig", tmp_path)
+
+
+def test_a_prompt_twice_is_refused_not_dropped(tmp_path) -> None:
+    (tmp_path / "mig.json").write_text('{"a": {"a dog": [0, 0, 1, 1]}, "a": {"a cat": [0, 0, 1, 1]}}')
+    with pytest.raises(LayoutmarkError, match=r"file mig\.json: found the key 'a' twice in one object"):
+        build.build_suite("coco-mig", tmp_path)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),

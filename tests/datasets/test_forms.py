@@ -54,7 +54,9 @@ def test_each_is_on_the_shelf() -> None:
 @pytest.mark.parametrize("name", sorted(Shelf().suites()))
 def test_each_says_what_becomes_of_shapes_and_who_may_have_seen_it(name: str) -> None:
     card = Shelf().get_suite(name).card
-    assert re.match(r"(native|square|kept|stretched|padded)", card.aspect, re.IGNORECASE), card.aspect
+    text = (Shelf().get_suite(name).folder / "suite.toml").read_text("utf-8")
+    assert len(re.findall(r'^aspect = "(?:pad|native|stretched)"$', text, re.MULTILINE)) == len(card.suites)
+    assert len(card.canvas.split()) > 3
     assert len(card.leakage.split()) > 5
 
 
@@ -119,6 +121,29 @@ def test_lmd(tmp_path) -> None:
     assert suite.counts["answers skipped: answer does not begin with a list"] == 2
     assert suite.counts["answers skipped: no usable instance"] == 1
     assert suite.counts["instances repaired: box cut at the edge of the canvas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "file", "data", "said"),
+    [
+        ("layoutgpt", "a.json", [{"prompt": "p", "object_list": [["dog", [0, 0, 300, 400]]]}] * 3, "are they pixels"),
+        ("lmd", "cache_a.json", {"p": "[('a cat', [0.1, 0.1, 0.5, 0.5])]"}, "are they fractions"),
+        ("instancediffusion_demo", "demo_a.json", {"caption": "p", "width": 640, "height": 480, "annos": [
+            {"caption": "a", "bbox": [0.1, 0.1, 0.5, 0.5]}]}, "are they fractions"),
+        ("instancediffusion_demo", "demo_a.json", {"caption": "p", "width": 1, "height": 1, "annos": [
+            {"caption": "a", "bbox": [0, 0, 300, 300]}]}, "are they pixels"),
+    ],
+)  # fmt: skip
+def test_mistaken_units_are_refused(tmp_path, form: str, file: str, data: Any, said: str) -> None:
+    with pytest.raises(LayoutmarkError, match=f"(?i)suite {form}, boxes: .*{said}"):
+        build(form, write(tmp_path / file, data))
+
+
+def test_yolo_in_pixels_is_refused(tmp_path) -> None:
+    write(tmp_path / "classes.txt", "cat\n")
+    write(tmp_path / "labels" / "a.txt", "0 100 100 50 50\n0 10 10 5 5\n")
+    with pytest.raises(LayoutmarkError, match="2 of 2 reach beyond twice their canvas"):
+        build("yolo", tmp_path)
 
 
 class Evil:

@@ -72,7 +72,7 @@ def test_a_good_record_of_either_kind(tmp_path) -> None:
     assert first.layout.instances[0].box.xyxy == pytest.approx((0.1, 0.2, 0.4, 0.6))
     assert first.strata == {
         "kind": "counting", "type": "template", "count": "3", "size": "medium", "overlap": "none",
-        "repeated": "yes", "counts": "agree", "truncation": "no", "frequency": "rare", "prompt": "1-10",
+        "repeated": "yes", "counts": "agree", "truncation": "no", "frequency": "rare", "words": "1-10",
     }  # fmt: skip
     assert second.strata["relation"] == "left"
     assert second.strata["repeated"] == "no"

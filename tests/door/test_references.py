@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from layoutmark.door.ledger import Skip
-from layoutmark.door.references import COLOURS, FRAMES, SCALED, TURNED, picture_of, reference_of
+from layoutmark.door.references import COLOURS, FRAMES, SCALED, TURNED, decoded, picture_of, reference_of
 
 PIXELS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
@@ -90,6 +90,13 @@ def test_damaged_pictures_are_skipped(tmp_path: Path, kind: str, at: int, spoilt
         return
     assert found.dtype == np.uint8
     assert found.shape[2] == 3
+
+
+@pytest.mark.parametrize("kind", [KeyError, TypeError, IndexError, MemoryError, RuntimeError])
+def test_whatever_a_decoder_raises_is_a_reason(kind: type[Exception]) -> None:
+    """A damaged TIFF comes out of its decoder as a TypeError, for example."""
+    with pytest.raises(Skip, match="thing cannot be read"), decoded("thing"):
+        raise kind
 
 
 def test_the_key_follows_pixels_and_mask_alone() -> None:

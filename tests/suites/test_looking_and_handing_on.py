@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,6 +22,7 @@ from layoutmark.shelf import Shelf
 from layoutmark.shelf.kinds import Source, SuiteItem
 from layoutmark.suites import FileSuite, difference, export, load_built_suite, save_built_suite
 from layoutmark.suites.sheet import COLOURS, TILE, contact_sheet
+from layoutmark.suites.sheet_html import sheet_html
 
 ITEM = SuiteItem("toy", "Toy", "1", Source.BUILD)
 MASK = Mask.from_array(np.indices((30, 40))[1] < 20)
@@ -55,6 +58,27 @@ def test_a_true_picture_lies_beneath() -> None:
     drawn = np.asarray(contact_sheet(mini, mini.samples[:5]))
     assert drawn.shape[1] == 4 * (TILE + 16)
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 500
+
+
+def test_a_page_shows_every_box_mask_point_and_phrase_and_needs_nothing_else(suite) -> None:
+    page = sheet_html(suite, suite.samples)
+    assert page.count("<figure") == 3
+    assert page.count("<rect") == page.count("&lt;tent&gt;</title>") * 2 == 6
+    assert page.count("<polyline") == page.count("<circle") == page.count("<image") == 3
+    assert "<tent>" not in page
+    assert "<bdi>a kite\u202e and a tent" in page
+    assert not re.search(r"<script|(?:href|src)=\"(?!data:)", page)
+    box = re.search(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', page)
+    assert [float(v) for v in box.groups()] == pytest.approx([24, 36, 96, 108])
+    root = ElementTree.fromstring(re.search(r"<svg.*?</svg>", page)[0])
+    assert root.get("viewBox") == "0 0 240 180"
+
+
+def test_a_page_has_the_true_picture_beneath() -> None:
+    mini = Shelf().get_suite("mini").load().open_suite("mini")
+    page = sheet_html(mini, mini.samples[:2])
+    masks = sum(i.mask is not None for s in mini.samples[:2] for i in s.layout.instances)
+    assert page.count("<image") == 2 + masks
 
 
 def test_a_suite_is_itself(suite) -> None:
@@ -132,6 +156,13 @@ def test_the_commands(suite, tmp_path, capsys) -> None:
     with Image.open(tmp_path / "mini.png") as picture:
         assert picture.format == "PNG"
     assert "3 of 144 layouts of mini" in capsys.readouterr().out
+    assert main(["suites", "show", folder, "--sheet", str(tmp_path / "toy.html")]) == 0
+    assert "<figure" in (tmp_path / "toy.html").read_text("utf-8")
+    capsys.readouterr()
+    assert main(["suites", "show", folder.replace("toy", "mini"), "--json"]) == 3
+    assert main(["suites", "show", "mini-refs", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["name"], told["aspect"]) == ("mini-refs", "native")
     assert main(["suites", "diff", folder, folder]) == 0
     assert main(["suites", "diff", folder, "mini", "--json"]) == 1
     told = capsys.readouterr().out

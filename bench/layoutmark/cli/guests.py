@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import io
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layoutmark.cli.common import Tally, command, print_json, print_rows, shelf
-from layoutmark.door import Suite
-from layoutmark.door.ledger import watched
-from layoutmark.errors import LayoutmarkError, MissingPackage
-from layoutmark.plan import built_folder, whole_suite
+from layoutmark.cli import suites
+from layoutmark.cli.common import command, print_json, print_rows, shelf
+from layoutmark.errors import MissingPackage
+from layoutmark.plan import built_folder
 from layoutmark.provenance import canonical
 from layoutmark.shelf import Dtype, MethodEntry, Shelf
 from layoutmark.shelf.kinds import Source
-from layoutmark.store.atomic import write_bytes
-from layoutmark.suites import FORMS, META, difference, export, load_built_suite, restricted, save_built_suite
-from layoutmark.suites.sheet import contact_sheet
 
 if TYPE_CHECKING:
     from layoutmark.diffusion.golden import Difference
 
-NAMED = 8
-"""Samples that a difference names."""
 KINDS: dict[str, tuple[Callable[[Shelf], Any], Callable[[Shelf], Any]]] = {
     "methods": (Shelf.methods, Shelf.broken_methods),
     "suites": (Shelf.suites, Shelf.broken_suites),
@@ -69,32 +62,7 @@ def add(commands: Any) -> None:
                 "--golden", type=Path, default=None, metavar="FOLDER", help="replay this folder instead of the checks"
             )
         if kind == "suites":
-            shown.add_argument("--sheet", type=Path, metavar="PNG", help="draw its layouts into this picture instead")
-            shown.add_argument("--limit", type=int, default=24, metavar="N", help="the first N layouts (default: 24)")
-            compared = command(
-                verbs,
-                "diff",
-                "Compare two versions of a suite; the exit code is 1 if they differ.",
-                _diff,
-                as_json=True,
-            )
-            for place in ("first", "second"):
-                compared.add_argument(place, help="name of a suite, or folder of a built one")
-            exported = command(verbs, "export", "Write a suite in a form that other tools read.", _export)
-            exported.add_argument("name", help="its name, or folder of a built one")
-            exported.add_argument("--form", default="coco", help=f"{', '.join(FORMS)} (default: coco)")
-            exported.add_argument("--out", type=Path, required=True, help="folder to write to")
-            built = command(
-                verbs,
-                "build",
-                "Build a suite from files you have; every record is kept, repaired or skipped, and counted.",
-                _build,
-            )
-            built.add_argument("name", help="name of the suite, for example nsr1k")
-            built.add_argument("--source", type=Path, required=True, help="folder or file to read")
-            built.add_argument(
-                "--out", type=Path, default=None, help="where to write it (default: where `run` looks for it)"
-            )
+            suites.add_verbs(verbs, shown)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -113,13 +81,14 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    getter = {
-        "methods": Shelf.get_method, "suites": Shelf.get_suite, "stacks": Shelf.get_stack, "reports": Shelf.get_report,
-    }[options.kind]  # fmt: skip
-    entry: Any = getter(shelf(options), options.name)
-    if options.kind == "suites" and options.sheet is not None:
-        return _sheet(options)
-    data = asdict(entry.card)
+    if options.kind == "suites" and suites.drawn(options):
+        return 0
+    if options.kind == "suites":
+        data = suites.told_of(options)
+    else:
+        getters = {"methods": Shelf.get_method, "stacks": Shelf.get_stack, "reports": Shelf.get_report}
+        entry: Any = getters[options.kind](shelf(options), options.name)
+        data = asdict(entry.card)
     if options.json:
         print_json(data)
         return 0
@@ -171,70 +140,6 @@ def _shown(difference: Difference) -> tuple[str, ...]:
         return difference.tensor, "", "", "", "-"
     numbers = (f"{value:.2g}" for value in (difference.absolute, difference.relative, difference.tolerance))
     return difference.tensor, *numbers, "yes" if difference.ok else "NO"
-
-
-def _sheet(options: argparse.Namespace) -> int:
-    suite = _suite(options, options.name)
-    shown = restricted(suite, None, options.limit).samples
-    data = io.BytesIO()
-    contact_sheet(suite, shown).save(data, "PNG")
-    write_bytes(options.sheet, data.getvalue())
-    print(f"{len(shown)} of {len(suite.samples):,} layouts of {suite.name} in {options.sheet}")
-    return 0
-
-
-def _diff(options: argparse.Namespace) -> int:
-    """0 if the two are the same, 1 if not."""
-    first, second = _suite(options, options.first), _suite(options, options.second)
-    found = difference(first, second)
-    if options.json:
-        print_json(found.to_json() | {"digests": [first.digest, second.digest]})
-        return int(not found.same)
-    for ids, what in ((found.removed, "only in the first"), (found.added, "only in the second")):
-        print(
-            f"{len(ids):,} {what}" + (f": {', '.join(ids[:NAMED])}{' ...' if len(ids) > NAMED else ''}" if ids else "")
-        )
-    print(f"{len(found.changed):,} changed")
-    for name, parts in list(found.changed.items())[:NAMED]:
-        print(f"  {name}: {', '.join(parts)}")
-    if found.reordered:
-        print("the others stand in another order")
-    return int(not found.same)
-
-
-def _export(options: argparse.Namespace) -> int:
-    suite = _suite(options, options.name)
-    print(f"{len(suite.samples):,} samples in {export(suite, options.form, options.out)}")
-    return 0
-
-
-def _suite(options: argparse.Namespace, place: str) -> Suite:
-    """A suite by its name, or a built one by its folder."""
-    folder = Path(place)
-    return load_built_suite(folder) if (folder / META).is_file() else whole_suite(shelf(options), place)
-
-
-def _build(options: argparse.Namespace) -> int:
-    entry = shelf(options).get_suite(options.name)
-    if entry.suite.source is Source.SHIPPED:
-        raise LayoutmarkError(
-            f"suite {options.name!r}",
-            found="a suite that ships with layoutmark",
-            expected="one built from files",
-            do="Just run it.",
-        )
-    if not options.source.exists():
-        raise LayoutmarkError(
-            "--source", found=f"nothing at {options.source}", expected="a folder or file", do="Check the path."
-        )
-    with Tally() as tally, watched(tally):
-        built = entry.load().build_suite(options.name, options.source)
-    out = save_built_suite(built, entry.suite, options.out or built_folder(options.name))
-    suite = load_built_suite(out)
-    for reason, count in built.counts.items():
-        print(f"{reason}: {count:,}")
-    print(f"{len(suite.samples):,} samples, sha256 {suite.digest[:16]}, in {out}")
-    return 0
 
 
 def _line(kind: str, entry: Any) -> dict[str, Any]:

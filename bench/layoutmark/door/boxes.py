@@ -14,6 +14,8 @@ from layoutmark.layout import ROUNDING, Box, Canvas
 CLIPPED = "box cut at the edge of the canvas"
 ROUNDED = "box passed the edge by rounding"
 WHOLE = "box covers the whole canvas"
+NEARLY = 1e-5
+"""Share of a canvas's side that files round away: a hundredth of a pixel in a thousand."""
 Corners = tuple[float, float, float, float]
 
 
@@ -35,6 +37,12 @@ class Units(StrEnum):
 
     FRACTIONS = "fractions"
     PIXELS = "pixels"
+    PERCENT = "percent"
+    """Hundredths of the canvas."""
+
+
+SIDES = {Units.FRACTIONS: Canvas(1, 1), Units.PERCENT: Canvas(100, 100)}
+"""The canvas on which a unit counts like pixels."""
 
 
 def corners(values: Sequence[float], convention: Convention, units: Units, canvas: Canvas) -> Corners:
@@ -46,14 +54,13 @@ def corners(values: Sequence[float], convention: Convention, units: Units, canva
         Convention.CXCYWH: (a - c / 2, b - d / 2, a + c / 2, b + d / 2),
         Convention.XXYY: (a, c, b, d),
     }[convention]
-    if units is Units.FRACTIONS:
-        return (x0, y0, x1, y1)
-    return (x0 / canvas.width, y0 / canvas.height, x1 / canvas.width, y1 / canvas.height)
+    side = SIDES.get(units, canvas)
+    return (x0 / side.width, y0 / side.height, x1 / side.width, y1 / side.height)
 
 
 def numbers_of(box: Box, convention: Convention, units: Units, canvas: Canvas) -> Corners:
     """The four numbers that `corners` reads back as `box`."""
-    x0, y0, x1, y1 = box.xyxy if units is Units.FRACTIONS else box.pixels(canvas)
+    x0, y0, x1, y1 = box.pixels(SIDES.get(units, canvas))
     return {
         Convention.XYXY: (x0, y0, x1, y1),
         Convention.XYWH: (x0, y0, x1 - x0, y1 - y0),
@@ -86,24 +93,28 @@ def placed(found: Corners, repairs: list[str]) -> Box:
 
 def covers_all(box: Box) -> bool:
     """Whether a box is the whole canvas, which places nothing."""
-    return box.xyxy == (0.0, 0.0, 1.0, 1.0)
+    x0, y0, x1, y1 = box.xyxy
+    return max(x0, y0, 1 - x1, 1 - y1) <= NEARLY
 
 
 def check_units(boxes: Sequence[Sequence[float]], units: Units, place: str) -> None:
     """Refuse boxes whose numbers cannot mean what they are said to mean.
 
-    Fractions of which more than half reach beyond 2 are pixels; pixels that never exceed 1 are fractions.
+    Fractions of which more than half reach beyond 2 are pixels or percent, percent of which more than half reach beyond
+    200 are pixels; pixels and percent that never exceed 1 are fractions.
     `boxes` are the numbers as they stand in the file, in any convention.
     """
     if len(boxes) == 0:
         return
     # fmax: what is not a number says nothing of the units.
     largest = np.fmax.reduce(np.abs(np.asarray(boxes, dtype=np.float64)), axis=1)
-    if units is Units.FRACTIONS and float(np.mean(largest > 2)) > 0.5:
+    most = {Units.FRACTIONS: 2.0, Units.PERCENT: 200.0}.get(units, np.inf)
+    if float(np.mean(largest > most)) > 0.5:
+        other = "pixels or percent" if units is Units.FRACTIONS else "pixels"
         raise refused(
-            place, f"numbers up to {np.nanmax(largest):g}", "fractions of the canvas", "Say that they are pixels."
+            place, f"numbers up to {np.nanmax(largest):g}", f"{units} of the canvas", f"Say that they are {other}."
         )
-    if units is Units.PIXELS and bool(np.all(largest <= 1)) and bool(np.any(largest > 0)):
+    if units is not Units.FRACTIONS and bool(np.all(largest <= 1)) and bool(np.any(largest > 0)):
         raise refused(
-            place, f"no number above {np.nanmax(largest):g}", "pixels of the canvas", "Say that they are fractions."
+            place, f"no number above {np.nanmax(largest):g}", f"{units} of the canvas", "Say that they are fractions."
         )

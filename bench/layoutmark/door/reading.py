@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.door.ledger import Skip
-from layoutmark.errors import LayoutmarkError
+from layoutmark.errors import LayoutmarkError, MissingPackage
 
 LONGEST_FIELD = 1 << 24
 """Most characters in a field of a table; Open Images lists hundreds of clicks in one."""
@@ -42,34 +42,71 @@ def json_of(path: Path) -> Any:
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line number from 1, value) for each line of a JSONL file; blank lines are no records."""
-    for number, line in enumerate(text_of(path).split("\n"), start=1):
-        if line.strip():
-            yield number, _json(line, f"file {path.name}, line {number}")
+    """(line number from 1, value) for each line of a JSONL file, streamed; blank lines are no records."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, _json(line, f"file {path.name}, line {number}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise refused(f"file {path.name}", str(error), "a text file in UTF-8") from error
+
+
+def yaml_of(path: Path) -> Any:
+    """A YAML file of plain values.  Raises MissingPackage without PyYAML, which many packages bring."""
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise MissingPackage.of(f"file {path.name}", "yaml", "torch") from error
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            if twice := [key for n, key in enumerate(keys) if key in keys[:n]]:
+                raise _twice(f"file {path.name}, line {node.start_mark.line + 1}", twice[0])
+            found: dict[Any, Any] = super().construct_mapping(node, deep)
+            return found
+
+    try:
+        return yaml.load(text_of(path), Loader)
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        told = " ".join(str(error).split())
+        raise refused(f"file {path.name}", f"no YAML ({told})", "valid YAML") from error
 
 
 def table_rows(
-    path: Path, needs: Sequence[str], *, header: Sequence[str] | None = None
+    path: Path,
+    needs: Sequence[str],
+    *,
+    header: Sequence[str] | None = None,
+    delimiter: str | None = None,
+    pattern: re.Pattern[str] | None = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """(line number from 1, row by column name) of a CSV or TSV file, streamed.
 
-    `needs` are the columns that must be there.  `header` names the columns of a file that has no header line.
+    `needs` are the columns that must be there, and one that fits `pattern` wholly.  `header` names the columns of a
+    file that has no header line.  `delimiter` is a tab in .tsv and .tab files and a comma elsewhere, unless given.
     Refuses a file without those columns, and a row with too few or too many fields.
     """
     csv.field_size_limit(LONGEST_FIELD)
     where = f"file {path.name}"
-    delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
+    between = delimiter or ("\t" if path.suffix.lower() in (".tsv", ".tab") else ",")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter)
+            reader = csv.reader(file, delimiter=between)
             columns = list(header) if header is not None else [c.strip() for c in next(reader, [])]
+            told = "Name the columns in the first line."
+            if len(columns) == 1 and any(mark in columns[0] for mark in ";\t|,"):
+                told = f"It holds other marks than {between!r}: say which one stands between fields."
+            among = ", ".join(columns) or "nothing"
             if missing := [c for c in needs if c not in columns]:
                 raise refused(
-                    f"{where}, line 1", f"no column {missing[0]!r} among {', '.join(columns) or 'nothing'}",
-                    "columns " + ", ".join(needs), "Name the columns in the first line.",
-                )  # fmt: skip
-            if len(set(columns)) != len(columns):
-                raise refused(f"{where}, line 1", "a column name twice", "every name once")
+                    f"{where}, line 1", f"no column {missing[0]!r} among {among}", "columns " + ", ".join(needs), told
+                )
+            if pattern is not None and not any(map(pattern.fullmatch, columns)):
+                raise refused(f"{where}, line 1", f"no column like {pattern.pattern!r} among {among}", "one", told)
+            if twice := [name for n, name in enumerate(columns) if name in columns[:n]]:
+                raise refused(f"{where}, line 1", f"the column name {twice[0]!r} twice", "every name once")
             for values in reader:
                 if not values:
                     continue
@@ -171,10 +208,21 @@ def kind_of(value: Any) -> str:
 
 
 def _json(data: str, place: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise _twice(place, next(key for key in keys if keys.count(key) > 1))
+        return found
+
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}"
         raise refused(place, f"no JSON ({error.msg}, {at})", "valid JSON") from error
     except (ValueError, RecursionError) as error:
         raise refused(place, f"no readable JSON ({error})", "valid JSON") from error
+
+
+def _twice(place: str, key: object) -> LayoutmarkError:
+    return refused(place, f"the key {key!r} twice in one object", "every key once", "Keep one, or rename the other.")

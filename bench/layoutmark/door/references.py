@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from layoutmark.door.ledger import Skip
 from layoutmark.layout import Reference
@@ -18,26 +20,33 @@ COLOURS = "colours converted to RGB"
 SCALED = "scaled down"
 
 
+@contextmanager
+def decoded(what: str, gone: str = "no such picture") -> Iterator[None]:
+    """Around the opening of a picture file: raises Skip, with `gone` if it is not there, for whatever goes wrong."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Skip(gone) from error
+    # A damaged picture can raise nearly anything from inside a decoder: TypeError and KeyError, for example.
+    except Exception as error:
+        raise Skip(f"{what} cannot be read") from error
+
+
 def picture_of(path: Path, repairs: list[str], longest: int | None = None) -> npt.NDArray[np.uint8]:
     """RGB pixels of a picture file, (height, width, 3); what had to be done for them is told in `repairs`.
 
     With `longest` a picture with a longer side, in pixels, is scaled down to it (Lanczos).
     Raises Skip if the file is not there or no picture.
     """
-    try:
-        with Image.open(path) as opened:
-            if getattr(opened, "n_frames", 1) > 1:
-                repairs.append(FRAMES)
-            upright = ImageOps.exif_transpose(opened)
-            if opened.getexif().get(0x0112, 1) != 1:
-                repairs.append(TURNED)
-            if upright.mode != "RGB":
-                repairs.append(COLOURS)
-            picture = upright.convert("RGB")
-    except FileNotFoundError as error:
-        raise Skip("no such picture") from error
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise Skip("picture cannot be read") from error
+    with decoded("picture"), Image.open(path) as opened:
+        if getattr(opened, "n_frames", 1) > 1:
+            repairs.append(FRAMES)
+        upright = ImageOps.exif_transpose(opened)
+        if opened.getexif().get(0x0112, 1) != 1:
+            repairs.append(TURNED)
+        if upright.mode != "RGB":
+            repairs.append(COLOURS)
+        picture = upright.convert("RGB")
     if longest is not None and max(picture.size) > longest:
         repairs.append(SCALED)
         picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)

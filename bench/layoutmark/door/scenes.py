@@ -66,12 +66,15 @@ def samples_of(
     """Read records into samples `SUITE-ID`, closing each record and each of its instances in the ledger.
 
     A thing that cannot be placed is left out of its scene; a scene that loses all is left out itself.
+    Raises LayoutmarkError for boxes that cannot be of the unit that the reader took them for (see `Reach`).
     """
     found: dict[str, Sample] = {}
+    reach = Reach()
     for name, read in records:
         try:
             scene = read()
             repairs: list[str] = []
+            reach.add(scene)
             prompt = tidied(scene.prompt, repairs)
             if not prompt:
                 raise Skip("no prompt")
@@ -87,7 +90,34 @@ def samples_of(
         layout = Layout(scene.canvas, instances)
         found[f"{suite}-{name}"] = Sample(f"{suite}-{name}", prompt, layout, dict(scene.strata), provenance)
         ledger.keep(kind, name, repairs)
+    reach.check(suite)
     return list(found.values())
+
+
+class Reach:
+    """How far boxes reach, over all scenes: pixels taken for fractions lie far outside, fractions for pixels in one."""
+
+    def __init__(self) -> None:
+        self.boxes = self.far = self.tiny = 0
+
+    def add(self, scene: Scene) -> None:
+        """Count a scene's boxes."""
+        pixel = 1 / min(scene.canvas.width, scene.canvas.height)
+        for thing in scene.things:
+            if isinstance(thing, Thing) and thing.box is not None:
+                largest = max(map(abs, thing.box))
+                self.boxes += 1
+                self.far += largest > 2
+                self.tiny += largest <= pixel
+
+    def check(self, suite: str) -> None:
+        """Refuse boxes of which more than half reach beyond twice their canvas, and those that all lie in one pixel."""
+        if self.far * 2 > self.boxes:
+            found = f"{self.far:,} of {self.boxes:,} reach beyond twice their canvas"
+            raise refused(f"suite {suite}, boxes", found, "boxes within it", "Are they pixels, or of a larger canvas?")
+        if 0 < self.boxes == self.tiny:
+            found = f"{self.boxes:,} boxes within the first pixel of their canvas"
+            raise refused(f"suite {suite}, boxes", found, "boxes in pixels", "Are they fractions?")
 
 
 def _instances(scene: Scene, name: object, ledger: Ledger) -> tuple[Instance, ...]:

@@ -103,6 +103,15 @@ def marks(mask: Mask) -> tuple[Point, tuple[Point, ...]]:
     return stroke[len(stroke) // 2], stroke
 
 
+def regridded(mask: Mask, canvas: Canvas) -> Mask:
+    """The mask on the pixels of a canvas: each takes the value of the mask's pixel at its middle."""
+    if (mask.width, mask.height) == (canvas.width, canvas.height):
+        return mask
+    down = (np.arange(canvas.height) * 2 + 1) * mask.height // (2 * canvas.height)
+    across = (np.arange(canvas.width) * 2 + 1) * mask.width // (2 * canvas.width)
+    return Mask.from_array(mask.array()[np.ix_(down, across)])
+
+
 def extent(mask: Mask) -> tuple[float, float, float, float]:
     """Corners x0, y0, x1, y1 of a mask's bounding box in fractions of its grid."""
     from pycocotools import mask as coco

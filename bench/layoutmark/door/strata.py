@@ -8,7 +8,7 @@
 | truncation | yes if a box comes within a pixel of the canvas's edge or the source says that its thing is cut off |
 | repeated | yes if a category occurs twice |
 | frequency | rare, common, frequent: samples of the suite with its rarest category, up to 10, up to 100, above (the limits of LVIS, Gupta et al. 2019) |
-| prompt | words, numbers and marks of the prompt: 1-10, 11-20, 21-40, 41-75, over 75.  CLIP's tokens are never fewer |
+| words | words, digits and marks of the prompt: 1-10, 11-20, 21-40, 41-75, over 75.  CLIP's tokens are never fewer; `layoutmark.suites.tokens` counts them where their vocabulary is installed |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _finished(sample: Sample, frequency: Counter[str]) -> Sample:
     strata = {
         **shape(sample.layout),
         "frequency": "rare" if rarest <= RARE else "common" if rarest <= COMMON else "frequent",
-        "prompt": prompt_length(sample.prompt),
+        "words": length_range(len(WORDS.findall(sample.prompt))),
         **sample.strata,
     }
     data = sample_to_json(sample)
@@ -69,7 +69,6 @@ def shape(layout: Layout) -> dict[str, str]:
     }
 
 
-def prompt_length(prompt: str) -> str:
-    """In which range the number of a prompt's words, digits and marks falls."""
-    found = len(WORDS.findall(prompt))
-    return next((name for most, name in LENGTHS if found <= most), "over 75")
+def length_range(number: int) -> str:
+    """In which range the length of a prompt falls."""
+    return next((name for most, name in LENGTHS if number <= most), "over 75")

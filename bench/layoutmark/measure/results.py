@@ -25,6 +25,8 @@ from layoutmark.shelf.kinds import SuiteItem
 from layoutmark.store import RunFolder, Store, atomic
 from layoutmark.store.images import encode
 from layoutmark.store.results import SCHEMA
+from layoutmark.suites import token_strata
+from layoutmark.suites.tokens import STRATUM
 
 SHOWN = 0.25
 """Confidence from which detections are kept in results.json for display; all of them are in detections.parquet."""
@@ -71,6 +73,7 @@ def measure(
         "code": {room: digest_code(package / room) for room in ("metrics", "features", "statistics", "measure")},
     }
     folder = RunFolder(run)
+    lengths = token_strata(suite, {s.id: s.prompt for s in suite.samples})
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "name": plan.name,
@@ -105,7 +108,7 @@ def measure(
             for m in metrics
             if m.info.name in COUNTED
         },
-        "samples": [_sample_json(s, suite, run) for s in suite.samples],
+        "samples": [_sample_json(s, suite, run, lengths) for s in suite.samples],
         "images": [
             image
             for row in plan.rows
@@ -150,8 +153,10 @@ def _metric_json(metric: Metric) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sample_json(sample: Sample, suite: Suite, run: Path) -> dict[str, Any]:
+def _sample_json(sample: Sample, suite: Suite, run: Path, lengths: Mapping[str, str]) -> dict[str, Any]:
     data = sample_to_json(sample)
+    if sample.id in lengths:
+        data["strata"][STRATUM] = lengths[sample.id]
     for instance in data["instances"]:
         instance.pop("mask", None)  # exact masks stay in the suite; results would grow tenfold
     true = suite.true_image(sample.id)

@@ -48,6 +48,17 @@ class Dtype(StrEnum):
     FP16 = "fp16"
 
 
+class Aspect(StrEnum):
+    """How layouts that are not square come before a generator and scorers that draw and expect squares."""
+
+    PAD = "pad"
+    """In the middle of a square whose side is their longer one: shapes stay, bars are empty."""
+    STRETCHED = "stretched"
+    """Pulled to a square: fractions stay, shapes do not."""
+    NATIVE = "native"
+    """As they are: only square ones can be drawn, others are refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Paper:
     """A publication; `arxiv` is the bare identifier, `venue` empty if there is none."""
@@ -159,6 +170,24 @@ class MethodCard:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedSuite:
+    """What a suite built from known files is: how many samples, which ids, which content.  What is not known is empty.
+
+    `source` names the files with their commit.  `ids` is the sha256 of `ids/NAME.txt` in the card's folder (one id a
+    line, in order); `digest` is that of the built suite.
+    """
+
+    source: str
+    samples: int
+    digest: str = ""
+    ids: str = ""
+
+    def __post_init__(self) -> None:
+        _require("digest", self.digest, SHA256, "64 hex digits")
+        _require("ids", self.ids, SHA256, "64 hex digits")
+
+
+@dataclass(frozen=True, slots=True)
 class SuiteItem:
     """One suite of a folder.  A shipped suite has a digest over its samples, and their number."""
 
@@ -171,6 +200,9 @@ class SuiteItem:
     samples: int | None = None
     needs: tuple[str, ...] = ()
     """Files that `layoutmark suites build` reads, as the source calls them."""
+    aspect: Aspect = Aspect.PAD
+    """The one policy for layouts that are not square."""
+    published: PublishedSuite | None = None
 
     def __post_init__(self) -> None:
         _require("name", self.name, NAME, "small letters, digits, - and _")
@@ -199,8 +231,8 @@ class SuiteCard:
     summary: str = ""
     source: str = ""
     recipe: str = ""
-    aspect: str = ""
-    """What becomes of scenes that are not square."""
+    canvas: str = ""
+    """What the canvas of a layout is; what becomes of one that is not square each suite's `aspect` says."""
     homepage: str = ""
     categories: tuple[str, ...] = ()
     attribution: tuple[Attribution, ...] = ()

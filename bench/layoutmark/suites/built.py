@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,12 +23,16 @@ from layoutmark.door import BuiltSuite, Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Reference, Sample, sample_from_json, sample_to_json
 from layoutmark.provenance import canonical, digest
-from layoutmark.shelf.kinds import SuiteItem
+from layoutmark.shelf.kinds import Aspect, SuiteItem
 from layoutmark.store.atomic import write_text
-from layoutmark.suites.references import read_reference, remove_references, write_references
+from layoutmark.suites.references import FOLDER, read_reference, remove_references, write_references
+from layoutmark.suites.tokens import SHA256 as VOCABULARY
+from layoutmark.suites.tokens import token_counts
 
 FORMAT = "layoutmark-suite-1"
 META = "suite.json"
+OWN = re.compile(r"suite\.json|(?:samples|records)-[0-9a-f]{16}\.jsonl|\.(?:suite|samples|records).*\.tmp")
+"""Files that a build writes, and those that a kill may leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class FileSuite:
     """Per sample the keys of the references that lie in the folder, and their categories."""
     further: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By key of a reference the keys of more pictures of the same thing."""
+    aspect: Aspect = Aspect.PAD
+    """The card's policy when the suite was built."""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """Per sample the prompt's tokens, if their vocabulary was there when the suite was built; in no digest."""
 
     def true_image(self, sample_id: str) -> Pixels | None:  # noqa: ARG002
         """None: a built suite holds no true images."""
@@ -67,7 +76,7 @@ def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
     """Write a built suite to the folder `out`; returns `out`.
 
     A kill at any moment leaves the old suite or the new one.
-    Raises LayoutmarkError if sample ids repeat or nothing was kept.
+    Raises LayoutmarkError if sample ids repeat, nothing was kept, or `out` holds anything but a built suite.
     """
     what = f"suite {card.name}"
     ids = Counter(s.id for s in built.samples)
@@ -80,6 +89,7 @@ def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
         raise LayoutmarkError(
             what, found=f"no sample kept {dict(built.counts)}", expected="at least one", do="Check --source."
         )
+    _check_free(out, what)
     shown = {r.key for r in built.references}
     lines = [canonical(sample_to_json(s)) for s in built.samples]
     further = {key: list(more) for key, more in sorted(built.further.items()) if more}
@@ -98,7 +108,10 @@ def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
         "samples": samples_file,
         "records": records_file,
         "digest": content,
+        "aspect": str(card.aspect),
     }
+    if (counts := token_counts(s.prompt for s in built.samples)) is not None:
+        meta["tokens"] = {"vocabulary": VOCABULARY, "counts": counts}
     if shown:
         meta["references"] = sorted(shown)
     if further:
@@ -108,11 +121,23 @@ def save_built_suite(built: BuiltSuite, card: SuiteItem, out: Path) -> Path:
     write_text(out / records_file, records)
     write_references(out, built.references)
     write_text(out / META, json.dumps(meta, indent=1, sort_keys=True) + "\n")
-    for old in (*out.glob("samples-*.jsonl"), *out.glob("records-*.jsonl")):
-        if old.name not in (samples_file, records_file):
+    for old in out.iterdir():
+        if OWN.fullmatch(old.name) and old.name not in (META, samples_file, records_file) and old.is_file():
             old.unlink()
     remove_references(out, shown)
     return out
+
+
+def _check_free(out: Path, what: str) -> None:
+    """Refuse a folder that holds what no build wrote: building removes the files of the suite that was there."""
+    names = sorted(p.name for p in out.iterdir()) if out.is_dir() else []
+    strange = [name for name in names if not OWN.fullmatch(name) and name != FOLDER]
+    if (strange and META not in names) or (out.exists() and not out.is_dir()):
+        found = f"a folder with {strange[0]!r}" if strange else "a file"
+        raise LayoutmarkError(
+            f"{what}, {out.name or out}", found=found, expected="a new or empty folder, or a built suite",
+            do="Give another --out.",
+        )  # fmt: skip
 
 
 def load_built_suite(folder: Path) -> FileSuite:
@@ -139,6 +164,7 @@ def load_built_suite(folder: Path) -> FileSuite:
             raise _edited(folder, str(meta["samples"]))
         with _no_collection():
             samples = tuple(sample_from_json(json.loads(line)) for line in lines)
+        aspect = Aspect(meta["aspect"])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise _edited(folder, f"{META} or its samples ({type(error).__name__}: {error})") from error
     return FileSuite(
@@ -152,6 +178,8 @@ def load_built_suite(folder: Path) -> FileSuite:
         folder=folder,
         keys=_keys(samples, meta.get("references", ())),
         further=meta.get("further", {}),
+        aspect=aspect,
+        tokens=dict(zip((s.id for s in samples), meta.get("tokens", {}).get("counts", ()), strict=False)),
     )
 
 
@@ -163,6 +191,12 @@ def _keys(samples: Iterable[Sample], shown: Iterable[str]) -> dict[str, dict[str
         for s in (samples if known else ())
     }
     return {name: keys for name, keys in found.items() if keys}
+
+
+def built_digest(built: BuiltSuite) -> str:
+    """The digest that a built suite has once it is saved."""
+    further = {key: list(more) for key, more in sorted(built.further.items()) if more}
+    return _digest_all(content_digest(built.categories, built.samples), further)
 
 
 def content_digest(categories: Sequence[str], samples: Iterable[Sample]) -> str:

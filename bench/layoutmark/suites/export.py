@@ -1,4 +1,4 @@
-"""Suites in the forms of others: COCO ground truth, JSON lines, and a folder that Hugging Face `datasets` opens."""
+"""Suites in the forms of others: COCO ground truth, JSON lines, a folder that Hugging Face `datasets` opens, ids."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from PIL import Image
 
 from layoutmark.door import Pixels, Suite
 from layoutmark.door.references import channels
+from layoutmark.door.shapes import regridded
 from layoutmark.errors import unknown_name
 from layoutmark.layout import sample_to_json
 from layoutmark.provenance import canonical
 from layoutmark.store.atomic import write_bytes, write_text
+from layoutmark.suites.published import listing
 
 
 def export(suite: Suite, form: str, out: Path) -> Path:
@@ -31,9 +33,10 @@ def export(suite: Suite, form: str, out: Path) -> Path:
 
 
 def as_coco(suite: Suite, out: Path) -> Path:
-    """COCO ground truth: boxes in pixels of each canvas, masks as run lengths where they fit it.
+    """COCO ground truth: boxes in pixels of each canvas, masks as run lengths on it.
 
-    Image and category ids count from 1; `sample_id` and `instance_id` tell ours.
+    Image and category ids count from 1; `sample_id` and `instance_id` tell ours, `judged` the categories of which all
+    things are known, where these are not all.  Result files are what a run's report of kind `coco` writes.
     """
     numbers = {name: number for number, name in enumerate(suite.categories, start=1)}
     images: list[dict[str, Any]] = []
@@ -42,7 +45,8 @@ def as_coco(suite: Suite, out: Path) -> Path:
         canvas = sample.layout.canvas
         images.append({
             "id": number, "sample_id": sample.id, "file_name": f"{sample.id}.png", "width": canvas.width,
-            "height": canvas.height, "caption": sample.prompt,
+            "height": canvas.height, "caption": sample.prompt, "licence": sample.provenance.get("licence", ""),
+            **({} if sample.judged is None else {"judged": list(sample.judged)}),
         })  # fmt: skip
         for instance in sample.layout.instances:
             x0, y0, x1, y1 = instance.box.pixels(canvas)
@@ -51,8 +55,8 @@ def as_coco(suite: Suite, out: Path) -> Path:
                 "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0,
                 "instance_id": instance.id, "phrase": instance.phrase,
             }  # fmt: skip
-            mask = instance.mask
-            if mask is not None and (mask.width, mask.height) == (canvas.width, canvas.height):
+            if instance.mask is not None:
+                mask = regridded(instance.mask, canvas)
                 annotation["segmentation"] = {"size": [mask.height, mask.width], "counts": mask.counts}
             annotations.append(annotation)
     categories = [{"id": number, "name": name} for name, number in numbers.items()]
@@ -60,6 +64,13 @@ def as_coco(suite: Suite, out: Path) -> Path:
     data = {"info": info, "images": images, "annotations": annotations, "categories": categories}
     path = out / f"{suite.name}.json"
     write_text(path, json.dumps(data) + "\n")
+    return path
+
+
+def as_ids(suite: Suite, out: Path) -> Path:
+    """The ids of the samples, one a line: the form in which a suite's card publishes them (`ids/NAME.txt`)."""
+    path = out / f"{suite.name}.txt"
+    write_text(path, listing(s.id for s in suite.samples))
     return path
 
 
@@ -87,6 +98,7 @@ def as_huggingface(suite: Suite, out: Path) -> Path:
         "instances": [[_flat(i) for i in sample_to_json(s)["instances"]] for s in suite.samples],
         "strata": [_pairs(s.strata) for s in suite.samples],
         "provenance": [_pairs(s.provenance) for s in suite.samples],
+        "judged": pa.array([s.judged for s in suite.samples], pa.list_(pa.string())),
     })  # fmt: skip
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
@@ -120,5 +132,10 @@ def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-FORMS: dict[str, Callable[[Suite, Path], Path]] = {"coco": as_coco, "jsonl": as_jsonl, "huggingface": as_huggingface}
+FORMS: dict[str, Callable[[Suite, Path], Path]] = {
+    "coco": as_coco,
+    "jsonl": as_jsonl,
+    "huggingface": as_huggingface,
+    "ids": as_ids,
+}
 """Forms by name."""

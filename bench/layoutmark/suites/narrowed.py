@@ -25,6 +25,7 @@ class NarrowedSuite:
         self.samples: Sequence[Sample] = tuple(samples)
         self.digest = digest({"of": suite.digest, "samples": [s.id for s in samples]})
         self.notes: Sequence[str] = (*suite.notes, *notes)
+        self.tokens: Mapping[str, int] = getattr(suite, "tokens", {})
 
     def true_image(self, sample_id: str) -> Pixels | None:
         """The whole suite's picture of the sample."""

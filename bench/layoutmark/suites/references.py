@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from layoutmark.provenance import digest_pixels
 from layoutmark.store.atomic import write_bytes
 
 FOLDER = "references"
+OWN = re.compile(r"[0-9a-f]{64}\.png|\.[0-9a-f]{64}\.png\..*\.tmp")
+"""Files that a build writes there, and those that a kill may leave."""
 HELD = 128
 """Decoded pictures kept in memory: every row of a run asks for all of them again."""
 
@@ -46,9 +49,9 @@ def read_reference(folder: Path, key: str, category: str) -> Reference:
 
 
 def remove_references(out: Path, kept: set[str]) -> None:
-    """Remove the files of an earlier build."""
-    for path in (out / FOLDER).glob("*.png"):
-        if path.stem not in kept:
+    """Remove the files of an earlier build, and no other."""
+    for path in (out / FOLDER).iterdir() if (out / FOLDER).is_dir() else ():
+        if OWN.fullmatch(path.name) and path.stem not in kept:
             path.unlink()
 
 
@@ -61,7 +64,7 @@ def _pixels(path: Path) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(path, formats=["PNG"]) as opened:
             pixels = np.array(opened, dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # nearly anything can come from inside a decoder
         raise _damaged(path, f"no readable picture ({type(error).__name__})") from error
     if digest_pixels(pixels) != path.stem:
         raise _damaged(path, "other pixels than it was built with")
