@@ -7,7 +7,6 @@ each a list of records.  Every record ends kept, repaired or skipped, and every 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from layoutmark.door import BuiltSuite
 from layoutmark.door.built import built_suite
 from layoutmark.door.ledger import Ledger, Skip
+from layoutmark.door.reading import json_of, listed
 from layoutmark.errors import LayoutmarkError, unknown_name
 from layoutmark.layout import ROUNDING, Box, Canvas, Instance, Layout, Sample
 
@@ -45,7 +45,7 @@ def build_suite(name: str, source: Path) -> BuiltSuite:
         raw = path.read_bytes()
         if FILES.get(path.name) != hashlib.sha256(raw).hexdigest():
             notes.append(f"{path.name} is not the file that the card describes")
-        for number, record in enumerate(_records(path, raw)):
+        for number, record in enumerate(listed(json_of(path), f"suite nsr1k, {path.name}")):
             own = _id_of(record, path.name, number)
             try:
                 sample, repairs = _sample(record, path.name)
@@ -94,19 +94,6 @@ def _find(source: Path) -> list[Path]:
     return found
 
 
-def _records(path: Path, raw: bytes) -> list[Any]:
-    try:
-        records = json.loads(raw)
-    except ValueError as error:
-        records = f"no JSON ({error})"
-    if not isinstance(records, list):
-        found = records if isinstance(records, str) else f"a {type(records).__name__}"
-        raise LayoutmarkError(
-            f"suite nsr1k, {path.name}", found=found, expected="a JSON list of records", do="Fetch the file again."
-        )
-    return records
-
-
 def _sample(record: Any, file: str) -> tuple[Sample, list[str]]:
     """The sample of a record and what was repaired in it.  Raises Skip."""
     if not isinstance(record, Mapping):
@@ -115,11 +102,11 @@ def _sample(record: Any, file: str) -> tuple[Sample, list[str]]:
     try:
         number, text = int(record["id"]), str(record["prompt"])
         image, origin = int(record["image_id"]), str(record["type"])
-        listed = record["object_list"] if kind == "counting" else [record["obj1"], record["obj2"]]
-        objects = [(str(noun), [float(v) for v in box]) for noun, box in listed]
+        named = record["object_list"] if kind == "counting" else [record["obj1"], record["obj2"]]
+        objects = [(str(noun), [float(v) for v in box]) for noun, box in named]
         promised = {str(noun): int(n) for noun, n in record["num_object"]} if kind == "counting" else None
         relation = None if kind == "counting" else str(record["relation"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Skip("a field is missing or of another type") from error
     prompt = " ".join(text.split())
     if not prompt:

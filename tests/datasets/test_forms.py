@@ -146,6 +146,49 @@ def test_yolo_in_pixels_is_refused(tmp_path) -> None:
         build("yolo", tmp_path)
 
 
+@pytest.mark.parametrize("form", ["layoutgpt", "nsr1k", "attention_refocusing"])
+def test_half_a_character_is_refused_and_a_whole_one_kept(tmp_path, form: str) -> None:
+    """A prompt with it could be written to no file; both halves together are one character."""
+
+    def written(prompt: str) -> Path:
+        if form == "attention_refocusing":
+            (tmp_path / "a.p").write_bytes(pickle.dumps({prompt: (["dog"], [(0, 0, 99, 99)])}))
+            return tmp_path / "a.p"
+        record = {
+            "id": 1,
+            "image_id": 1,
+            "type": "x",
+            "relation": "y",
+            "obj1": ["dog", [0, 0, 0.5, 0.5]],
+            "obj2": ["cat", [0, 0, 0.5, 0.5]],
+            "object_list": [["dog", [0, 0, 0.5, 0.5]]],
+            "num_object": [],
+        }
+        name = "spatial.val.json" if form == "nsr1k" else "a.json"
+        return write(tmp_path / name, [record | {"prompt": prompt}])
+
+    (sample,) = build(form, written("a dog \U0001f600")).samples
+    assert sample.prompt == "a dog \U0001f600"
+    with pytest.raises(LayoutmarkError, match=r"found half a character in .a dog .ud83d"):
+        build(form, written("a dog \ud83d"))
+
+
+@pytest.mark.parametrize("form", ["layoutgpt", "nsr1k"])
+@pytest.mark.parametrize(("text", "message"), [("[" * 100_000, "no readable JSON"), ('[{"a": 1, "a": 2}]', "twice")])
+def test_json_that_breaks_readers_is_refused(tmp_path, form: str, text: str, message: str) -> None:
+    with pytest.raises(LayoutmarkError, match=message):
+        build(form, write(tmp_path / "counting.val.json", text))
+
+
+def test_numbers_larger_than_any_float_skip_their_record(tmp_path) -> None:
+    record = {"id": 1, "image_id": 1, "type": "x", "prompt": "a dog", "num_object": [["dog", 1]]}
+    data = [
+        record | {"object_list": [["dog", [10**400, 0, 1, 1]]]},
+        record | {"id": 2, "object_list": [["dog", [0, 0, 1, 1]]]},
+    ]
+    assert build("nsr1k", write(tmp_path / "counting.val.json", data)).counts["records skipped"] == 1
+
+
 class Evil:
     def __reduce__(self) -> Any:
         return print, ("this must not be printed",)

@@ -201,7 +201,7 @@ def test_a_missing_or_wrong_source_is_told(tmp_path) -> None:
     with pytest.raises(LayoutmarkError, match=r"source: found neither file in .*; expected counting.val.json or"):
         build.build_suite("nsr1k", tmp_path)
     (tmp_path / "spatial.val.json").write_text("{}", "utf-8")
-    with pytest.raises(LayoutmarkError, match=r"spatial.val.json: found a dict; expected a JSON list"):
+    with pytest.raises(LayoutmarkError, match=r"spatial.val.json: found a dict; expected a list"):
         build.build_suite("nsr1k", tmp_path)
     (tmp_path / "spatial.val.json").write_text("[", "utf-8")
     with pytest.raises(LayoutmarkError, match="no JSON"):

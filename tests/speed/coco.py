@@ -56,14 +56,15 @@ def main() -> int:
         source, out = Path(folder), Path(folder) / "out"
         for name, data in zip(("instances", "captions"), synthetic(images), strict=True):
             (source / f"{name}_val2017.json").write_text(json.dumps(data), "utf-8")
-        begun = time.perf_counter()
+        begun, busy = time.perf_counter(), time.process_time()
         save_built_suite(entry.load().build_suite(SUITE, source), entry.suite, out)
-        built = time.perf_counter() - begun
-        begun = time.perf_counter()
+        built, spent = time.perf_counter() - begun, time.process_time() - busy
+        begun, busy = time.perf_counter(), time.process_time()
         samples = len(load_built_suite(out).samples)
-        opened = time.perf_counter() - begun
+        opened, used = time.perf_counter() - begun, time.process_time() - busy
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{samples:,} samples: build {built:.1f} s (at most {BUILD:.0f}), open {opened:.2f} s (at most {OPEN:.0f})")
+    print(f"of these the processor worked {spent:.1f} s and {used:.2f} s (load {os.getloadavg()[0]:.1f})")
     print(f"memory {memory:.2f} GiB (at most {GIBIBYTES}), {os.cpu_count()} cores")
     return int(built > BUILD or opened > OPEN or memory > GIBIBYTES)
 

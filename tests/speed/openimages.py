@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -57,15 +58,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder), Path(folder) / "out"
         write_tables(source, images)
-        begun = time.perf_counter()
+        begun, busy = time.perf_counter(), time.process_time()
         save_built_suite(entry.load().build_suite(SUITE, source), entry.suite, out)
-        built = time.perf_counter() - begun
+        built, spent = time.perf_counter() - begun, time.process_time() - busy
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         begun = time.perf_counter()
         samples = load_built_suite(out).samples
         opened = time.perf_counter() - begun
     things = sum(len(s.layout.instances) for s in samples)
     print(f"{len(samples):,} samples, {things:,} instances: build {built:.1f} s, open {opened:.1f} s")
+    print(f"of the build the processor worked {spent:.1f} s (load {os.getloadavg()[0]:.1f})")
     print(f"memory of the build {memory:.2f} GiB (at most {GIBIBYTES})")
     return int(memory > GIBIBYTES)
 

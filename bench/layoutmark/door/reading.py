@@ -20,6 +20,8 @@ from layoutmark.errors import LayoutmarkError, MissingPackage
 
 LONGEST_FIELD = 1 << 24
 """Most characters in a field of a table; Open Images lists hundreds of clicks in one."""
+HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+"""Where a text may hold half a character: one of the two surrogates that only together mean one."""
 WHOLE = re.compile(r"[-+]?[0-9]{1,40}")
 
 
@@ -122,7 +124,9 @@ def table_rows(
 def plain_pickle(path: Path) -> Any:
     """A pickle of plain containers, text and numbers.  One that names anything else is refused before it runs."""
     try:
-        return _Plain(io.BytesIO(path.read_bytes())).load()
+        found = _Plain(io.BytesIO(path.read_bytes())).load()
+        _check_whole(found, f"file {path.name}")
+        return found
     except LayoutmarkError:
         raise
     # A damaged pickle can raise nearly anything from inside the unpickler.
@@ -216,7 +220,10 @@ def _json(data: str, place: str) -> Any:
         return found
 
     try:
-        return json.loads(data, object_pairs_hook=once)
+        found = json.loads(data, object_pairs_hook=once)
+        if HALF.search(data):
+            _check_whole(found, place)
+        return found
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}"
         raise refused(place, f"no JSON ({error.msg}, {at})", "valid JSON") from error
@@ -226,3 +233,16 @@ def _json(data: str, place: str) -> Any:
 
 def _twice(place: str, key: object) -> LayoutmarkError:
     return refused(place, f"the key {key!r} twice in one object", "every key once", "Keep one, or rename the other.")
+
+
+def _check_whole(value: Any, place: str) -> None:
+    """Refuse plain values with a text that holds half a character: no file could be written with it."""
+    waiting, seen = [value], set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            if any("\ud800" <= character <= "\udfff" for character in one):
+                raise refused(place, f"half a character in {one[:40]!a}", "whole characters (no lone surrogate)")
+        elif isinstance(one, Mapping | list | tuple | set | frozenset) and id(one) not in seen:
+            seen.add(id(one))
+            waiting += [*one, *one.values()] if isinstance(one, Mapping) else one
