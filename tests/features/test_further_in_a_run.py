@@ -81,6 +81,6 @@ def test_they_are_asked_once_and_shown_under_their_names(
 
 def test_the_names_of_the_miniature_stack_are_those_of_its_leaderboards(asked: tuple[Any, ...]) -> None:
     *_, plain = asked
-    assert plain.facts() == {}
+    assert not [name for name in plain.facts() if "/" in name]
     assert plain.names()["detector"] == "mini-detector 1 (letterbox 128, NMS IoU 0.7, multi-label)"
     assert plain.digests()["dino"] == "90d5e357af6c73755704f803d3df177cc5e93631440ed82d2d557ae3b14bcc5d"

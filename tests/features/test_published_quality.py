@@ -158,7 +158,7 @@ def test_clip_iqa_of_torchmetrics(tmp_path: Path, pictures: list[np.ndarray]) ->
     found = model.scores(pictures)
     assert found == pytest.approx([model.scores([p])[0] for p in pictures], abs=1e-6)
     assert ((found > 0) & (found < 1)).all()
-    assert found.std() > 1e-6
+    assert found.std() / found.mean() > 1e-4
     assert describe(given) == (
         "tiny-quality 1 (torchmetrics, its processor's preprocessing, temperature 100, prompt quality)"
     )
@@ -170,4 +170,4 @@ def test_clip_iqa_of_torchmetrics(tmp_path: Path, pictures: list[np.ndarray]) ->
     with torch.inference_mode():
         out = clip(**inputs)
     cosines = (out.image_embeds @ out.text_embeds.T)[0]
-    assert found[0] == pytest.approx(float(torch.softmax(100 * cosines, 0)[0]), abs=1e-4)
+    assert found[0] == pytest.approx(float(torch.softmax(100 * cosines, 0)[0]), rel=0.05)

@@ -5,7 +5,7 @@ torchmetrics (1.9) takes the temperature 100, not the one that the CLIP learned,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,19 @@ def _clip(spec: Spec, folder: Path) -> tuple[Any, Any]:
     """Model and processor of a folder."""
     config_of(spec, folder, ("clip",))
     processor = needed(FEATURE, "transformers", "torch").CLIPProcessor.from_pretrained(folder, local_files_only=True)
-    return pretrained(spec, folder, "CLIPModel", "cpu"), processor
+    model = pretrained(spec, folder, "CLIPModel", "cpu")
+    # transformers 5 gives an object where torchmetrics 1.9 still takes a tensor.
+    for name in ("get_image_features", "get_text_features"):
+        setattr(model, name, _as_tensor(getattr(model, name)))
+    return model, processor
+
+
+def _as_tensor(features: Callable[..., Any]) -> Callable[..., Any]:
+    def given(*inputs: Any) -> Any:
+        found = features(*inputs)
+        return getattr(found, "pooler_output", found)
+
+    return given
 
 
 class TorchmetricsQuality:
@@ -66,7 +78,9 @@ class TorchmetricsQuality:
         # It knows four repositories by name; any other CLIP has to come as a function that gives it.
         place = "clip_iqa" if _by_name(spec) else lambda: _clip(spec, spec.folder())
         with loading(PIQ if _by_name(spec) else spec.label):
-            self._model = metric(place, data_range=255.0, prompts=(str(spec.settings["prompt"]),)).to(device)
+            # The processor of transformers divides by 255 itself; told 255 here, it would see black.
+            scale = 255.0 if _by_name(spec) else 1.0
+            self._model = metric(place, data_range=scale, prompts=(str(spec.settings["prompt"]),)).to(device)
         if _by_name(spec):
             enforce_tensors(PIQ, self._model.model)
         self._device = device
