@@ -54,6 +54,19 @@ def test_a_whole_run_gives_its_methods_and_the_pairs_of_its_results(run) -> None
     assert found["protocol"] == run.read_results()["protocol"]["hash"]
 
 
+def test_metrics_may_be_named(run, capsys) -> None:
+    rows = [("x:paint", run, "paint"), ("x:blind", run, "paint@blind")]
+    found = compare_runs(rows, ["recall50", "miou"])
+    assert [p["metric"] for p in found["pairs"]] == ["recall50", "miou"]
+    everything = {p["metric"]: p["difference"] for p in compare_runs(rows)["pairs"]}
+    assert found["pairs"][1]["difference"] == everything["miou"]
+    assert found["ties"].keys() == {"recall50", "miou"}
+    assert main(["compare", f"{run.path}:paint", f"{run.path}:paint@blind", "--metrics", "recall50", "--json"]) == 0
+    assert [p["metric"] for p in json.loads(capsys.readouterr().out)["pairs"]] == ["recall50"]
+    with pytest.raises(LayoutmarkError, match=r"unknown metric: found 'recal50'; expected one of ap50, .*recall50"):
+        compare_runs(rows, ["recal50"])
+
+
 def test_a_method_against_itself_differs_by_nothing(run) -> None:
     found = compare_runs([("t:paint", run, "paint"), ("t:paint", run, "paint")])
     assert {(p["a"], p["b"]) for p in found["pairs"]} == {("t:paint", "t:paint (2)")}

@@ -20,6 +20,7 @@ def add(commands: Any) -> None:
         as_json=True,
     )
     part.add_argument("rows", nargs="+", metavar="RUN[:METHOD]", help="a run, or one method of it")
+    part.add_argument("--metrics", default="", metavar="A,B", help="names of metrics (default: the headline ones)")
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -27,7 +28,8 @@ def _compare(options: argparse.Namespace) -> int:
     for text in options.rows:
         folder, method = parse_address(text)
         found.append((text, RunFolder(folder), method))
-    result = compare_runs(found)
+    names = dict.fromkeys(m.strip() for m in options.metrics.split(",") if m.strip())
+    result = compare_runs(found, list(names))
     if options.json:
         print_json(result)
         return 0

@@ -95,11 +95,21 @@ def read_rows(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> Rows:
     return Rows(protocol[1], metrics, evidence, outcomes)
 
 
-def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> dict[str, Any]:
-    """Compare rows of finished runs, on the headline metrics.  Raises LayoutmarkError as `read_rows` does."""
+def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]], metrics: Sequence[str] = ()) -> dict[str, Any]:
+    """Compare rows of finished runs on the metrics of these names, or on the headline ones.
+
+    Raises LayoutmarkError as `read_rows` does, and for a metric that the runs have not.
+    """
     found = read_rows(addresses)
     evidence, outcomes = found.evidence, found.outcomes
-    headline = [m for m in found.metrics if m.info.name in HEADLINE]
+    known = {m.info.name: m for m in found.metrics}
+    for name in metrics:
+        if name not in known:
+            raise LayoutmarkError(
+                "unknown metric", found=repr(name), expected="one of " + ", ".join(known),
+                do="Name metrics of these runs.",
+            )  # fmt: skip
+    headline = [known[name] for name in metrics or HEADLINE if name in known]
     rows = [result_row(n, m, evidence[n], outcomes[n][m.info.name]) for n in evidence for m in headline]
     pairs = all_pairs(evidence, outcomes, headline)
     ties = all_ties(rows, pairs, list(evidence), headline)
