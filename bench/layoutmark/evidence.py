@@ -75,8 +75,9 @@ class Evidence:
 
     `vectors` holds whole-image features (``clip/image``, ``clip/prompt``, ``dino/image``; ``clip/true-image`` and
     ``dino/true-image`` of the sample's true image, where there is one), `crops` one entry per instance in the
-    layout's order, `quality` named scalars (``clip-iqa``, ``contrast``, ``saturation``, ``text-cut``).  Without pixels
-    (status not in SCORED) all are empty.  `second` is what a second detector saw, asked for the suite's categories.
+    layout's order, `quality` named scalars (``clip-iqa``, ``contrast``, ``saturation``, ``text-cut``,
+    ``lpips-diversity``).  Without pixels (status not in SCORED) all are empty.  `second` is what a second detector saw,
+    asked for the suite's categories.
     Further encoders and measures of quality stand under the names of their roles, as ``dinov2/image`` does.
     """
 

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from layoutmark.errors import LayoutmarkError
+from layoutmark.evidence import Evidence
 from layoutmark.features.lpips import ALEXNET, Lpips, shapes
+from layoutmark.features.scorers import Scorers
+from layoutmark.layout import Canvas, Layout, Sample
+from layoutmark.measure.collect import Looker
+from layoutmark.measure.seeds import lpips_diversity
+from layoutmark.metrics import all_metrics
+from layoutmark.plan import Job
+from layoutmark.score import Score, Status, Unscored
+from layoutmark.shelf.kinds import Generator, Scorer, StackCard
+from layoutmark.store import Store
 
 torch = pytest.importorskip("torch")
 LAYERS: list[dict[str, Any]] = [
@@ -30,14 +40,14 @@ def save(folder: Path, **changed: Any) -> Path:
     weights = {n: w for n, w in (weights | changed).items() if w is not None}
     folder.mkdir(exist_ok=True)
     save_file(weights, folder / "model.safetensors")
-    settings = {"image_size": SIDE, "mean": MEAN, "std": STD, "layers": LAYERS}
+    settings = {"mean": MEAN, "std": STD, "layers": LAYERS}
     (folder / "config.json").write_text(json.dumps(settings))
     return folder
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Lpips:
-    return Lpips(save(tmp_path / "lpips"))
+    return Lpips(save(tmp_path / "lpips"), SIDE)
 
 
 def pictures(count: int, seed: int) -> list[np.ndarray]:
@@ -63,9 +73,9 @@ def test_more_noise_is_farther_and_company_does_not_matter(model: Lpips) -> None
 
 
 def test_mirrored_pairs_under_a_mirrored_network_are_as_far(tmp_path: Path) -> None:
-    plain = Lpips(save(tmp_path / "plain"))
+    plain = Lpips(save(tmp_path / "plain"), SIDE)
     turned = {n: w.cpu().numpy()[..., ::-1].copy() for n, w in plain._weights.items() if n.endswith("weight")}
-    mirrored = Lpips(save(tmp_path / "mirrored", **turned))
+    mirrored = Lpips(save(tmp_path / "mirrored", **turned), SIDE)
     # Where strides cut the picture alike from both sides only; 25 pixels are.
     plain.image_size = mirrored.image_size = 25
     a, b = pictures(3, 4), pictures(3, 5)
@@ -120,8 +130,44 @@ def test_faults_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         LayoutmarkError, match=r"^weights of LPIPS: found no linear\.2 and 0 more; expected all weights"
     ):
-        Lpips(save(tmp_path / "a", **{"linear.2": None}))
+        Lpips(save(tmp_path / "a", **{"linear.2": None}), SIDE)
     with pytest.raises(LayoutmarkError, match=r"found a linear weight below 0"):
-        Lpips(save(tmp_path / "b", **{"linear.1": -np.ones(6, np.float32)}))
+        Lpips(save(tmp_path / "b", **{"linear.1": -np.ones(6, np.float32)}), SIDE)
     with pytest.raises(LayoutmarkError, match=r"found no config\.json, model\.safetensors"):
-        Lpips(tmp_path)
+        Lpips(tmp_path, SIDE)
+
+
+def test_a_stack_can_have_one_and_seeds_are_told_apart(tmp_path: Path) -> None:
+    save(tmp_path / "weights")
+    scorer = Scorer(folder="weights", settings={"image_size": SIDE})
+    card = StackCard("tiny", "Tiny", "1", "stable-diffusion", 64, Generator(folder="g"), {"lpips": scorer})
+    scorers = Scorers(card, tmp_path)
+    assert scorers.names() == {"lpips": "tiny-lpips 1 (lpips, bicubic squash 24, mean over layers and pixels)"}
+    assert [m.info.name for m in all_metrics(scorers.names())] == ["lpips_diversity"]
+
+    layout = Layout(Canvas(SIDE, SIDE), ())
+    jobs = [Job(Sample(s, "x", layout), k, f"{s}{k}") for s, k in (("a", 0), ("a", 1), ("a", 2), ("b", 0), ("c", 0))]
+    seen = dict(zip("pqrs", pictures(4, 8), strict=True))
+    names = {"a0": "p", "a1": "q", "a2": "p", "b0": "r"}
+    looker = Looker(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
+    found = lpips_diversity(jobs, names, seen, looker)
+    (apart,) = scorers.lpips.distances([seen["p"]], [seen["q"]])
+    assert found.keys() == {"a0", "a1", "a2"}, "b and c have no second picture"
+    assert found["a1"] == pytest.approx(apart, rel=1e-5)
+    assert found["a0"] == found["a2"] == pytest.approx(apart / 2, rel=1e-5)
+    again = Looker(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
+    scorers._loaded["lpips"] = None  # what is stored is not asked again
+    assert lpips_diversity(jobs, names, seen, again) == found
+    assert lpips_diversity(jobs, names, seen, Looker(scorers, Store(tmp_path / "none"), {}, "code")) == {}
+
+
+def test_diversity_is_read_from_the_store() -> None:
+    (metric,) = all_metrics({"lpips": "net"})
+    sample = Sample("s", "x", Layout(Canvas(8, 8), ()))
+    said = [
+        Evidence(sample, 0, Status.OK, quality={"lpips-diversity": 0.25}),
+        Evidence(sample, 1, Status.OK),
+        Evidence(sample, 2, Status.FAILED),
+    ]
+    assert [o.outcome for o in metric.outcomes(said)] == [Score(0.25), Unscored("one seed"), Unscored("failed")]
+    assert metric.outcomes([]) == []

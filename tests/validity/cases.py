@@ -14,7 +14,7 @@ from layoutmark.score import Status
 CATEGORIES = ("bus", "cat", "dog", "kite")
 SCORERS = {
     "detector": "yolo", "clip": "clip", "dino": "vit", "quality": "iqa", "pixels": "hsv", "masks": "yolo-seg",
-    "reference": "portrait",
+    "reference": "portrait", "lpips": "alexnet",
 }  # fmt: skip
 COLOURS = {"red": (220, 40, 40), "blue": (40, 90, 230), "green": (40, 170, 60), "yellow": (250, 200, 30)}
 SIDE, CANVAS, WIDTH = 32, 256, 16

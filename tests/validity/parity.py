@@ -77,6 +77,7 @@ OF_PIXELS = {
 WITHOUT = {
     "clip_iqa": "a stored number",
     "text_cut": "a stored number",
+    "lpips_diversity": "a stored number; LPIPS itself stands against plain loops in `tests/features/test_lpips.py`",
     "dino_detected": "the code of `clip_i_detected`",
     "fid_clip": "of 2,048 images at least; `tests/metrics/test_distances.py` holds it against scipy's matrix root",
     "fid_dino": "of 2,048 images at least; `tests/metrics/test_distances.py` holds it against scipy's matrix root",

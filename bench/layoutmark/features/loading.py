@@ -22,6 +22,7 @@ MODULES = {
     "clip-iqa": "named_clip_iqa",
     "pyiqa": "pyiqa_quality",
     "torchmetrics": "torchmetrics_quality",
+    "lpips": "lpips",
 }
 
 

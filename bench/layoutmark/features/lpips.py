@@ -2,10 +2,9 @@
 
 After Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, CVPR 2018.  The folder holds
 `config.json` and `model.safetensors`; the published network is AlexNet with the paper's linear weights of version 0.1,
-in the names below.  `config.json`: `image_size`, the side in pixels that pictures are squashed to; `mean` and `std` by
-channel; `layers`, a list of convolutions ``{"out", "kernel", "stride", "padding", "pool"}``, where `pool` says that a
-3 x 3 pooling of stride 2 stands before it.  Weights: `conv.K.weight`, `conv.K.bias`, and `linear.K` (channels,), which
-are not negative.
+in the names below.  `config.json`: `mean` and `std` by channel; `layers`, a list of convolutions ``{"out", "kernel",
+"stride", "padding", "pool"}``, where `pool` says that a 3 x 3 pooling of stride 2 stands before it.
+Weights: `conv.K.weight`, `conv.K.bias`, and `linear.K` (channels,), which are not negative.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from layoutmark.errors import LayoutmarkError
 from layoutmark.features.folder import read_json, require
 from layoutmark.features.images import in_batches, squashed
 from layoutmark.features.packages import needed
+from layoutmark.features.spec import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,15 +40,25 @@ TINY = 1e-10
 """Added to the length of a vector of activations, as in the authors' code."""
 
 
-class Lpips:
-    """Distances of pairs of pictures in float32.  `image_size` is the side in pixels of the square looked at."""
+def describe(spec: Spec) -> str:
+    """The full name of a scorer of this engine."""
+    return spec.full_name(f"bicubic squash {spec.settings['image_size']}, mean over layers and pixels")
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
+
+def load(spec: Spec, device: str) -> Lpips:
+    """The scorer itself."""
+    return Lpips(spec.folder(), int(str(spec.settings["image_size"])), device)
+
+
+class Lpips:
+    """Distances of pairs of pictures in float32, looked at as squares of `image_size` pixels."""
+
+    def __init__(self, folder: Path, image_size: int, device: str = "cpu") -> None:
         require(folder, FILES)
         self._torch = needed(FEATURE, "torch", "torch")
         load = needed(FEATURE, "safetensors.torch", "torch").load_file
         settings = read_json(folder / "config.json")
-        self.image_size = read_image_size(folder)
+        self.image_size = image_size
         self._mean, self._std, self._layers = settings["mean"], settings["std"], settings["layers"]
         self._weights = {name: w.float().to(device) for name, w in load(folder / "model.safetensors").items()}
         self._device = device
@@ -96,12 +106,6 @@ class Lpips:
 
 def _names(layer: int) -> tuple[str, str, str]:
     return f"conv.{layer}.weight", f"conv.{layer}.bias", f"linear.{layer}"
-
-
-def read_image_size(folder: Path) -> int:
-    """Side in pixels of the square that pictures are resized to."""
-    require(folder, FILES)
-    return int(read_json(folder / "config.json")["image_size"])
 
 
 def shapes(layers: Sequence[dict[str, Any]]) -> dict[str, tuple[int, ...]]:

@@ -16,10 +16,11 @@ from layoutmark.features import clip, detector, dino, loading, quality
 from layoutmark.features.clip import OpenClip
 from layoutmark.features.folder import folder_digest
 from layoutmark.features.images import Floats
+from layoutmark.features.lpips import Lpips
 from layoutmark.features.spec import Spec, spec_of
 from layoutmark.metrics.matching import CONFIDENCE
 from layoutmark.provenance import digest
-from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, QUALITY, SECOND, kind_of
+from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, LPIPS, QUALITY, SECOND, kind_of
 from layoutmark.shelf.kinds import StackCard
 
 
@@ -121,6 +122,12 @@ class Scorers:
     def quality(self) -> Quality:
         """CLIP-IQA; shares the CLIP when both live in one folder."""
         return self.quality_of(QUALITY)
+
+    @property
+    def lpips(self) -> Lpips:
+        """LPIPS; needs torch."""
+        found: Lpips = self._load(LPIPS)
+        return found
 
     def encoder(self, role: str) -> Encoder:
         """Any scorer of the kinds clip and dino."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.folder import CONTENT
 from layoutmark.provenance import digest_file
-from layoutmark.shelf.engines import complete, engine_of, kind_of
+from layoutmark.shelf.engines import LPIPS, complete, engine_of, kind_of
 from layoutmark.shelf.kinds import Scorer, StackCard
 from layoutmark.store.fetched import check_locks, fetched_file, fetched_folder, lock_name, recorded
 
@@ -31,7 +31,7 @@ class Spec:
 
     @property
     def kind(self) -> str:
-        """detector, second_detector, clip, dino or quality."""
+        """detector, second_detector, clip, dino, quality or lpips."""
         return kind_of(self.role)
 
     @property
@@ -47,7 +47,7 @@ class Spec:
     @property
     def plain(self) -> bool:
         """Whether it is a folder beside the card without a named engine, as the miniature stack's are."""
-        return bool(self.scorer.folder) and not self.scorer.engine
+        return bool(self.scorer.folder) and not self.scorer.engine and self.kind != LPIPS
 
     @property
     def weights(self) -> str:

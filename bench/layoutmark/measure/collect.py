@@ -20,6 +20,7 @@ from layoutmark.measure.further import Further, Seen
 from layoutmark.measure.pixels import colour_shares, contrast, saturation
 from layoutmark.measure.references import ENCODERS, Place, Vector, masked_crop, true_vectors
 from layoutmark.measure.references import reference_vectors as _reference_vectors
+from layoutmark.measure.seeds import lpips_diversity
 from layoutmark.measure.vocabulary import check_vocabulary
 from layoutmark.measure.words import phrasings, vocabularies
 from layoutmark.plan import Job, Plan, jobs
@@ -161,6 +162,7 @@ def _row_evidence(
     detections, quality = looker.detections(by_content), looker.quality(by_content)
     whole = {encoder: looker.embedded(encoder, by_content) for encoder in looker.encoders}
     more = Seen() if further is None else further.look(by_content)
+    diversity = lpips_diversity(wanted, names, by_content, looker)
 
     crops: dict[tuple[str, str, str], Pixels] = {}
     for job in wanted:
@@ -195,6 +197,8 @@ def _row_evidence(
         scalars = {"contrast": contrast(pixels[job.key]), "saturation": saturation(pixels[job.key])}
         if quality:
             scalars["clip-iqa"] = quality[name]
+        if job.key in diversity:
+            scalars["lpips-diversity"] = diversity[job.key]
         held.update(true.get(job.sample.id, {}))
         held.update({} if further is None else further.vectors(job.sample.prompt))
         if texts:

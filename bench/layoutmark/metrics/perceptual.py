@@ -5,13 +5,30 @@ A method that always draws the same picture has none.  More is not better withou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from layoutmark.door import Metric
-from layoutmark.metrics.artefacts import StoredScalar
-from layoutmark.score import Direction, MetricInfo
+from layoutmark.evidence import Evidence, SampleOutcome
+from layoutmark.metrics.mean import without_pixels
+from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 KEY = "lpips-diversity"
+
+
+@dataclass(frozen=True)
+class PerceptualDiversity:
+    """The stored mean distance of an image from those of the sample's other seeds."""
+
+    info: MetricInfo
+
+    def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
+        """One outcome per image, in order."""
+        return [SampleOutcome(e.sample.id, e.seed, without_pixels(e) or _stored(e)) for e in evidence]
+
+
+def _stored(evidence: Evidence) -> Outcome:
+    return Score(float(evidence.quality[KEY])) if KEY in evidence.quality else Unscored("one seed")
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
@@ -22,4 +39,4 @@ def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
     info = MetricInfo(
         "lpips_diversity", variant, "Diversity over seeds, LPIPS", "LPIPS", Direction.HIGHER, 0.0, 10.0, "1"
     )
-    return (StoredScalar(info, KEY),)
+    return (PerceptualDiversity(info),)
