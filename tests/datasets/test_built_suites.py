@@ -117,7 +117,7 @@ def test_an_edited_note_is_refused(folder) -> None:
 def test_another_format_is_refused(folder) -> None:
     path = folder / room.META
     path.write_text(path.read_text("utf-8").replace(room.FORMAT, "layoutmark-suite-9"), "utf-8")
-    with pytest.raises(LayoutmarkError, match=r"found format layoutmark-suite-9; expected layoutmark-suite-1"):
+    with pytest.raises(LayoutmarkError, match=r"found format layoutmark-suite-9; expected layoutmark-suite-2"):
         room.load_built_suite(folder)
 
 

@@ -29,7 +29,7 @@ from layoutmark.suites.references import FOLDER, read_reference, remove_referenc
 from layoutmark.suites.tokens import SHA256 as VOCABULARY
 from layoutmark.suites.tokens import token_counts
 
-FORMAT = "layoutmark-suite-1"
+FORMAT = "layoutmark-suite-2"
 META = "suite.json"
 OWN = re.compile(r"suite\.json|(?:samples|records)-[0-9a-f]{16}\.jsonl|\.(?:suite|samples|records).*\.tmp")
 """Files that a build writes, and those that a kill may leave."""
