@@ -8,27 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from layoutmark.cost import Meter
 from layoutmark.door import Method, Pixels, Suite
 from layoutmark.errors import LayoutmarkError, MissingPackage
-from layoutmark.plan import (
-    BASE,
-    BLANK,
-    CEILING,
-    OUTSIDE,
-    SHUFFLED,
-    Job,
-    Plan,
-    Row,
-    constant,
-    find_row,
-    generator_digest,
-    image_seed,
-    jobs,
-    shuffled,
-)
+from layoutmark.plan import OUTSIDE, Job, Plan, Row, constant, find_row, generator_digest, image_seed, jobs
+from layoutmark.reference_rows import BASE, SHUFFLED, drawn, shuffled
 from layoutmark.score import Status
 from layoutmark.shelf import Dtype, Shelf, StackEntry
 from layoutmark.store import Store
@@ -40,7 +24,6 @@ BATCH = 16
 """Images a call.  Batches are cut at fixed places of the suite, so a resumed run repeats an unbroken one exactly."""
 NOTED = {"degenerate": Status.DEGENERATE, "filtered": Status.FILTERED}
 """Notes by which a method says that its picture is not what was asked for; their text is the reason."""
-GREY = 128
 
 Progress = Callable[[str, int, int], None]
 """Called with a row's name, images done and images wanted."""
@@ -219,14 +202,10 @@ def _reference_row(plan: Plan, suite: Suite, row: Row, wanted: Sequence[Job], st
     if row.name == SHUFFLED:
         base = {(j.sample.id, j.seed): j.key for j in jobs(plan, suite, find_row(plan, BASE))}
     for job in wanted:
-        size = (job.sample.layout.canvas.height, job.sample.layout.canvas.width, 3)
-        pixels: Pixels | None = None
-        if row.name == CEILING:
-            pixels = suite.true_image(job.sample.id)
-        elif row.name == BLANK:
-            pixels = np.full(size, GREY, dtype=np.uint8)
-        else:
+        if row.name == SHUFFLED:
             pixels = store.image(base[partner[job.sample.id], job.seed])
+        else:
+            pixels = drawn(row.name, suite, job.sample)
         if pixels is None:
             _lost(store, job, Status.FAILED, "its source image is missing")
         else:

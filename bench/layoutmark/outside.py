@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from layoutmark.door import Pixels, Suite
 from layoutmark.errors import LayoutmarkError
+from layoutmark.layout import Canvas
 from layoutmark.plan import OUTSIDE, Plan, Row, constant, jobs
 from layoutmark.provenance import digest, digest_pixels
 from layoutmark.score import Status
@@ -45,7 +46,10 @@ def read_folder(folder: Path, suite: Suite, whole: Suite) -> dict[str, Pixels | 
             continue
         try:
             with Image.open(path) as image:
-                found[path.stem] = _fitted(suite, path.stem, np.asarray(image.convert("RGB")))
+                # A JPEG under another name has lost what no decoder brings back.
+                right = image.format == "PNG"
+                pixels = np.asarray(image.convert("RGB"))
+                found[path.stem] = _fitted(suite, path.stem, pixels) if right else f"a {image.format} file, not a PNG"
         except UnidentifiedImageError:
             found[path.stem] = "unreadable file: not a picture"
         except Exception as error:  # nearly anything can come from inside a decoder
@@ -96,5 +100,15 @@ def add_row(plan: Plan, suite: Suite, label: str, images: Mapping[str, Pixels | 
         elif image is not None:
             reason = "constant image" if constant(image) else ""
             status = Status.DEGENERATE if reason else Status.OK
-            store.put_image(job.key, image, {"status": status, "reason": reason, "notes": {}, "seconds": 0.0})
+            notes = stretched(image, job.sample.layout.canvas)
+            store.put_image(job.key, image, {"status": status, "reason": reason, "notes": notes, "seconds": 0.0})
     return plan
+
+
+def stretched(image: Pixels, canvas: Canvas) -> dict[str, str]:
+    """A note if a picture has not the shape of its canvas: boxes are then stretched with it."""
+    height, width = image.shape[:2]
+    # A pixel more or less is rounding.
+    if abs(width * canvas.height - height * canvas.width) <= max(canvas.width, canvas.height):
+        return {}
+    return {"stretched": f"a picture of {width} x {height} for a canvas of {canvas.width} x {canvas.height}"}

@@ -14,6 +14,7 @@ from layoutmark.door import Pixels, Suite
 from layoutmark.errors import LayoutmarkError, unknown_name
 from layoutmark.layout import Sample
 from layoutmark.provenance import digest, digest_code, digest_file, digest_files, digest_pixels, versions
+from layoutmark.reference_rows import ADVERSARY, BASE, CEILING, SHUFFLED, TITLES, row_names, shuffled
 from layoutmark.shelf import Dtype, MethodEntry, Shelf, StackEntry, resolve_settings
 from layoutmark.shelf.kinds import Source
 from layoutmark.statistics import derive_seed
@@ -21,13 +22,6 @@ from layoutmark.store import home, image_key
 from layoutmark.suites import FileSuite, load_built_suite, restricted, squared
 
 PLAN = "plan.json"
-CEILING, SHUFFLED, BLANK = "ceiling", "floor-shuffled", "floor-blank"
-REFERENCE_ROWS = {
-    CEILING: "True images: what the scorers say when nothing is wrong",
-    SHUFFLED: "Images of the method `base` judged by other samples' layouts and prompts",
-    BLANK: "One grey picture for every sample",
-}
-BASE = "base"
 OUTSIDE = "outside"
 """Kind of a row whose images were made elsewhere; it takes part in comparisons like a method."""
 CONSTANT = 1.5
@@ -105,8 +99,11 @@ def make_plan(
     name: str | None = None,
     overrides: Mapping[str, object] | None = None,
     dtype: str = Dtype.FP32,
+    adversaries: bool = False,
 ) -> Plan:
     """Resolve names and settings.  `methods` may be `NAME` or `NAME@PRESET`; empty means all that fit, None means none.
+
+    `adversaries` adds rows drawn to please the scorers, where the suite offers what they are drawn of.
 
     Raises LayoutmarkError for unknown names, a method asked for by name that does not fit, fewer than one seed, or
     a run name that is no folder name.
@@ -139,7 +136,8 @@ def make_plan(
     names = [r.name for r in rows]
     if len(set(names)) != len(names):
         raise LayoutmarkError("methods", found="a row twice", expected="each once", do="Give each preset once.")
-    rows += reference_rows(opened, names)
+    around, not_drawn = row_names(opened, names, adversaries)
+    rows += [Row(n, "reference", TITLES[n], "1", "", {}, digest([n, "1"]), None, ()) for n in around]
     return Plan(
         name=name or f"{suite}-{stack}",
         suite=suite,
@@ -149,7 +147,7 @@ def make_plan(
         stack_digest=generator_digest(stack_entry, dtype),
         seeds=tuple(range(seeds)),
         rows=tuple(rows),
-        left_out=left_out,
+        left_out={**left_out, **not_drawn},
         notes=tuple(opened.notes),
         dtype=dtype,
     )
@@ -196,22 +194,6 @@ def missing_weights(entry: MethodEntry, stack: str) -> str | None:
     return f"no weights for stack {stack!r} yet: layoutmark train {entry.name} --stack {stack}"
 
 
-def reference_rows(suite: Suite, methods: Sequence[str]) -> list[Row]:
-    """The rows that bound the table: true images if the suite has them, base images shuffled, blank."""
-    wanted = [BLANK]
-    if BASE in methods and len(suite.samples) > 1:
-        wanted.insert(0, SHUFFLED)
-    if suite.true_image(suite.samples[0].id) is not None:
-        wanted.insert(0, CEILING)
-    return [Row(n, "reference", REFERENCE_ROWS[n], "1", "", {}, digest([n, "1"]), None, ()) for n in wanted]
-
-
-def shuffled(samples: Sequence[Sample]) -> dict[str, str]:
-    """For each sample id the id whose picture it is judged with: one fixed cycle through all samples."""
-    order = sorted((s.id for s in samples), key=lambda i: digest(["shuffle", i]))
-    return dict(zip(order, order[1:] + order[:1], strict=True))
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """One image wanted: its sample, its seed index and its key."""
@@ -229,6 +211,8 @@ def jobs(plan: Plan, suite: Suite, row: Row) -> list[Job]:
         partner = shuffled(suite.samples)
         drawn = {(j.sample.id, j.seed): j.key for j in jobs(plan, suite, find_row(plan, BASE))}
         pictures = {(sample, seed): drawn[other, seed] for sample, other in partner.items() for seed in plan.seeds}
+    of_suite = row.kind == "reference" and row.name.startswith((CEILING, ADVERSARY))
+    made_of = plan.suite_digest if of_suite else plan.stack_digest
     return [
         Job(
             sample,
@@ -241,7 +225,7 @@ def jobs(plan: Plan, suite: Suite, row: Row) -> list[Job]:
                 sample=sample,
                 references=references[sample.id],
                 seed=image_seed(plan.suite, sample.id, seed),
-                stack=plan.stack_digest if row.name != CEILING else plan.suite_digest,
+                stack=made_of,
             ),
         )
         for sample in suite.samples

@@ -106,7 +106,7 @@ def _bounds(results: Results, metric: Metric) -> tuple[float, float] | None:
     sign = 1 if metric.higher else -1
     top = results.cell(CEILING, metric.name)
     # Shuffled layouts leave the pictures as they are: no floor of their quality.
-    bounding = [str(r["name"]) for r in results.references if str(r["name"]) != CEILING]
+    bounding = [str(r["name"]) for r in results.references if str(r["name"]).startswith("floor")]
     cells = [results.cell(n, metric.name) for n in bounding if (n, metric.name) != ("floor-shuffled", "clip_iqa")]
     floors = [c.value for c in cells if c is not None and c.value is not None]
     if top is None or top.value is None or not floors:

@@ -94,7 +94,21 @@ def cautions(results: Results) -> list[str]:
         for words, metrics in (("above the true images", above), ("no better than a floor row", below)):
             if metrics:
                 notes.setdefault((words, sentence(metrics)), []).append(name(who))
-    return [f"{words.capitalize()} on {metrics}: {sentence(who)}." for (words, metrics), who in notes.items()]
+    found = [f"{words.capitalize()} on {metrics}: {sentence(who)}." for (words, metrics), who in notes.items()]
+    return found + _adversaries(results)
+
+
+def _adversaries(results: Results) -> list[str]:
+    """Columns that a picture which obeys nothing leads."""
+    ahead: dict[tuple[str, bool], list[str]] = {}
+    for part in results.data.get("adversaries_ahead") or ():
+        title = results.metrics[part["metric"]].title if part["metric"] in results.metrics else part["metric"]
+        ahead.setdefault((str(part["row"]), bool(part["above_ceiling"])), []).append(name(title))
+    return [
+        f"{name(row)} leads every method{' and the true images' if above else ''} on {sentence(metrics)}: "
+        "these columns can be pleased without obeying, so read them beside the others."
+        for (row, above), metrics in ahead.items()
+    ]
 
 
 def _sentence(results: Results, a: str, b: str, pairs: list[Mapping[str, Any]]) -> str:

@@ -14,7 +14,9 @@ import pytest
 from layoutmark import generate as verb
 from layoutmark.door import Suite
 from layoutmark.generate import generate
-from layoutmark.plan import BLANK, CEILING, Plan, find_row, jobs, make_plan, open_suite, shuffled
+from layoutmark.plan import Plan, find_row, jobs, make_plan, open_suite
+from layoutmark.provenance import digest_pixels
+from layoutmark.reference_rows import ADVERSARIES, BAIT, BLANK, CEILING, CONSTANT, GIANT, PASTED, shuffled
 from layoutmark.shelf import Shelf
 from layoutmark.store import Store
 from layoutmark.suites import NarrowedSuite
@@ -171,3 +173,43 @@ def test_a_method_without_its_weights_is_left_out_with_the_command_that_trains_t
     (folder / "weights").mkdir()
     (folder / "weights" / "mini.safetensors").touch()
     assert "learner" not in make_plan(shelf, suite="mini", stack="mini", limit=1).left_out
+
+
+def adversary_plan(shelf: Shelf, suite: str) -> Plan:
+    return make_plan(shelf, suite=suite, stack="mini", methods=None, limit=3, adversaries=True)
+
+
+@pytest.mark.parametrize("name", ["mini", "mini-refs"])
+def test_adversaries_are_drawn_of_what_the_suite_shows(name: str, shelf: Shelf, tmp_path: Path) -> None:
+    plan = adversary_plan(shelf, name)
+    assert [r.name for r in plan.rows] == [CEILING, BLANK, *ADVERSARIES]
+    opened = open_suite(shelf, name, shelf.get_stack("mini"), 3)
+    store = Store(tmp_path)
+    found = made(plan, opened, shelf, store)
+    assert {r["status"] for (row, *_), r in found.items() if row != BLANK} == {"ok"}
+    pictures = {(row.name, j.sample.id): store.image(j.key) for row in plan.rows for j in jobs(plan, opened, row)}
+    for sample in opened.samples:
+        true = opened.true_image(sample.id)
+        assert true is not None
+        assert (pictures[CONSTANT, sample.id] == opened.true_image(opened.samples[0].id)).all()
+        pasted = pictures[PASTED, sample.id]
+        outside = np.ones((64, 64), bool)
+        for instance in sample.layout.instances:
+            x0, y0, x1, y1 = instance.box.cells(64, 64)
+            outside[y0:y1, x0:x1] = False
+            if name == "mini":
+                np.testing.assert_array_equal(pasted[y0:y1, x0:x1], true[y0:y1, x0:x1])
+        assert (pasted[outside] == 128).all()
+        assert (pasted[~outside] != 128).any()
+        for trick in (GIANT, BAIT):
+            assert (pictures[trick, sample.id] == 128).mean() < 0.05, "no grey is left"
+    assert len({digest_pixels(p) for (row, _), p in pictures.items() if row == BAIT}) == 3
+
+
+def test_a_suite_that_shows_nothing_has_no_adversaries(shelf: Shelf, suite: Suite, monkeypatch) -> None:
+    monkeypatch.setattr(NarrowedSuite, "true_image", lambda self, sample: None)
+    monkeypatch.setattr(NarrowedSuite, "references", lambda self, sample: {})
+    plan = adversary_plan(shelf, "mini")
+    assert [r.name for r in plan.rows] == [BLANK]
+    assert set(plan.left_out) == set(ADVERSARIES)
+    assert "neither true images nor references" in plan.left_out[PASTED]

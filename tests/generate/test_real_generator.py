@@ -9,7 +9,8 @@ import pytest
 
 from layoutmark import generate as verb
 from layoutmark.generate import generate
-from layoutmark.plan import BASE, SHUFFLED, Plan, find_row, jobs, make_plan, open_suite, shuffled
+from layoutmark.plan import Plan, find_row, jobs, make_plan, open_suite
+from layoutmark.reference_rows import BASE, SHUFFLED, shuffled
 from layoutmark.shelf import Shelf
 from layoutmark.store import Store
 

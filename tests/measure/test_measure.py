@@ -144,6 +144,9 @@ def test_a_failed_picture_is_a_row_of_the_table(tiny, places, capsys) -> None:
     line = ["run", "mini", "--limit", "2", "--methods", "paint", "--set", "fault=raises", "--set", f"prompt={prompt}"]
     assert main([*line, "--name", "torn", "--methods-path", str(tiny.methods)]) == 0
     shown = capsys.readouterr().out
+    assert main(["measure", "torn", "--fail-above", "0.5"]) == 0
+    assert main(["measure", "torn", "--fail-above", "0.4"]) == 1
+    assert "paint lost 1 of 2 images" in capsys.readouterr().err
     assert re.search(r"paint: 1 ok.* 1 failed", shown), shown
     found = results(places / "runs" / "torn")
     assert [(i["status"], i["image"] is None) for i in found["images"] if i["method"] == "paint"] == [
@@ -178,6 +181,8 @@ def test_rows_keep_the_contract(tiny) -> None:
         if row["low"] is not None:
             assert metric["low"] <= row["low"] <= row["value"] <= row["high"] <= metric["high"]
             assert all(math.isfinite(row[k]) for k in ("value", "low", "high"))
+        assert (row["normalised"] is None) == bool(row["not_normalised"])
+    assert (rows["ceiling", "ap50"]["normalised"], rows["floor-blank", "ap50"]["normalised"]) == (1, 0)
     assert rows["ceiling", "ap50"]["value"] > 0.9 > rows["floor-blank", "ap50"]["value"]
     assert rows["ceiling", "clip_i"]["value"] == pytest.approx(1, abs=1e-5), "true crops against themselves"
     assert rows["floor-blank", "ap50"]["n"] == 3, "degenerate images are scored"

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from layoutmark.cli.common import command, print_json, print_rows, shelf
-from layoutmark.doctor import examine
+from layoutmark.doctor import admit, examine, store_canaries
 
 
 def add(commands: Any) -> None:
@@ -16,9 +16,17 @@ def add(commands: Any) -> None:
     )
     part.add_argument("--suite", default="mini", help="name of a suite (default: mini)")
     part.add_argument("--stack", default="mini", help="name of a stack (default: mini)")
+    part.add_argument(
+        "--store-canaries",
+        action="store_true",
+        help="write into the stack's folder what its scorers say of four true images, to notice drift later",
+    )
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    if options.store_canaries:
+        print(store_canaries(admit(shelf(options), options.suite, options.stack)))
+        return 0
     found = examine(shelf(options), options.suite, options.stack)
     if options.json:
         print_json([c.to_json() for c in found])

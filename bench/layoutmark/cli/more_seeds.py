@@ -10,7 +10,8 @@ from pathlib import Path
 from layoutmark.cli import run as verbs
 from layoutmark.cli.common import shelf
 from layoutmark.errors import LayoutmarkError
-from layoutmark.plan import CEILING, PLAN, find_row, make_plan, read_plan
+from layoutmark.plan import PLAN, find_row, make_plan, read_plan
+from layoutmark.reference_rows import CEILING
 from layoutmark.store import runs_folder
 from layoutmark.store.atomic import write_text
 

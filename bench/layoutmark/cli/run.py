@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,14 @@ def add(commands: Any) -> None:
         )
         part.add_argument("--seeds", type=int, default=1, help="images per sample (default: 1)")
         part.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N samples")
+        part.add_argument(
+            "--adversaries", action="store_true", help="add rows that obey nothing and are drawn to please the scorers"
+        )
         part.add_argument("--name", default=None, help="name of the run's folder (default: SUITE-STACK)")
         part.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
         part.add_argument("--report", default="html", help="kind of report (default: html)")
+        if name == "run":
+            _fail_above(part)
     for name, text, call in (
         ("measure", "Score the images of a run; features that are stored are not computed again.", _measure),
         ("report", "Write the report of a measured run again.", _report),
@@ -61,6 +68,26 @@ def add(commands: Any) -> None:
             part.add_argument("--out", type=Path, help="folder to write to (default: report/ in the run's folder)")
         else:
             part.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
+            _fail_above(part)
+
+
+def _fail_above(part: argparse.ArgumentParser) -> None:
+    part.add_argument(
+        "--fail-above", type=float, default=1.0, metavar="SHARE",
+        help="exit with 1 if a method lost more than this share of its images (default: never)",
+    )  # fmt: skip
+
+
+def _lost(options: argparse.Namespace, results: Mapping[str, Any]) -> int:
+    """1 if a method lost more of its images than was allowed, and say which; else 0."""
+    code = 0
+    for method in results["methods"]:
+        counts = method["counts"]
+        lost = counts["failed"] + counts["missing"]
+        if method["kind"] != "reference" and lost > options.fail_above * counts["requested"]:
+            print(f"{method['name']} lost {lost} of {counts['requested']} images", file=sys.stderr)
+            code = 1
+    return code
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -68,7 +95,7 @@ def _run(options: argparse.Namespace) -> int:
     fill(options, plan, run)
     results = score(options, plan, run)
     _publish(options, results, run)
-    return 0
+    return _lost(options, results)
 
 
 def _generate(options: argparse.Namespace) -> int:
@@ -85,7 +112,7 @@ def _measure(options: argparse.Namespace) -> int:
         print_json(results["rows"])
     else:
         print_table(results, Console(), run)
-    return 0
+    return _lost(options, results)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -113,6 +140,7 @@ def _planned(options: argparse.Namespace) -> tuple[Plan, Path]:
         name=options.name,
         overrides=parse_overrides(options.set),
         dtype=options.dtype,
+        adversaries=options.adversaries,
     )
     run = runs_folder() / plan.name
     write_text(run / PLAN, json.dumps(plan.to_json(), indent=1, sort_keys=True) + "\n")

@@ -29,6 +29,7 @@ from layoutmark.leaderboard.entry import (
 )
 from layoutmark.leaderboard.rules import faults_of
 from layoutmark.metrics import HEADLINE
+from layoutmark.reference_rows import ADVERSARY
 from layoutmark.shelf import Shelf, resolve_settings
 from layoutmark.store import RunFolder
 from layoutmark.store.atomic import write_bytes, write_text
@@ -47,6 +48,7 @@ def submit(
     board = open_board(folder)
     rows = {m["name"]: m for m in results["methods"]}
     references = [name for name, row in rows.items() if row["kind"] == "reference"]
+    bounds = [name for name in references if not name.startswith(ADVERSARY)]
     wanted = list(methods) or [name for name in rows if name not in references]
     if unknown := [name for name in wanted if name not in rows]:
         raise _refused(results["name"], f"no method {unknown[0]!r}", "one of " + ", ".join(rows))
@@ -62,7 +64,7 @@ def submit(
     have = {e.name for e in board.entries if e.track == REFERENCE}
     known = {m["name"]: m for m in results["metrics"] if m["name"] in HEADLINE}
     drafts = []
-    for name in [*(n for n in references if n not in have), *wanted]:
+    for name in [*(n for n in bounds if n not in have), *wanted]:
         row = rows[name]
         of_track = REFERENCE if name in references else track
         images = [_image(i, known) for i in results["images"] if i["method"] == name]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from layoutmark.compare import all_pairs, all_ties, by_count, incomplete, result_row
+from layoutmark.compare import adversaries_ahead, all_pairs, all_ties, by_count, incomplete, normalised, result_row
 from layoutmark.door import Metric, Pixels, Suite
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.features.scorers import Scorers
@@ -61,6 +61,8 @@ def measure(
         for row in plan.rows
         for m in metrics
     ]
+    references = [r.name for r in plan.rows if r.kind == "reference"]
+    rows = normalised(rows, references)
     methods = [r.name for r in plan.rows if r.kind != "reference"]
     headline = [m for m in metrics if m.info.name in HEADLINE]
     pairs = all_pairs({n: evidence[n] for n in methods}, {n: outcomes[n] for n in methods}, headline)
@@ -100,6 +102,7 @@ def measure(
         "methods": [_method_json(row, evidence[row.name], shelf) for row in plan.rows],
         "metrics": [_metric_json(m) for m in metrics],
         "rows": rows,
+        "adversaries_ahead": adversaries_ahead(rows, references),
         "pairs": pairs,
         "ties": all_ties(rows, pairs, methods, headline),
         "unranked": {m: lost for m, lost in incomplete(rows).items() if m in methods},

@@ -52,9 +52,22 @@ def print_table(results: Mapping[str, Any], console: Console, run: Path | None =
         for method in results["methods"]:
             text = f"{_clean(method['name'])}: {_states(method)}"
             console.print(text, **_PLAIN)
+    for note in _adversaries(results):
+        console.print(_clean(note), **_PLAIN)
     for file in FILES if run is not None else ():
         if run is not None and (run / file).is_file():
             console.print(_clean(run / file), **_PLAIN)
+
+
+def _adversaries(results: Mapping[str, Any]) -> list[str]:
+    """Columns that an adversary leads; nothing for results that know of none."""
+    titles = {m["name"]: m["title"] for m in results["metrics"]}
+    return [
+        f"{titles.get(found['metric'], found['metric'])}: {found['row']} leads every method with {found['value']:.3f}"
+        + (", and the true images" if found["above_ceiling"] else "")
+        + "; read this column beside the others"
+        for found in results.get("adversaries_ahead") or ()
+    ]
 
 
 def rows_frame(results: Mapping[str, Any]) -> pd.DataFrame:

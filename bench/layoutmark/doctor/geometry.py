@@ -1,0 +1,118 @@
+"""Geometry: where the detector says things are, whatever the canvas, the size and the company of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from layoutmark.doctor.ward import Question, Ward, judges
+from layoutmark.door import Pixels
+from layoutmark.evidence import Detections
+from layoutmark.features.images import GREY
+from layoutmark.metrics.coco import CONFIDENCE
+from layoutmark.metrics.matching import CONFIDENCE as SHOWN
+from layoutmark.metrics.matching import hits
+
+FOUND, STRETCHED = 0.9, 0.8
+"""Least share of true objects found: on true images, and on canvases that the detector was not trained on."""
+SAME = 1e-4
+"""Largest difference that the company of a picture may make: single precision adds up in another order."""
+FINE, SIDE = 3.7, 224
+"""Times the input's side that a fine pattern has, which a resize without antialiasing turns into a coarse one; and the
+side where a scorer names none."""
+
+
+def _recall(ward: Ward, seen: Sequence[Detections]) -> tuple[float, int]:
+    """Share of things that have a detection of their category at IoU 0.5, and how many things there are."""
+    hit = [j >= 0 for (sample, _), found in zip(ward.shown, seen, strict=True) for j in hits(sample.layout, found)]
+    return float(np.mean(hit)) if hit else 0.0, len(hit)
+
+
+def _detector(ward: Ward) -> tuple[bool, str]:
+    seen = ward.scorers.detector.detect(ward.pictures)
+    share, count = _recall(ward, seen)
+    shown = [d.scores[d.scores >= SHOWN] for d in seen]
+    confidence = float(np.mean([s.mean() if len(s) else 0.0 for s in shown]))
+    return share >= FOUND, f"recall {share:.2f}, mean confidence {confidence:.2f} over {count} objects"
+
+
+def _low(ward: Ward) -> tuple[bool, str]:
+    scores = np.concatenate([d.scores for d in ward.scorers.detector.detect(ward.pictures)])
+    least = float(scores.min()) if len(scores) else 1.0
+    return CONFIDENCE <= least < SHOWN / 2, f"lowest confidence {least:.4f}, stored from {CONFIDENCE}"
+
+
+def _canvas(ward: Ward) -> tuple[bool, str]:
+    """True images at the right of a wide and at the bottom of a high canvas: boxes must lie where they lie."""
+    said, worst = [], 1.0
+    for name, (across, down) in {"wide": (0.25, 0.0), "high": (0.0, 0.25)}.items():
+        images: list[Pixels] = []
+        places = []
+        for true in ward.pictures:
+            height, width = true.shape[:2]
+            left, top = round(width * across), round(height * down)
+            canvas = np.full((height + top, width + left, 3), GREY, np.uint8)
+            canvas[top:, left:] = true
+            images.append(canvas)
+            places.append((left, top, width, height))
+        seen = ward.scorers.detector.detect(images)
+        share, _ = _recall(ward, [_moved_back(found, *place) for found, place in zip(seen, places, strict=True)])
+        worst = min(worst, share)
+        said.append(f"{name} canvas {share:.2f}")
+    return worst >= STRETCHED, "recall on " + ", on ".join(said)
+
+
+def _moved_back(found: Detections, left: int, top: int, width: int, height: int) -> Detections:
+    """Boxes of the canvas as boxes of the picture that lies in it."""
+    size = np.array([width + left, height + top] * 2, dtype=np.float64)
+    boxes = (found.boxes * size - [left, top, left, top]) / [width, height, width, height]
+    return Detections(boxes, found.scores, found.labels)
+
+
+def _kernel(ward: Ward) -> tuple[bool, str]:
+    """A pattern too fine to be seen must look like grey, and hide no things of a picture four times as large."""
+    said, ok = [], True
+    for kind, say in ward.sayings().items():
+        model: object = ward.scorers.quality_of(kind) if judges(kind) else ward.scorers.encoder(kind)
+        side = round(FINE * int(getattr(model, "image_size", SIDE)))
+        pattern = np.broadcast_to((np.indices((side, side)).sum(0) % 2 * 255)[..., None], (side, side, 3))
+        fine, flat = say([np.ascontiguousarray(pattern, np.uint8), np.full((side, side, 3), 128, np.uint8)])
+        apart = float(np.abs(fine - flat).max())
+        ok = ok and apart < 0.05
+        said.append(f"{kind} {apart:.3f}")
+    large = []
+    for picture in ward.pictures:
+        height, width = picture.shape[:2]
+        grown = np.asarray(Image.fromarray(picture).resize((4 * width, 4 * height), Image.Resampling.BICUBIC), np.int16)
+        grain = (np.indices(grown.shape[:2]).sum(0) % 2 * 160 - 80)[..., None]
+        large.append(np.clip(grown + grain, 0, 255).astype(np.uint8))
+    share, _ = _recall(ward, ward.scorers.detector.detect(large))
+    detail = f"a fine pattern differs from grey by {', '.join(said)}; recall under it {share:.2f}"
+    return ok and share >= STRETCHED, detail
+
+
+def _batch(ward: Ward) -> tuple[bool, str]:
+    images = ward.pictures
+    together, alone = ward.scorers.detector.detect(images), [ward.scorers.detector.detect([i])[0] for i in images]
+    worst = {"detector": max(_apart(a, b) for a, b in zip(together, alone, strict=True))}
+    for kind, say in ward.sayings().items():
+        worst[kind] = float(np.abs(say(images) - np.concatenate([say([i]) for i in images])).max())
+    said = ", ".join(f"{k} {v:.1e}" for k, v in worst.items())
+    return max(worst.values()) < SAME, f"largest difference alone and in company: {said}"
+
+
+def _apart(a: Detections, b: Detections) -> float:
+    if len(a) != len(b):
+        return 1.0
+    return float(max(np.abs(a.scores - b.scores).max(initial=0), np.abs(a.boxes - b.boxes).max(initial=0)))
+
+
+CHECKS: dict[str, Question] = {
+    "detector finds true objects": _detector,
+    "detections are stored from low confidence": _low,
+    "boxes lie right on any canvas": _canvas,
+    "resizing is antialiased": _kernel,
+    "scores do not depend on the batch": _batch,
+}

@@ -1,0 +1,92 @@
+"""What is examined: a suite, a stack's scorers, and true images on which the scorers can be tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from layoutmark.door import Pixels, Suite
+from layoutmark.errors import LayoutmarkError
+from layoutmark.features.scorers import Scorers
+from layoutmark.layout import Sample
+from layoutmark.plan import open_suite
+from layoutmark.shelf import Shelf, StackEntry
+from layoutmark.shelf.engines import CLIP, DINO, QUALITY, kind_of
+from layoutmark.shelf.kinds import Source
+
+CANARIES = 8
+"""True images that the scorers are tried on."""
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Ward:
+    """The patient.  `shown` are samples with their true images, of the suite or of one the stack knows."""
+
+    suite: Suite
+    entry: StackEntry
+    scorers: Scorers
+    shown: Sequence[tuple[Sample, Pixels]] = field(repr=False)
+
+    @property
+    def pictures(self) -> list[Pixels]:
+        """The true images; LayoutmarkError if there are none."""
+        if not self.shown:
+            raise LayoutmarkError(
+                "canaries", found="no true images", expected="a suite with some", do="Use --suite mini."
+            )
+        return [pixels for _, pixels in self.shown]
+
+    def sayings(self) -> Mapping[str, Callable[[Sequence[Pixels]], Floats]]:
+        """Every configured scorer that gives numbers of a picture: encoders (n, d), quality (n, 1)."""
+        found: dict[str, Callable[[Sequence[Pixels]], Floats]] = {}
+        for role in (*self.scorers.roles(CLIP), *self.scorers.roles(DINO)):
+            found[role] = partial(self._vectors, role)
+        for role in self.scorers.roles(QUALITY):
+            found[role] = partial(self._scores, role)
+        return found
+
+    def _vectors(self, role: str, images: Sequence[Pixels]) -> Floats:
+        return self.scorers.encoder(role).images(images).astype(np.float64)
+
+    def _scores(self, role: str, images: Sequence[Pixels]) -> Floats:
+        return self.scorers.quality_of(role).scores(images)[:, None]
+
+
+def judges(role: str) -> bool:
+    """Whether a role gives a score and no vector."""
+    return kind_of(role) == QUALITY
+
+
+Question = Callable[[Ward], tuple[bool, str]]
+
+
+def admit(shelf: Shelf, suite_name: str, stack_name: str) -> Ward:
+    """Open suite and stack.  Raises LayoutmarkError for unknown names."""
+    entry = shelf.get_stack(stack_name)
+    suite = open_suite(shelf, suite_name, entry, None)
+    return Ward(suite, entry, Scorers(entry.card, entry.folder), tuple(_shown(_known(shelf, suite, entry))))
+
+
+def _known(shelf: Shelf, suite: Suite, stack: StackEntry) -> Suite:
+    """The suite itself if it has true images, else the first shipped one that has some the stack's scorers know."""
+    if _shown(suite):
+        return suite
+    for name, entry in shelf.suites().items():
+        if entry.suite.source is Source.SHIPPED:
+            try:
+                other = open_suite(shelf, name, stack, CANARIES)
+            except LayoutmarkError:
+                continue
+            if _shown(other):
+                return other
+    return suite
+
+
+def _shown(suite: Suite) -> list[tuple[Sample, Pixels]]:
+    pairs = [(sample, suite.true_image(sample.id)) for sample in suite.samples[:CANARIES]]
+    return [(sample, image) for sample, image in pairs if image is not None]

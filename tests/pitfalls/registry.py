@@ -1,0 +1,142 @@
+"""Known ways to get a wrong number, each with the fault that is put in and the guard that must catch it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import parity
+import pytest
+import twins
+
+from layoutmark.doctor import Ward, questions
+from layoutmark.doctor.examination import answer
+from layoutmark.errors import LayoutmarkError
+from layoutmark.evidence import Detections, Evidence
+from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
+from layoutmark.metrics import all_metrics, summarise
+from layoutmark.score import Score, Status
+from layoutmark.shelf import Shelf
+
+
+class MissedError(AssertionError):
+    """A fault was put in and nothing noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What faults are put into: a sound suite and stack, a finished tiny run, and a way to patch for one test."""
+
+    ward: Ward
+    patch: pytest.MonkeyPatch
+    folder: Path
+    tiny: Any
+    shelf: Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class Pitfall:
+    """One entry: its number in the list, what goes wrong, what is put in, and what catches it.
+
+    `inject` puts the fault in and raises `MissedError` unless the guard notices; None where nothing can be put in, and
+    `caught` then says why, or what stands in its place.
+    """
+
+    number: int
+    what: str
+    injected: str
+    caught: str
+    inject: Callable[[Bench], None] | None = None
+
+
+PITFALLS: dict[int, Pitfall] = {}
+
+
+def pitfall(
+    number: int, what: str, injected: str, caught: str
+) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
+    """Enter a function that puts the fault in."""
+
+    def enter(inject: Callable[[Bench], None]) -> Callable[[Bench], None]:
+        _enter(Pitfall(number, what, injected, caught, inject))
+        return inject
+
+    return enter
+
+
+def not_injected(number: int, what: str, why: str) -> None:
+    """Enter a pitfall into which no fault can be put, and why."""
+    _enter(Pitfall(number, what, "", why))
+
+
+def _enter(entry: Pitfall) -> None:
+    assert entry.number not in PITFALLS, entry.number
+    PITFALLS[entry.number] = entry
+
+
+def doctor_finds(bench: Bench, *names: str) -> None:
+    """One of these checks of `layoutmark doctor` must find fault."""
+    said = {name: answer(questions()[name], bench.ward) for name in names}
+    if all(ok for ok, _ in said.values()):
+        raise MissedError(str(said))
+
+
+def refused(call: Callable[[], object], *words: str) -> None:
+    """The call must be refused with an error that holds these words."""
+    try:
+        call()
+    except LayoutmarkError as error:
+        if absent := [w for w in words if w not in str(error)]:
+            raise MissedError(f"{absent} not in {error}") from error
+        return
+    raise MissedError("taken")
+
+
+def twin_differs(*metrics: str) -> None:
+    """The metrics must differ from their independent twins on the cases of the parity table."""
+    for name in metrics:
+        if not any(_differs(name, seed) for seed in parity.SEEDS):
+            raise MissedError(f"{name} is still equal to its twin")
+
+
+def _differs(name: str, seed: int) -> bool:
+    images, pictures = cases.evidence(seed)
+    metric = next(m for m in all_metrics(cases.SCORERS) if m.info.name == name)
+    twin = parity._twin(name, images)
+    if twin is None:
+        pairs = [(summarise(metric, images).value, twins.direct_coco(images)[name])]
+    else:
+        pairs = [
+            (o.outcome.value if isinstance(o.outcome, Score) else None, twin(e, p))
+            for o, e, p in zip(metric.outcomes(images), images, pictures, strict=True)
+            if e.status is Status.OK
+        ]
+    return any((a is None) != (b is None) or (a is not None and b is not None and abs(a - b) > 1e-6) for a, b in pairs)
+
+
+def scene(
+    *things: tuple[str, Sequence[float]], found: Sequence[tuple[str, Sequence[float], float]] = (), side: int = 64,
+    judged: tuple[str, ...] | None = None,
+) -> Evidence:  # fmt: skip
+    """One image: things asked for (category, box) and detections (category, box, confidence)."""
+    instances = [Instance(id=str(k), phrase=f"a {c}", category=c, box=Box(*b)) for k, (c, b) in enumerate(things)]
+    sample = Sample("s", "a prompt", Layout(Canvas(side, side), tuple(instances)), judged=judged)
+    boxes = np.array([b for _, b, _ in found], dtype=np.float64).reshape(-1, 4)
+    seen = Detections(boxes, np.array([s for *_, s in found], dtype=np.float64), tuple(c for c, *_ in found))
+    return Evidence(sample, 0, Status.OK, detections=seen.judged(sample))
+
+
+def value(name: str, *images: Evidence) -> float | None:
+    """A metric of detections over these images."""
+    known = {m.info.name: m for m in all_metrics({"detector": "made up", "pixels": "none"})}
+    return summarise(known[name], images).value
+
+
+def expect(right: bool, told: object = "") -> None:
+    """Raise `MissedError` unless the guard noticed."""
+    if not right:
+        raise MissedError(str(told))
