@@ -19,6 +19,9 @@ from .world import BACKGROUNDS, CATEGORIES, GRID, HERE, Scene, Thing
 
 LICENCE = "CC-BY-4.0 (sprites: Noto Emoji, Apache-2.0; Twemoji, CC-BY-4.0, changed)"
 
+TOKENS = HERE / "tokens.json"
+"""Tokens of every prompt in CLIP's vocabulary, counted once: opening a suite needs no tokenizer."""
+
 
 class MiniSuite:
     """A list of drawn scenes; see `layoutmark.door.Suite`.
@@ -42,6 +45,8 @@ class MiniSuite:
         if digest(found) != self.digest:
             raise _changed(f"suite {name}", digest(found), self.digest)
         self.samples: Sequence[Sample] = tuple(samples)
+        counts = json.loads(TOKENS.read_text("utf-8"))["counts"][name]
+        self.tokens: Mapping[str, int] = dict(zip((s.id for s in samples), counts, strict=True))
 
     def true_image(self, sample_id: str) -> Pixels:
         """The drawn scene, (64, 64, 3)."""

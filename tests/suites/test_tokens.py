@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from layoutmark.door import BuiltSuite
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
+from layoutmark.shelf import Shelf
 from layoutmark.shelf.kinds import Source, SuiteItem
 from layoutmark.suites import load_built_suite, restricted, save_built_suite, token_strata, tokens
 
@@ -56,17 +57,25 @@ def test_they_are_kept_and_change_no_digest(tmp_path, monkeypatch) -> None:
     assert there.samples == bare.samples
     assert there.tokens == {"toy-0": 5, "toy-1": 120}
     assert bare.tokens == {}
-    told = {s.id: s.prompt for s in there.samples}
+    told = [s.id for s in there.samples]
     assert token_strata(there, told) == {"toy-0": "1-10", "toy-1": "over 75"}
-    assert token_strata(restricted(there, None, 1), {"toy-0": told["toy-0"]}) == {"toy-0": "1-10"}
+    assert token_strata(restricted(there, None, 1), ["toy-0"]) == {"toy-0": "1-10"}
     assert token_strata(bare, told) == {}
     assert json.loads((tmp_path / "there" / "suite.json").read_text("utf-8"))["tokens"]["vocabulary"] == tokens.SHA256
 
 
-def test_a_suite_without_counts_is_counted_when_it_is_measured() -> None:
+def test_a_suite_without_counts_has_no_stratum_whatever_is_installed() -> None:
+    assert token_strata(object(), ["a", "b"]) == {}
+
+
+@pytest.mark.parametrize("name", ["mini", "mini-refs"])
+def test_shipped_suites_bring_their_counts(name: str) -> None:
     if tokens.vocabulary() is None:
         pytest.skip("open_clip is not installed")
-    assert token_strata(object(), {"a": "a photo of a cat", "b": " cat" * 11}) == {"a": "1-10", "b": "11-20"}
+    suite = Shelf().get_suite(name).load().open_suite(name)
+    assert list(suite.tokens) == [s.id for s in suite.samples]
+    assert list(suite.tokens.values()) == tokens.token_counts(s.prompt for s in suite.samples)
+    assert len(token_strata(suite, suite.tokens)) == len(suite.samples)
 
 
 def test_a_changed_vocabulary_is_none(tmp_path, monkeypatch) -> None:

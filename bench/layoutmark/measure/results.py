@@ -75,7 +75,7 @@ def measure(
         "code": {room: digest_code(package / room) for room in ("metrics", "features", "statistics", "measure")},
     }
     folder = RunFolder(run)
-    lengths = token_strata(suite, {s.id: s.prompt for s in suite.samples})
+    lengths = token_strata(suite, (s.id for s in suite.samples))
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "name": plan.name,

@@ -51,13 +51,13 @@ def token_counts(prompts: Iterable[str]) -> list[int] | None:
     return [sum(_pieces(word, path) for word in _words(prompt)) for prompt in prompts]
 
 
-def token_strata(suite: object, prompts: Mapping[str, str]) -> dict[str, str]:
-    """The stratum of each sample id in `prompts`: as counted when the suite was built, else now; empty if neither."""
+def token_strata(suite: object, samples: Iterable[str]) -> dict[str, str]:
+    """The stratum of each sample id, as counted when the suite was made; samples without a count are left out.
+
+    Nothing is counted here: results must not depend on which packages stand beside them.
+    """
     known: Mapping[str, int] = getattr(suite, "tokens", None) or {}
-    if not prompts.keys() <= known.keys():
-        counts = token_counts(prompts.values())
-        known = {} if counts is None else dict(zip(prompts, counts, strict=True))
-    return {name: length_range(known[name]) for name in prompts if name in known}
+    return {name: length_range(known[name]) for name in samples if name in known}
 
 
 def _words(prompt: str) -> Iterator[str]:
