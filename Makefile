@@ -86,6 +86,8 @@ validity: $(STAMP) ## Measure the metrics themselves and write docs/metrics.md a
 	$(BIN)/python tests/validity/parity.py
 	$(BIN)/python tests/validity/libraries.py
 	$(BIN)/python tests/validity/response.py --work build/validity
+	$(BIN)/python tests/validity/adversaries.py --work build/validity
+	$(BIN)/python tests/pitfalls/page.py
 	$(BIN)/python tests/validity/coverage.py
 	$(BIN)/python tests/validity/gate_calibration.py
 

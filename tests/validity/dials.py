@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from layoutmark.layout import Reference, Sample
+from layoutmark.provenance import digest, digest_pixels
 from layoutmark.shelf import Shelf
 from layoutmark.statistics import derive_seed
 
@@ -49,14 +50,25 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """A defect: `turn(case, level)`, and its levels from none upwards, in `unit`."""
+    """A defect: `turn(case, level)`, and its levels from none upwards, in `unit`.
+
+    `portraits` says what fidelity is measured against: the suite's portraits, or else the crops of the true image.
+    """
 
     name: str
     unit: str
     levels: tuple[float, ...]
     turn: Callable[[Case, float], View]
+    portraits: bool = True
+
+    def shown(self, everyone: Sequence[Case]) -> str:
+        """sha256 of what the dial shows of these cases: changes with the dial, its levels and the world."""
+        views = [self.turn(case, level) for level in self.levels for case in everyone]
+        return digest([self.levels, self.portraits, [[digest_pixels(v.pixels), v.sample.prompt] for v in views]])
 
 
+GAP = 2
+"""Least pixels between a copy and anything else."""
 SHARES = tuple(k / 6 for k in range(7))
 
 
@@ -107,21 +119,21 @@ def drop(case: Case, level: float) -> View:
 
 
 def duplicate(case: Case, level: float) -> View:
-    """Things drawn twice; the copy lies where it covers others least, behind them all."""
-    things = list(case.scene.things)
-    copies: list[Any] = []
+    """Things drawn twice, the copy where it touches nothing else; a thing without such a place has no copy."""
+    taken, copies = list(case.scene.things), []
     for k, thing in enumerate(case.scene.things):
-        if case.chance("duplicate", k) < level:
-            places = [
-                _inside(case, dataclasses.replace(thing, x=x, y=y)) for x in range(8, 64, 8) for y in range(8, 64, 8)
-            ]
-            copies.append(min(places, key=lambda p: sum(_shared(case, p, t) for t in (*things, *copies))))
-    return _drawn(case, [*copies, *things])
+        places = [_inside(case, dataclasses.replace(thing, x=x, y=y)) for x in range(4, 64, 4) for y in range(4, 64, 4)]
+        free = next((p for p in places if not any(_touch(case, p, t) for t in taken)), None)
+        if free is not None:
+            # Places are the same at every level, so that more copies are the fewer and others.
+            taken.append(free)
+            copies += [free] if case.chance("duplicate", k) < level else []
+    return _drawn(case, [*copies, *case.scene.things])
 
 
-def _shared(case: Case, a: Any, b: Any) -> int:
+def _touch(case: Case, a: Any, b: Any) -> bool:
     p, q = case.world.extent(a), case.world.extent(b)
-    return max(0, min(p[2], q[2]) - max(p[0], q[0])) * max(0, min(p[3], q[3]) - max(p[1], q[1]))
+    return min(p[2], q[2]) - max(p[0], q[0]) > -GAP and min(p[3], q[3]) - max(p[1], q[1]) > -GAP
 
 
 def wrong_class(case: Case, level: float) -> View:
@@ -138,14 +150,19 @@ def wrong_class(case: Case, level: float) -> View:
 
 
 def swap_identities(case: Case, level: float) -> View:
-    """In an image, each thing takes the style and colour of the next one."""
-    things = case.scene.things
+    """In an image, each thing has the style and colour of the next one, stretched over its own rectangle."""
     if case.chance("swap") >= level:
         return true_view(case)
-    looks = [*things[1:], things[0]]
-    return _drawn(
-        case, [dataclasses.replace(t, style=o.style, tint=o.tint) for t, o in zip(things, looks, strict=True)]
-    )
+    things, world = case.scene.things, case.world
+    canvas = world.background(case.scene.background, case.scene.pattern)
+    for thing, look in zip(things, [*things[1:], things[0]], strict=True):
+        x0, y0, x1, y1 = world.extent(thing)
+        sprite = world._scaled(world.sprite(thing.category, look.style, look.tint), y1 - y0, x1 - x0)
+        left, top, right, bottom = max(0, x0), max(0, y0), min(world.GRID, x1), min(world.GRID, y1)
+        part, view = sprite[top - y0 : bottom - y0, left - x0 : right - x0], canvas[top:bottom, left:right]
+        alpha = part[..., 3:]
+        canvas[top:bottom, left:right] = (view * (255 - alpha) + part[..., :3] * alpha + 127) // 255
+    return View(canvas.astype(np.uint8), case.sample, case.scene)
 
 
 def wrong_colour(case: Case, level: float) -> View:
@@ -178,8 +195,8 @@ def noise(case: Case, level: float) -> View:
 
 
 def colour_cast(case: Case, level: float) -> View:
-    """The whole picture mixed with red."""
-    return _changed(case, lambda p: (1 - level) * p + level * np.array([255.0, 0.0, 0.0]))
+    """The whole picture mixed with pink, which nothing should be."""
+    return _changed(case, lambda p: (1 - level) * p + level * np.array([255.0, 0.0, 128.0]))
 
 
 def greyed(case: Case, level: float) -> View:
@@ -190,6 +207,11 @@ def greyed(case: Case, level: float) -> View:
 def harder(case: Case, level: float) -> View:
     """Contrast raised about mid-grey by the factor `level`."""
     return _changed(case, lambda p: 127.5 + level * (p - 127.5))
+
+
+def harder_colour(case: Case, level: float) -> View:
+    """Differences from luma raised by the factor `level`."""
+    return _changed(case, lambda p: (1 - level) * (p @ np.array([0.299, 0.587, 0.114]))[..., None] + level * p)
 
 
 def paste_reference(case: Case, level: float) -> View:
@@ -216,7 +238,9 @@ def wrong_prompt(case: Case, level: float) -> View:
 
 DIALS = (
     Dial("shift", "pixels", (0, 2, 4, 6, 8, 10, 12), shift),
+    Dial("shift, true crops", "pixels", (0, 2, 4, 6, 8, 10, 12), shift, portraits=False),
     Dial("scale", "share smaller", (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6), scale),
+    Dial("scale, true crops", "share smaller", (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6), scale, portraits=False),
     Dial("drop", "share of things", SHARES, drop),
     Dial("duplicate", "share of things", SHARES, duplicate),
     Dial("wrong class", "share of things", SHARES, wrong_class),
@@ -224,9 +248,10 @@ DIALS = (
     Dial("wrong colour", "share of things", SHARES, wrong_colour),
     Dial("pasted reference", "share of things", SHARES, paste_reference),
     Dial("wrong prompt", "share of images", SHARES, wrong_prompt),
-    Dial("blur", "pixels", (0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4), blur),
+    Dial("blur", "pixels", (0, 0.8, 1.6, 2.4, 3.2, 4.0, 4.8), blur),
     Dial("noise", "grey values", (0, 12, 24, 36, 48, 60, 72), noise),
-    Dial("colour cast", "share of red", (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6), colour_cast),
+    Dial("colour cast", "share of pink", (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6), colour_cast),
     Dial("greyed", "share of luma", SHARES, greyed),
     Dial("harder contrast", "factor", (1, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2), harder),
+    Dial("harder colour", "factor", (1, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2), harder_colour),
 )
