@@ -55,7 +55,8 @@ def _pictures(folder: Path) -> Callable[[str], bytes]:
             with tarfile.open(folder / ARCHIVE) as archive:
                 members = [m for m in archive.getmembers() if m.isfile() and m.size <= LARGEST]
                 files = {Path(m.name).name: archive.extractfile(m).read() for m in members}  # type: ignore[union-attr]
-        except (OSError, tarfile.TarError, EOFError) as error:
+        # A damaged archive can raise nearly anything from inside its decoder: zlib.error, for example.
+        except Exception as error:
             raise refused(
                 f"file {ARCHIVE}", str(error), f"{ARCHIVE}, or the folder {FOLDER}", "Fetch it again."
             ) from error

@@ -235,6 +235,32 @@ def test_densediffusion(tmp_path) -> None:
     }
 
 
+def test_a_densediffusion_archive_damaged_anywhere_is_read_or_refused(tmp_path) -> None:
+    """Any one byte of the archive may be another; zlib.error once came out."""
+    rng = np.random.default_rng(0)
+    texts = {n: {"textual_condition": "x", "segment_descriptions": ["a"]} for n in range(4)}
+    (tmp_path / "testset.pkl").write_bytes(pickle.dumps(texts))
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w:gz") as archive:
+        for n in range(4):
+            data = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(data, "PNG")
+            info = tarfile.TarInfo(f"testset_layout/{n}.png")
+            info.size = data.tell()
+            data.seek(0)
+            archive.addfile(info, data)
+    ends = set()
+    for at in rng.integers(0, len(whole.getvalue()), 200):
+        spoilt = bytearray(whole.getvalue())
+        spoilt[at] ^= 1 << int(rng.integers(8))
+        (tmp_path / "testset_layout.tar.gz").write_bytes(spoilt)
+        try:
+            build("densediffusion", tmp_path)
+        except LayoutmarkError as error:
+            ends.add(error.found)
+    assert any("decompress" in end for end in ends)
+
+
 @pytest.mark.parametrize(
     "names", ["names: [cat, 'hot dog']\n", "names:\n  0: cat\n  1: hot dog\n", "names:\n- cat\n- hot dog\n"]
 )
