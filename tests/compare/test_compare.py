@@ -28,7 +28,9 @@ def test_pairs_keep_the_contract_and_values_are_those_of_the_results(run) -> Non
     rows = {(r["method"], r["metric"]): r for r in stored["rows"]}
     names = {"x:paint": "paint", "x:paint@blind": "paint@blind", "x:c": "ceiling"}
     for row in found["rows"]:
-        assert row == {**rows[names[row["method"]], row["metric"]], "method": row["method"]}
+        # Where a value lies between floor and ceiling is said of a run's own table, which has both rows.
+        its = {k: v for k, v in rows[names[row["method"]], row["metric"]].items() if "normalised" not in k}
+        assert row == {**its, "method": row["method"]}
     assert [(p["a"], p["b"], p["metric"]) for p in found["pairs"]] == [
         (a, b, m) for a, b in (("x:paint", "x:paint@blind"), ("x:paint", "x:c"), ("x:paint@blind", "x:c"))
         for m in HEADLINE
