@@ -21,13 +21,14 @@ Vector = npt.NDArray[np.float32]
 class Detections:
     """What a detector saw, best first: boxes (n, 4) normalised xyxy, scores (n,) in [0, 1], category names (n).
 
-    `masks` (n) are the pixels of each thing, each on the grid of the whole picture; None if the detector gives none.
+    `masks` (n) are the pixels of each thing, each on the grid of the whole picture, None for a thing whose mask is not
+    known; None if no masks were looked for.
     """
 
     boxes: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
     labels: tuple[str, ...]
-    masks: tuple[Mask, ...] | None = None
+    masks: tuple[Mask | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -132,9 +132,19 @@ class Mask:
         """Decode to a boolean array of shape (height, width)."""
         from pycocotools import mask as coco
 
-        rle = {"size": [self.height, self.width], "counts": self.counts.encode("ascii")}
-        decoded: npt.NDArray[np.bool_] = coco.decode(rle).astype(bool)
+        decoded: npt.NDArray[np.bool_] = coco.decode(self.rle()).astype(bool)
         return decoded
+
+    def rle(self) -> dict[str, Any]:
+        """The form that pycocotools reads."""
+        return {"size": [self.height, self.width], "counts": self.counts.encode("ascii")}
+
+    @property
+    def area(self) -> int:
+        """How many of its pixels are set."""
+        from pycocotools import mask as coco
+
+        return int(coco.area(self.rle()))
 
 
 Point = tuple[float, float]

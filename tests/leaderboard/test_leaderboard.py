@@ -12,9 +12,10 @@ import pytest
 
 from layoutmark.cli.main import main
 from layoutmark.errors import LayoutmarkError
-from layoutmark.leaderboard import build_board, check_board, open_board, submit
+from layoutmark.leaderboard import board_protocol, build_board, check_board, open_board, submit
 from layoutmark.leaderboard.entry import pack, read_packed
 from layoutmark.leaderboard.rules import faults_of
+from layoutmark.metrics import ASIDE, HEADLINE, all_metrics
 from layoutmark.shelf import Shelf
 from layoutmark.store import RunFolder
 
@@ -66,6 +67,23 @@ def test_a_fresh_board_is_right_and_building_again_changes_nothing(board) -> Non
     before = {name: (board / name).read_bytes() for name in ("README.md", "index.html", "board.json")}
     build_board(board)
     assert {name: (board / name).read_bytes() for name in before} == before
+
+
+def test_scorers_that_no_headline_metric_reads_change_no_protocol(run: RunFolder) -> None:
+    """Else a board would end with the first mask."""
+    parts = run.read_results()["protocol"]["parts"]
+    plain = {k: {n: v for n, v in parts["stack"][k].items() if n not in ASIDE} for k in ("scorers", "names")}
+
+    def with_masks(**given: str) -> dict[str, Any]:
+        return {**parts, "stack": {**parts["stack"], **{k: {**held, **given} for k, held in plain.items()}}}
+
+    versions = {name: parts["metrics"][name] for name in HEADLINE}
+    found = {board_protocol(with_masks(**dict.fromkeys(ASIDE, x)), versions)["hash"] for x in "ab"}
+    assert found == {board_protocol(with_masks(), versions)["hash"]}
+    assert board_protocol(with_masks(detector="another"), versions)["hash"] not in found
+    for x in "ab":
+        offered = {m.info.name: m.info for m in all_metrics({**plain["names"], **dict.fromkeys(ASIDE, x)})}
+        assert [offered[name] for name in HEADLINE] == [m.info for m in all_metrics(plain["names"])][: len(HEADLINE)]
 
 
 def remove_middle(board: Path) -> None:

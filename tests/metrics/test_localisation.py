@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.evidence import Evidence
+from layoutmark.evidence import Detections, Evidence
 from layoutmark.layout import Canvas, Layout, Mask
 from layoutmark.metrics import all_metrics, summarise
 from layoutmark.metrics.success import by_instance_count
@@ -110,7 +110,7 @@ def test_masks_are_asked_and_never_made_up(make: Make, one, scorers: dict[str, s
         point=(0.12, 0.2),
         scribble=((1.0, 1.0),),
     )
-    for name in ("mask_miou", "point_in_mask", "scribble_in_mask"):
+    for name in ("mask_miou", "mask_ap50", "point_in_mask", "scribble_in_mask"):
         assert one(name, e) == Unscored("no masks stored")
 
     def seen(mask: np.ndarray) -> Evidence:
@@ -119,12 +119,43 @@ def test_masks_are_asked_and_never_made_up(make: Make, one, scorers: dict[str, s
     assert [one("mask_miou", seen(m)) for m in (grid, half, ~grid)] == [Score(1.0), Score(0.5), Score(0.0)]
     assert [one("point_in_mask", seen(m)) for m in (grid, half)] == [Score(1.0), Score(0.0)]
     assert [one("scribble_in_mask", seen(m)) for m in (grid, ~grid)] == [Score(0.0), Score(1.0)]
-    with pytest.raises(LayoutmarkError) as caught:
-        one("mask_miou", seen(np.ones((5, 5), bool)))
-    assert str(caught.value) == (
-        "masks of sample 's': found 5 x 5 detected, 10 x 20 asked for; expected one grid. "
-        "Store detected masks on the grid of the layout's canvas."
-    )
+    assert [one("mask_ap50", seen(m)).value for m in (grid, half, ~grid)] == pytest.approx([1.0, 1.0, 0.0])
+    for name in ("mask_miou", "mask_ap50"):
+        with pytest.raises(LayoutmarkError) as caught:
+            one(name, seen(np.ones((5, 5), bool)))
+        assert str(caught.value) == (
+            "masks of sample 's': found 5 x 5 detected, 10 x 20 asked for; expected one grid. "
+            "Store detected masks on the grid of the layout's canvas."
+        )
+    without = dataclasses.replace(e, detections=dataclasses.replace(e.detections, masks=(None,)))
+    for name in ("mask_miou", "point_in_mask", "scribble_in_mask"):
+        assert one(name, without) == Unscored("no mask of the detection stored")
+    # Ranked detections without a mask do not take part, as the name says; the target is then not found.
+    assert one("mask_ap50", without) == Score(0.0)
+    nothing = dataclasses.replace(e, detections=Detections(np.empty((0, 4)), np.empty(0), (), ()))
+    for name in ("mask_miou", "mask_ap50", "point_in_mask", "scribble_in_mask"):
+        assert one(name, nothing) == Score(0.0)
+    assert one("mask_ap50", with_instance(seen(grid), mask=None)) == Unscored("no mask asked for")
+
+
+def test_average_precision_of_masks_is_of_masks_and_of_the_set(make: Make, offered) -> None:
+    """Two targets share one box, so only their masks tell the detections apart; a mask alone may tell."""
+    left, right = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
+    left[1:5, 1:3], right[1:5, 3:5] = True, True
+    e = with_instance(make([("cat", LEFT)], [("cat", 0.9, LEFT), ("cat", 0.8, LEFT)]), mask=Mask.from_array(left))
+
+    def masked(*arrays: np.ndarray) -> Evidence:
+        held = tuple(Mask.from_array(a) for a in arrays)
+        return dataclasses.replace(e, detections=dataclasses.replace(e.detections, masks=held))
+
+    best, second = masked(left, right), masked(right, left)
+    assert summarise(offered["ap50"], [best]).value == summarise(offered["ap50"], [second]).value
+    assert summarise(offered["mask_ap50"], [best]).value == pytest.approx(1.0)
+    assert summarise(offered["mask_ap50"], [second]).value == pytest.approx(0.5)
+    whole = [dataclasses.replace(best, seed=0), dataclasses.replace(second, seed=1)]
+    weights = np.array([[1, 1], [2, 0], [0, 2]])
+    drawn = offered["mask_ap50"].resampled(whole, weights)
+    assert drawn == pytest.approx([summarise(offered["mask_ap50"], whole).value, 1.0, 0.5])
 
 
 def test_areas_are_those_of_the_canvas(make: Make, offered) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from layoutmark.diffusion.recipe import Renders
 from layoutmark.features.quiet import ultralytics
-from layoutmark.training import clip, codec, detector, dino, generator, vae
+from layoutmark.training import clip, codec, detector, dino, generator, segmenter, vae
 
 STEPS = 3
 
@@ -24,6 +24,8 @@ def recipe(name: str, world: Any, few: Renders, folder: Path) -> Any:
         return detector.train_detector(few, world.categories, folder, steps=STEPS, batch=2, seed=1)[0]
     if name == "dino":
         return dino.train_dino(few, folder, steps=STEPS, batch=2, seed=1)[0]
+    if name == "segmenter":
+        return segmenter.train_segmenter(few, folder, steps=STEPS, batch=4, seed=1)[0]
     if name == "clip":
         tokenizer = clip.new_tokenizer(few, world.fillers, folder / "tokenizer")
         return clip.train_clip(few, tokenizer, folder, steps=STEPS, batch=4, seed=1)[0]
@@ -34,7 +36,7 @@ def recipe(name: str, world: Any, few: Renders, folder: Path) -> Any:
     return parts.unet
 
 
-@pytest.mark.parametrize("name", ["detector", "dino", "clip", "generator", "vae"])
+@pytest.mark.parametrize("name", ["detector", "segmenter", "dino", "clip", "generator", "vae"])
 def test_three_steps(name: str, world: Any, few: Renders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = recipe(name, world, few, tmp_path)
     said = re.findall(rf"{name}: step (\d+) of {STEPS}, loss (\S+),", capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,31 @@ def evidence(seed: int, samples: int = 10, seeds: int = 2) -> tuple[list[Evidenc
             pictures.append(picture)
     found[3] = Evidence(found[3].sample, found[3].seed, Status.FAILED, "no paint left")
     return found, pictures
+
+
+def with_masks(images: list[Evidence], seed: int) -> list[Evidence]:
+    """The same with a mask for every target, and masks of detections that look like what lies in their boxes."""
+    rng = np.random.default_rng([seed, 1])
+    found = []
+    for e in images:
+        things = tuple(
+            replace(i, mask=i.mask or _filled(rng, i.box.cells(SIDE, SIDE))) for i in e.sample.layout.instances
+        )
+        sample = replace(e.sample, layout=Layout(e.sample.layout.canvas, things))
+        detections = e.detections
+        if detections is not None:
+            cells = [Box(*map(float, box)).cells(SIDE, SIDE) for box in np.clip(detections.boxes, 0, 1)]
+            masks = tuple(_filled(rng, c) if rng.random() < 0.9 else None for c in cells)
+            detections = replace(detections, masks=masks)
+        found.append(replace(e, sample=sample, detections=detections))
+    return found
+
+
+def _filled(rng: np.random.Generator, cells: tuple[int, int, int, int]) -> Mask:
+    x0, y0, x1, y1 = cells
+    grid = np.zeros((SIDE, SIDE), bool)
+    grid[y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0)) < 0.9
+    return Mask.from_array(grid)
 
 
 def _sample(rng: np.random.Generator, number: int) -> Sample:

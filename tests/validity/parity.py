@@ -108,6 +108,9 @@ def compare() -> list[Line]:
         direct |= {name: twins.kernel_distance(images, kind) for name, kind in DISTANCES.items()}
         for name, expected in direct.items():
             pairs.setdefault(name, []).append((summarise(metrics[name], images).value, expected))
+        masked = cases.with_masks(images, seed)
+        value = summarise(metrics["mask_ap50"], masked).value
+        pairs.setdefault("mask_ap50", []).append((value, twins.direct_coco_of_masks(masked)))
         for name, metric in metrics.items():
             twin = _twin(name, images)
             if twin is None:
@@ -129,7 +132,9 @@ def _twin(name: str, images: Sequence[Evidence]) -> Callable[[Evidence, np.ndarr
 
 def _line(name: str, pairs: Sequence[tuple[float | None, float | None]]) -> Line:
     twin = IMAGES[name][0] if name in IMAGES else OF_PIXELS[name][0] if name in OF_PIXELS else SCIPY
-    twin = COCO if name.startswith("ap") or name == "ar" else "plain Python" if name in DISTANCES else twin
+    twin = (
+        COCO if name.startswith("ap") or name in ("ar", "mask_ap50") else "plain Python" if name in DISTANCES else twin
+    )
     numbers = sum(a is not None and b is not None for a, b in pairs)
     most = max(
         0.0 if a is None and b is None else abs(a - b) if a is not None and b is not None else np.inf for a, b in pairs

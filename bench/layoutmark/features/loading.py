@@ -23,6 +23,7 @@ MODULES = {
     "pyiqa": "pyiqa_quality",
     "torchmetrics": "torchmetrics_quality",
     "lpips": "lpips",
+    "sam": "sam",
 }
 
 

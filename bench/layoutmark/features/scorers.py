@@ -12,15 +12,16 @@ import numpy.typing as npt
 
 from layoutmark.door import Pixels
 from layoutmark.evidence import Detections
-from layoutmark.features import clip, detector, dino, loading, quality
+from layoutmark.features import clip, detector, dino, loading, quality, segmenter
 from layoutmark.features.clip import OpenClip
 from layoutmark.features.folder import folder_digest
 from layoutmark.features.images import Floats
 from layoutmark.features.lpips import Lpips
+from layoutmark.features.segmenter import Segmenter
 from layoutmark.features.spec import Spec, spec_of
 from layoutmark.metrics.matching import CONFIDENCE
 from layoutmark.provenance import digest
-from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, LPIPS, QUALITY, SECOND, kind_of
+from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, LPIPS, QUALITY, SECOND, SEGMENTER, kind_of
 from layoutmark.shelf.kinds import StackCard
 
 
@@ -63,7 +64,7 @@ class Scorers:
         self._loaded: dict[str, Any] = {}
 
     def kinds(self) -> tuple[str, ...]:
-        """Roles that are filled: detector, clip, dino, quality, second_detector, dinov2 and others of these kinds."""
+        """Roles that are filled: detector, clip, dino, quality, segmenter, second_detector, dinov2 and others."""
         return tuple(sorted(self._card.scorers))
 
     def roles(self, kind: str) -> tuple[str, ...]:
@@ -79,8 +80,8 @@ class Scorers:
         return {role: self._name(self._spec(role)) for role in self.kinds()}
 
     def facts(self) -> dict[str, str]:
-        """What metrics must know of scorers besides their names, under names with a ``/``; nothing for most."""
-        found = {}
+        """What metrics must know of scorers besides their names: ``masks``, and names with a ``/``; nothing for most."""
+        found = {} if (masks := self.masks()) is None else {"masks": masks}
         if SECOND in self.kinds():
             found[f"{SECOND}/confidence"] = f"{self.settings(SECOND).get('confidence', CONFIDENCE)}"
         for role in self.roles(QUALITY):
@@ -129,6 +130,23 @@ class Scorers:
         found: Lpips = self._load(LPIPS)
         return found
 
+    @property
+    def segmenter(self) -> Segmenter:
+        """The segmenter that gives detections their masks; needs torch."""
+        found: Segmenter = self._load(SEGMENTER)
+        return found
+
+    def masks(self) -> str | None:
+        """Which detections have masks and what gives them, for the names of metrics; None if nothing does.
+
+        Where there are both, masks of the segmenter take the place of the detector's own.
+        """
+        if SEGMENTER in self.kinds():
+            return f"masks of detections of conf>={segmenter.CONFIDENCE} by {self.names()[SEGMENTER]}"
+        if DETECTOR in self.kinds() and self.settings(DETECTOR).get("masks"):
+            return "masks by the detector"
+        return None
+
     def encoder(self, role: str) -> Encoder:
         """Any scorer of the kinds clip and dino."""
         found: Encoder = self._load(role)
@@ -176,6 +194,8 @@ class Scorers:
             return OpenClip(folder, self._device)
         if spec.kind == DINO:
             return dino.DinoViT(folder, self._device)
+        if spec.kind == SEGMENTER:
+            return segmenter.BoxUNet(folder, self._device)
         shared = self._card.scorers.get(CLIP)
         own = shared is None or shared.engine != "" or shared.folder != spec.scorer.folder
         model = OpenClip(folder, self._device) if own else self.clip
@@ -189,6 +209,8 @@ class Scorers:
             detail = f"letterbox {detector.read_image_size(folder)}, NMS IoU {detector.NMS_IOU}, multi-label"
         elif spec.kind == DINO:
             detail = f"class token, bicubic squash {dino.read_image_size(folder)}"
+        elif spec.kind == SEGMENTER:
+            detail = segmenter.described(folder)
         else:
             detail = f"bicubic squash {clip.read_image_size(folder)}"
         if spec.kind == QUALITY:

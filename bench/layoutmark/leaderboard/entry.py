@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layoutmark.errors import LayoutmarkError
+from layoutmark.metrics import ASIDE
 from layoutmark.provenance import canonical, digest
 
 if TYPE_CHECKING:
@@ -152,9 +153,14 @@ def _read_entry(folder: Path) -> Entry:
 def board_protocol(parts: Mapping[str, Any], metrics: Mapping[str, str]) -> dict[str, Any]:
     """What entries of one board share: suite, stack, seeds, and versions of the headline metrics.
 
-    `parts` are a run's; its digests of code are left out, since a metric's version rises when its numbers change.
+    `parts` are a run's; its digests of code are left out, since a metric's version rises when its numbers change, and
+    so are scorers that no headline metric reads.
     """
-    shared = {"suite": parts["suite"], "stack": parts["stack"], "seeds": parts["seeds"], "metrics": dict(metrics)}
+    stack = {
+        key: {k: v for k, v in part.items() if k not in ASIDE} if key in ("scorers", "names") else part
+        for key, part in parts["stack"].items()
+    }
+    shared = {"suite": parts["suite"], "stack": stack, "seeds": parts["seeds"], "metrics": dict(metrics)}
     return {"hash": digest(shared)[:16], "parts": shared}
 
 

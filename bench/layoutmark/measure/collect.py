@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from layoutmark.door import Pixels, Suite
 from layoutmark.evidence import CropEvidence, Detections, Evidence
+from layoutmark.features import masks
 from layoutmark.features.crops import crop, detected_boxes, on_grid
 from layoutmark.features.scorers import Scorers
-from layoutmark.layout import Instance
+from layoutmark.features.segmenter import CONFIDENCE
+from layoutmark.layout import Instance, Mask, Sample
 from layoutmark.measure.further import Further, Seen
 from layoutmark.measure.pixels import colour_shares, contrast, saturation
 from layoutmark.measure.references import ENCODERS, Place, Vector, masked_crop, true_vectors
@@ -74,19 +76,46 @@ class Looker:
         return {c: self.cache[keys[c]] for c in contents}
 
     def detections(self, images: Mapping[str, Pixels]) -> dict[str, Detections]:
-        """Detections by pixel digest."""
+        """Detections by pixel digest, with masks if the detector gives some or there is a segmenter."""
         if "detector" not in self.digests:
             return {}
 
         def compute(batch: list[Pixels]) -> list[Arrays]:
             found = self.scorers.detector.detect(batch)
-            return [{"boxes": d.boxes, "scores": d.scores, "labels": np.array(d.labels, dtype=str)} for d in found]
+            return [
+                {"boxes": d.boxes, "scores": d.scores, "labels": np.array(d.labels, dtype=str)}
+                | ({} if d.masks is None else masks.packed(d.masks))
+                for d in found
+            ]
 
         seen = self.look("detector", images, compute)
-        return {
-            c: Detections(a["boxes"].reshape(-1, 4), a["scores"], tuple(str(x) for x in a["labels"]))
+        found = {
+            c: Detections(
+                a["boxes"].reshape(-1, 4), a["scores"], tuple(str(x) for x in a["labels"]),
+                masks.unpacked(a) if "masks" in a else None,
+            )
             for c, a in seen.items()
-        }
+        }  # fmt: skip
+        return self._segmented(images, found) if "segmenter" in self.digests else found
+
+    def _segmented(self, images: Mapping[str, Pixels], found: Mapping[str, Detections]) -> dict[str, Detections]:
+        """The same detections, those of at least `CONFIDENCE` with masks by the segmenter."""
+
+        def compute(batch: list[tuple[Pixels, npt.NDArray[np.float64]]]) -> list[Arrays]:
+            cut = self.scorers.segmenter.segment([pixels for pixels, _ in batch], [boxes for _, boxes in batch])
+            return [masks.packed(of_picture) for of_picture in cut]
+
+        sure = {c: np.flatnonzero(d.scores >= CONFIDENCE) for c, d in found.items()}
+        prompts = {c: digest([c, found[c].boxes[kept].tolist()]) for c, kept in sure.items()}
+        contents = {prompts[c]: (images[c], found[c].boxes[kept]) for c, kept in sure.items()}
+        seen = self.look("segmenter", contents, compute)
+        segmented = {}
+        for c, d in found.items():
+            held: list[Mask | None] = [None] * len(d)
+            for k, mask in zip(sure[c], masks.unpacked(seen[prompts[c]]), strict=True):
+                held[int(k)] = mask
+            segmented[c] = replace(d, masks=tuple(held))
+        return segmented
 
     def embedded(self, scorer: str, images: Mapping[str, Pixels]) -> dict[str, npt.NDArray[np.float32]]:
         """Unit vectors of pictures by pixel digest; `scorer` is the role of an encoder."""
@@ -211,7 +240,7 @@ def _row_evidence(
                 job.seed,
                 status,
                 reason,
-                detections=None if (seen := detections.get(name)) is None else seen.judged(job.sample),
+                detections=None if (seen := detections.get(name)) is None else _judged(seen, job.sample),
                 vectors=held,
                 crops=tuple(
                     _crop_evidence(job, i, pixels[job.key], crop_names, vectors, texts, references, vocabulary)
@@ -222,6 +251,14 @@ def _row_evidence(
             )
         )
     return found
+
+
+def _judged(seen: Detections, sample: Sample) -> Detections:
+    """Those that count for a sample, with their masks on the pixels of its canvas, as the masks asked for are."""
+    kept, canvas = seen.judged(sample), sample.layout.canvas
+    if kept.masks is None:
+        return kept
+    return replace(kept, masks=tuple(None if m is None else masks.on_canvas(m, canvas) for m in kept.masks))
 
 
 def _crop_evidence(

@@ -2,8 +2,8 @@
 
 A module that offers metrics defines ``metrics(scorers) -> tuple[Metric, ...]``.  `scorers` maps the kinds ``detector``,
 ``clip``, ``dino`` and ``quality`` to the full name of the model behind them, for the variant strings, and may say under
-``reference`` what fidelity is measured against; a module returns nothing for a kind that is not there.  Adding a file
-adds its metrics and edits nothing else.
+``reference`` what fidelity is measured against and under ``masks`` which detections have masks and from where; a module
+returns nothing for a kind that is not there.  Adding a file adds its metrics and edits nothing else.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from layoutmark.door import Metric
 from layoutmark.errors import LayoutmarkError
 from layoutmark.metrics.mean import SetMetric, Summary, summarise, summary
 
-__all__ = ["HEADLINE", "SetMetric", "Summary", "all_metrics", "summarise", "summary"]
+__all__ = ["ASIDE", "HEADLINE", "SetMetric", "Summary", "all_metrics", "summarise", "summary"]
 
 HEADLINE = ("ap50", "miou", "clip_i", "dino", "clip_t", "clip_iqa")
 """Names of the metrics a table shows first, in its order."""
+ASIDE = ("segmenter", "masks")
+"""Kinds of `scorers` that no headline metric reads, so what keeps headline metrics alone does not depend on them."""
 
 
 def all_metrics(scorers: Mapping[str, str]) -> list[Metric]:

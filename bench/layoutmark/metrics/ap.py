@@ -61,6 +61,8 @@ class Matches:
 
     areas: tuple[tuple[float, float], ...]
     ious: tuple[float, ...] = IOU_50_95
+    masks: bool = False
+    """Whether overlap is that of masks, not of boxes."""
     kept: dict[tuple[Evidence, ...], Figures] = field(default_factory=dict)
 
     def of(self, evidence: Sequence[Evidence]) -> Figures:
@@ -69,7 +71,7 @@ class Matches:
         if key not in self.kept:
             while self.kept and sum(map(len, self.kept)) + len(key) > KEPT:
                 del self.kept[next(iter(self.kept))]
-            matched = match(evidence, self.ious, self.areas)
+            matched = match(evidence, self.ious, self.areas, self.masks)
             tables = tuple(tabulated(matched, len(key), self.ious, k) for k in range(len(self.areas)))
             found = {} if matched is None else accumulated(matched)
             self.kept[key] = Figures(found.get("precision"), found.get("recall"), tables)

@@ -13,13 +13,16 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Evidence
+from layoutmark.layout import Mask
 from layoutmark.metrics.mean import without_pixels
+from layoutmark.score import Unscored
 
 CONFIDENCE = 0.001
 MAX_DETECTIONS = 100
@@ -59,27 +62,34 @@ def average(values: npt.NDArray[np.float64]) -> float | None:
 
 
 def match(
-    evidence: Sequence[Evidence], thresholds: Sequence[float], areas: Sequence[tuple[float, float]] = (EVERY_AREA,)
+    evidence: Sequence[Evidence],
+    thresholds: Sequence[float],
+    areas: Sequence[tuple[float, float]] = (EVERY_AREA,),
+    masks: bool = False,
 ) -> Matched | None:
     """Match by pycocotools; None when no image with pixels and detections has a target.
 
     Targets, and detections without a match, whose area in pixels of the canvas is outside an area do not count there.
+    With `masks` overlap is that of masks, over the images that `without_masks` lets pass, and detections without a
+    mask are left out.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     seen = [i for i, e in enumerate(evidence) if without_pixels(e) is None and e.detections is not None]
+    if masks:
+        seen = [i for i in seen if without_masks(evidence[i]) is None]
     order = sorted(seen, key=lambda i: (evidence[i].sample.id, evidence[i].seed))
     categories = sorted({t.category for i in order for t in evidence[i].sample.layout.instances})
     if not categories:
         return None
     ids = {name: k for k, name in enumerate(categories, start=1)}
     truth, found = COCO(), COCO()
-    truth.dataset, found.dataset = _datasets([evidence[i] for i in order], ids)
+    truth.dataset, found.dataset = _datasets([evidence[i] for i in order], ids, masks)
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
         found.createIndex()
-        coco = quick_evaluation(COCOeval)(truth, found, "bbox")
+        coco = quick_evaluation(COCOeval)(truth, found, "segm" if masks else "bbox")
         coco.params.imgIds = list(range(1, len(order) + 1))
         coco.params.catIds = list(ids.values())
         coco.params.iouThrs = np.array(thresholds)
@@ -118,7 +128,27 @@ def quick_evaluation(evaluation: Any) -> Any:
     return Quick
 
 
-def _datasets(evidence: Sequence[Evidence], ids: Mapping[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+def without_masks(evidence: Evidence) -> Unscored | None:
+    """Why masks of an image cannot be matched, or None: not looked for, or a target that has none."""
+    if evidence.detections is not None and evidence.detections.masks is None:
+        return Unscored("no masks stored")
+    return Unscored("no mask asked for") if any(i.mask is None for i in evidence.sample.layout.instances) else None
+
+
+def check_grids(evidence: Evidence, wanted: Mask, found: Mask) -> None:
+    """Raise LayoutmarkError when two masks are on grids of different size."""
+    if (wanted.height, wanted.width) != (found.height, found.width):
+        raise LayoutmarkError(
+            f"masks of sample {evidence.sample.id!r}",
+            found=f"{found.height} x {found.width} detected, {wanted.height} x {wanted.width} asked for",
+            expected="one grid",
+            do="Store detected masks on the grid of the layout's canvas.",
+        )
+
+
+def _datasets(
+    evidence: Sequence[Evidence], ids: Mapping[str, int], masks: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Targets and detections in COCO's form, detections of categories without a target left out: they cannot count."""
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
@@ -128,20 +158,31 @@ def _datasets(evidence: Sequence[Evidence], ids: Mapping[str, int]) -> tuple[dic
         for target in e.sample.layout.instances:
             truth.append(
                 _annotation(len(truth) + 1, image, ids[target.category], [float(c) for c in target.box.pixels(canvas)])
+                | (_segmentation(target.mask) if masks else {})
             )
         if detections is None:
             continue
         corners, scores = (detections.boxes * size).tolist(), detections.scores.tolist()
-        for label, score, box in zip(detections.labels, scores, corners, strict=True):
-            if label in ids and score >= CONFIDENCE:
+        if masks and (seen := next((m for m in detections.masks or () if m is not None), None)):
+            for target in e.sample.layout.instances:
+                check_grids(e, cast("Mask", target.mask), seen)
+        held = detections.masks or [None] * len(detections)
+        for label, score, box, mask in zip(detections.labels, scores, corners, held, strict=True):
+            if label in ids and score >= CONFIDENCE and not (masks and mask is None):
                 annotation = _annotation(len(found) + 1, image, ids[label], box)
-                annotation["score"] = score
-                found.append(annotation)
+                found.append({**annotation, **(_segmentation(mask) if masks else {}), "score": score})
+    canvases = [e.sample.layout.canvas for e in evidence]
     shared = {
-        "images": [{"id": i} for i in range(1, len(evidence) + 1)],
+        "images": [{"id": i, "width": c.width, "height": c.height} for i, c in enumerate(canvases, start=1)],
         "categories": [{"id": k, "name": name} for name, k in ids.items()],
     }
     return {**shared, "annotations": truth}, {**shared, "annotations": found}
+
+
+def _segmentation(mask: Mask | None) -> dict[str, Any]:
+    """A mask in COCO's form, with its area in pixels of its own grid."""
+    assert mask is not None
+    return {"segmentation": mask.rle(), "area": mask.area}
 
 
 def _annotation(number: int, image: int, category: int, corners: Sequence[float]) -> dict[str, Any]:

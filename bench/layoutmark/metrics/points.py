@@ -14,6 +14,7 @@ import numpy as np
 from layoutmark.door import Metric
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.layout import Instance, Point
+from layoutmark.metrics.mask_miou import NO_MASK, NO_MASKS
 from layoutmark.metrics.matching import CONFIDENCE, likeliest
 from layoutmark.metrics.mean import mean_of_instances
 from layoutmark.metrics.miou import MatchMetric
@@ -32,7 +33,9 @@ def in_box(detections: Detections, index: int, points: Sequence[Point]) -> float
 def in_mask(detections: Detections, index: int, points: Sequence[Point]) -> float:
     """Share of the points whose pixel of the mask's grid is set."""
     assert detections.masks is not None
-    grid = detections.masks[index].array()
+    mask = detections.masks[index]
+    assert mask is not None
+    grid = mask.array()
     height, width = grid.shape
     at = np.minimum(np.array(points) * (width, height), (width - 1, height - 1)).astype(np.intp)
     return float(grid[at[:, 1], at[:, 0]].mean())
@@ -48,7 +51,9 @@ def score(part: str, inside: Inside, evidence: Evidence, detections: Detections)
         if not points:
             return Unscored(f"no {part} asked for")
         if not masked:
-            return Unscored("no masks stored")
+            return Unscored(NO_MASKS)
+        if inside is in_mask and index >= 0 and detections.masks is not None and detections.masks[index] is None:
+            return Unscored(NO_MASK)
         return Score(inside(detections, index, points) if index >= 0 else 0.0)
 
     pairs = zip(evidence.sample.layout.instances, taken, strict=True)
@@ -62,13 +67,13 @@ def _marks(instance: Instance, part: str) -> tuple[Point, ...]:
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`point_in_box` and `scribble_in_box` with a detector; the same in masks if it is said to give ``masks``."""
+    """`point_in_box` and `scribble_in_box` with a detector; the same in masks if detections have ``masks``."""
     if "detector" not in scorers:
         return ()
     how = f"one-to-one by generalised IoU within category, conf>={CONFIDENCE}, unmatched=0"
     kinds: list[tuple[str, Inside, str]] = [("box", in_box, scorers["detector"])]
     if "masks" in scorers:
-        kinds.append(("mask", in_mask, scorers["masks"]))
+        kinds.append(("mask", in_mask, f"{scorers['detector']}, {scorers['masks']}"))
     found = []
     for where, inside, model in kinds:
         for part, title in (("point", "Points"), ("scribble", "Scribbles")):

@@ -14,6 +14,7 @@ from layoutmark.shelf.values import checked
 
 DETECTOR, SECOND, CLIP, DINO, QUALITY = "detector", "second_detector", "clip", "dino", "quality"
 LPIPS = "lpips"
+SEGMENTER = "segmenter"
 SUFFIXED = re.compile(r"(clip|dino|quality)_[a-z0-9][a-z0-9_]*")
 DINOV2 = "dinov2"
 
@@ -37,6 +38,7 @@ ENGINES: Mapping[str, Mapping[str, object]] = {
     "pyiqa": {"model": "clipiqa", "package": "", "low": 0.0, "high": 1.0, "lower_is_better": False},
     "torchmetrics": {"prompt": "quality"},
     "lpips": {"image_size": 224},
+    "sam": {},
 }  # fmt: skip
 """Settings of each engine with their defaults."""
 FILLS: Mapping[str, tuple[str, ...]] = {
@@ -46,6 +48,7 @@ FILLS: Mapping[str, tuple[str, ...]] = {
     DINO: ("vit", "timm"),
     QUALITY: ("clip-iqa", "pyiqa", "torchmetrics"),
     LPIPS: ("lpips",),
+    SEGMENTER: ("sam",),
 }
 """Engines that can fill a kind of role; the first one is meant where a card names none."""
 PROBABILITY = ("clipiqa",)

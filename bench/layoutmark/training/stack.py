@@ -1,4 +1,4 @@
-"""The whole recipe of the miniature stack: renders, detector, identity encoder, CLIP, generator, codec, in this order.
+"""The whole recipe of the miniature stack: renders, detector, segmenter, identity encoder, CLIP, generator, codec.
 
 Every part resumes from its checkpoint in the work folder, and runs on a GPU when there is one.
 """
@@ -17,14 +17,24 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from layoutmark.diffusion.recipe import Renders
 from layoutmark.features.detector import save_detector
 from layoutmark.features.quiet import ultralytics
-from layoutmark.training import clip, codec, detector, dino, generator, vae
+from layoutmark.training import clip, codec, detector, dino, generator, segmenter, vae
 from layoutmark.training.data import TRAIN_SEED, World, renders
 
 RENDERS = 30_000
 SIDE = 64
+SEGMENTED = 6_000
+"""Renders that the segmenter learns from, the first ones."""
 FACTS = "training.json"
 GENERATOR = "generator"
-STEPS = {"detector": 1600, "dino": 1200, "clip": 1950, "generator": 20_000, "again": 7_000, "vae": 1800}
+STEPS = {
+    "detector": 1600,
+    "segmenter": 1400,
+    "dino": 1200,
+    "clip": 1950,
+    "generator": 20_000,
+    "again": 7_000,
+    "vae": 1800,
+}
 """Optimiser steps of a training from random weights; `again` are the generator's after its warm restart."""
 
 
@@ -38,6 +48,7 @@ def train_stack(world: World, work: Path, out: Path, *, scale: float = 1.0, warm
     code = codec.fit_code(data)
     facts = {
         "detector": train_detector(world, data, work, out, steps["detector"]),
+        "segmenter": train_segmenter(data, work, out, steps["segmenter"]),
         "dino": train_dino(data, work, out, steps["dino"]),
         "clip": train_clip(world, data, work, out, steps["clip"]),
         "generator": train_generator(world, data, code, work, out, steps["generator"], steps["again"], warm=warm),
@@ -55,6 +66,14 @@ def train_detector(world: World, data: Renders, work: Path, out: Path, steps: in
     weights = model.state_dict()
     save_detector(out / "detector", detector.architecture(), detector.IMAGE_SIZE, world.categories, weights)
     return {"steps": steps, "batch": 16, "seconds": round(seconds)}
+
+
+def train_segmenter(data: Renders, work: Path, out: Path, steps: int) -> dict[str, Any]:
+    """Train and save the segmenter; returns steps, batch and seconds."""
+    few = Renders(data.pixels[:SEGMENTED], data.facts[:SEGMENTED])
+    model, seconds = segmenter.train_segmenter(few, work, steps=steps, batch=32, seed=6)
+    segmenter.save(model, out / "segmenter")
+    return {"steps": steps, "batch": 32, "seconds": round(seconds)}
 
 
 def train_dino(data: Renders, work: Path, out: Path, steps: int) -> dict[str, Any]:
