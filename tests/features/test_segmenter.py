@@ -13,6 +13,7 @@ import torch
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.masks import on_canvas, packed, unpacked
+from layoutmark.features.sam import Sam
 from layoutmark.features.scorers import Scorers
 from layoutmark.features.segmenter import CONFIDENCE, BoxUNet, cropped, pasted, reach, save_segmenter
 from layoutmark.features.unet import UNet
@@ -44,6 +45,60 @@ def segmenter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def segmenter(segmenter_folder: Path) -> BoxUNet:
     return BoxUNet(segmenter_folder)
+
+
+@pytest.fixture(scope="session")
+def sam_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random tiny SAM whose masks are neither empty nor full."""
+    from transformers import SamConfig, SamImageProcessor, SamModel
+
+    folder = tmp_path_factory.mktemp("stack") / "sam"
+    vision = {
+        "hidden_size": 16, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64,
+        "patch_size": 8, "mlp_dim": 32, "num_pos_feats": 8, "global_attn_indexes": [1], "window_size": 4,
+    }  # fmt: skip
+    prompts = {
+        "hidden_size": 16,
+        "image_size": 64,
+        "patch_size": 8,
+        "mask_input_channels": 4,
+        "image_embedding_size": 8,
+    }
+    decoder = {
+        "hidden_size": 16, "mlp_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "iou_head_hidden_dim": 16,
+    }  # fmt: skip
+    torch.manual_seed(5)
+    model = SamModel(SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder))
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.ndim > 1:
+                weights.normal_(0, 0.25)
+    model.save_pretrained(folder)
+    SamImageProcessor(
+        size={"longest_edge": 64}, pad_size={"height": 64, "width": 64}, mask_size={"longest_edge": 16}
+    ).save_pretrained(folder)
+    return folder
+
+
+def test_sam_gives_one_mask_a_box_whatever_comes_along(sam_folder: Path, pictures: Any, boxes: Any) -> None:
+    sam = Sam(sam_folder)
+    together = sam.segment(pictures, boxes)
+    assert [len(part) for part in together] == [3, 0, 7, 12, 1]
+    assert {(m.height, m.width) for m in together[2]} == {pictures[2].shape[:2]}
+    assert len(set(together[3])) > 6, "masks follow the boxes"
+    alone = [tuple(sam.segment([p], [b[None]])[0][0] for b in bs) for p, bs in zip(pictures, boxes, strict=True)]
+    assert together == alone
+    many = np.concatenate([boxes[3]] * 3)  # more than one batch
+    assert sam.segment([pictures[3]], [many])[0] == together[3] * 3
+
+
+def test_wrong_sam_folders_are_named(sam_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(LayoutmarkError, match=r"scorer folder 'away': found no config\.json"):
+        Sam(tmp_path / "away")
+    other = Path(shutil.copytree(sam_folder, tmp_path / "sam"))
+    (other / "config.json").write_text('{"model_type": "vit"}', "utf-8")
+    with pytest.raises(LayoutmarkError, match=r"config\.json of the segmenter: found model_type 'vit'; expected 'sam'"):
+        Sam(other)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +212,14 @@ def test_seen_detections_have_masks_and_the_store_keeps_them(
     monkeypatch.setattr(Scorers, "segmenter", property(built))
     again = looker("detector", "segmenter").detections(images)
     assert [d.masks for d in again.values()] == [d.masks for d in found.values()]
+
+
+def test_a_stack_takes_sam_in_the_form_of_transformers(sam_folder: Path, pictures: Any, boxes: Any) -> None:
+    held = {"segmenter": Scorer(folder="sam")}
+    card = StackCard("tiny", "Tiny", "1", "stable-diffusion", 64, Generator(folder="generator"), held)
+    scorers = Scorers(card, sam_folder.parent)
+    assert scorers.names() == {"segmenter": "tiny-segmenter 1 (Segment Anything prompted by the box, one mask)"}
+    assert scorers.segmenter.segment(pictures[:1], boxes[:1]) == Sam(sam_folder).segment(pictures[:1], boxes[:1])
 
 
 def test_names_say_where_masks_come_from(looker: Callable[..., Looker]) -> None:
