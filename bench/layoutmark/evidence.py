@@ -38,7 +38,13 @@ class Detections:
         if sample.judged is None:
             return self
         known = {i.category for i in sample.layout.instances}.union(sample.judged)
-        kept = [k for k, label in enumerate(self.labels) if label in known]
+        return self._kept([k for k, label in enumerate(self.labels) if label in known])
+
+    def at_least(self, confidence: float) -> Detections:
+        """Those with at least this score."""
+        return self._kept([k for k, score in enumerate(self.scores) if score >= confidence])
+
+    def _kept(self, kept: list[int]) -> Detections:
         masks = None if self.masks is None else tuple(self.masks[k] for k in kept)
         return Detections(self.boxes[kept], self.scores[kept], tuple(self.labels[k] for k in kept), masks)
 

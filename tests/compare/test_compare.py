@@ -69,6 +69,12 @@ def test_metrics_may_be_named(run, capsys) -> None:
         compare_runs(rows, ["recal50"])
 
 
+def test_masks_are_no_part_of_a_run_and_nothing_takes_their_place(run) -> None:
+    found = compare_runs([("tiny", run, None)], ["mask_ap50"])
+    assert [(r["value"], r["unscored"]) for r in found["rows"]] == [(None, {"no masks stored": 3})] * 2
+    assert [p["difference"] for p in found["pairs"]] == [None]
+
+
 def test_a_method_against_itself_differs_by_nothing(run) -> None:
     found = compare_runs([("t:paint", run, "paint"), ("t:paint", run, "paint")])
     assert {(p["a"], p["b"]) for p in found["pairs"]} == {("t:paint", "t:paint (2)")}

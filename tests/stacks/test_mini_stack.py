@@ -101,7 +101,7 @@ def picture() -> np.ndarray:
 
 def test_scorers_load_from_the_card(picture: np.ndarray) -> None:
     scorers = Scorers(STACK.card, STACK.folder)
-    assert scorers.kinds() == ("clip", "detector", "dino", "quality")
+    assert scorers.kinds() == ("clip", "detector", "dino", "quality", "segmenter")
     assert set(scorers.digests()) == set(scorers.kinds())
     assert set(scorers.detector.detect([picture])[0].labels) <= set(STACK.card.categories)
     for vectors in (

@@ -24,6 +24,8 @@ BARS = {
     "detector AP50 on true images": 0.97,
     "CLIP zero-shot category accuracy on true crops": 0.90,
     "DINO nearest identity among same-category portraits": 0.85,
+    "segmenter mask IoU on true images, true boxes": 0.85,
+    "segmenter mask IoU on true images, detected boxes": 0.85,
     "quality falls with blur (minus Spearman)": 0.90,
     "quality falls with noise (minus Spearman)": 0.90,
     "quality falls with jpeg (minus Spearman)": 0.90,

@@ -7,7 +7,7 @@ pictures, and the generator by the stack's own detector.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,15 @@ import numpy.typing as npt
 from layoutmark.diffusion import load_stack
 from layoutmark.diffusion.recipe import Renders
 from layoutmark.door import Method, Pixels
-from layoutmark.evidence import Evidence
+from layoutmark.evidence import Detections, Evidence
 from layoutmark.features.crops import crop
 from layoutmark.features.folder import CONTENT
 from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
 from layoutmark.metrics.ap_table import ap_from_table, ap_table
+from layoutmark.metrics.mask_miou import mask_iou
 from layoutmark.provenance import digest_file
-from layoutmark.score import Status
+from layoutmark.score import Score, Status
 from layoutmark.shelf import Shelf, StackEntry, resolve_settings
 from layoutmark.statistics import derive_seed, spearman
 from layoutmark.training.clip import degrade
@@ -101,7 +102,7 @@ def weight_digests(entry: StackEntry, folder: Path) -> dict[str, str]:
 
 
 def scorer_figures(world: World, scorers: Scorers, data: Renders) -> list[Figure]:
-    """Detector, CLIP, identity encoder and quality on true pictures."""
+    """Detector, CLIP, identity encoder, segmenter and quality on true pictures."""
     images = [np.array(data.pixels[index]) for index in range(len(data.pixels))]
     crops, things = crops_of(data, images)
     texts = scorers.clip.texts([f"a {c}" for c in world.categories]).vectors
@@ -112,12 +113,38 @@ def scorer_figures(world: World, scorers: Scorers, data: Renders) -> list[Figure
         Figure("detector AP50 on true images", detector_ap(data, images, scorers), 0.97, len(images), "renders"),
         Figure("CLIP zero-shot category accuracy on true crops", named, 0.90, len(crops), "crops"),
         Figure("DINO nearest identity among same-category portraits", same, 0.85, len(crops), "crops"),
+        *mask_figures(scorers, data, images),
     ]
     for kind in DEGRADATIONS:
         few = images[:DEGRADED]
         means = [float(scorers.quality.scores([degrade(i, kind, s) for i in few]).mean()) for s in SEVERITIES]
         fall, counted = -spearman(SEVERITIES, means), f"severities of {len(few)} renders"
         found.append(Figure(f"quality falls with {kind} (minus Spearman)", fall, 0.90, len(SEVERITIES), counted))
+    return found
+
+
+def mask_figures(scorers: Scorers, data: Renders, images: Sequence[Pixels]) -> list[Figure]:
+    """IoU of the segmenter's masks with the visible ones: prompted by true boxes, and as the metric `mask_miou` is.
+
+    The latter takes the detections of at least `CONFIDENCE` that are matched to a thing by box; a thing without has 0.
+    """
+    samples = [Sample(str(i), "", data.layout(i)) for i in range(len(images))]
+    true = [
+        Detections(s.layout.boxes(), np.ones(len(s.layout.instances)), tuple(i.category for i in s.layout.instances))
+        for s in samples
+    ]
+    seen = [d.at_least(CONFIDENCE) for d in scorers.detector.detect(images)]
+    found = []
+    for name, given in (("true", true), ("detected", seen)):
+        masks = scorers.segmenter.segment(images, [d.boxes for d in given])
+        ious = [
+            part.outcome.value
+            for s, d, cut in zip(samples, given, masks, strict=True)
+            for part in mask_iou(Evidence(s, 0, Status.OK), replace(d, masks=cut)).instances
+            if isinstance(part.outcome, Score)
+        ]
+        mean = float(np.mean(ious))
+        found.append(Figure(f"segmenter mask IoU on true images, {name} boxes", mean, 0.85, len(ious), "things"))
     return found
 
 

@@ -141,7 +141,8 @@ generator.
 
 Measured on {count} held-out renders (seeds {first} to {last}). "Same-category portraits" are one tight crop of each
 identity (style and tint) of the category. Quality is the stack's CLIP-IQA score, averaged at nine severities from none
-to strongest: 1 if each step makes it worse. The last figure takes {prompts} prompts of one to three things
+to strongest: 1 if each step makes it worse. Mask IoU is that of a thing's mask with its visible pixels; with detected
+boxes a thing that the detector does not find has 0. The last figure takes {prompts} prompts of one to three things
 out of these renders. A thing counts as drawn if the detector sees its category at confidence {confidence} or more, one
 detection a thing, anywhere in the picture. The pictures are those of method `{method}` with {settings}.
 
