@@ -215,10 +215,12 @@ def test_seen_detections_have_masks_and_the_store_keeps_them(
 
 
 def test_a_stack_takes_sam_in_the_form_of_transformers(sam_folder: Path, pictures: Any, boxes: Any) -> None:
-    held = {"segmenter": Scorer(folder="sam")}
+    held = {"segmenter": Scorer(folder="sam", engine="sam")}
     card = StackCard("tiny", "Tiny", "1", "stable-diffusion", 64, Generator(folder="generator"), held)
     scorers = Scorers(card, sam_folder.parent)
-    assert scorers.names() == {"segmenter": "tiny-segmenter 1 (Segment Anything prompted by the box, one mask)"}
+    assert scorers.names() == {"segmenter": "tiny-segmenter 1 (sam, prompted by the box, one mask)"}
+    assert scorers.masks() == f"masks of detections of conf>=0.25 by {scorers.names()['segmenter']}"
+    assert set(scorers.digests()) == {"segmenter"}
     assert scorers.segmenter.segment(pictures[:1], boxes[:1]) == Sam(sam_folder).segment(pictures[:1], boxes[:1])
 
 
@@ -228,6 +230,9 @@ def test_names_say_where_masks_come_from(looker: Callable[..., Looker]) -> None:
     assert scorers.names()["segmenter"] == name
     assert scorers.masks() == f"masks of detections of conf>=0.25 by {name}"
     assert looker("detector").scorers.masks() is None
+    yolo = Scorer(file="yolo-seg.pt", settings={"masks": True})
+    card = StackCard("tiny", "Tiny", "1", "stable-diffusion", 64, Generator(folder="generator"), {"detector": yolo})
+    assert Scorers(card, Path()).masks() == "masks by the detector"
     offered = {m.info.name: m.info.variant for m in all_metrics({"detector": "d", "masks": str(scorers.masks())})}
     for metric in ("mask_miou", "mask_ap50", "point_in_mask", "scribble_in_mask"):
         assert f"detector d, masks of detections of conf>=0.25 by {name}" in offered[metric]

@@ -65,6 +65,19 @@ def test_the_same_command_gives_the_same_bytes_and_looks_at_nothing_twice(tiny, 
     assert (copy / "detections.parquet").read_bytes() == (tiny.folder / "detections.parquet").read_bytes()
 
 
+def test_masks_are_scored_and_their_names_say_where_they_come_from(tiny) -> None:
+    found = results(tiny.folder)
+    rows = {(r["method"], r["metric"]): r for r in found["rows"]}
+    for metric in ("mask_miou", "mask_ap50", "point_in_mask", "scribble_in_mask"):
+        true, blank = rows["ceiling", metric], rows["floor-blank", metric]
+        assert true["value"] > 0.85
+        assert true["n"] == blank["n"] == 3
+        assert blank["value"] < 0.1
+        assert "masks of detections of conf>=0.25 by mini-segmenter 1 (U-Net" in true["variant"]
+    assert rows["ceiling", "mask_miou"]["value"] != rows["ceiling", "miou"]["value"]
+    assert found["protocol"]["parts"]["stack"]["names"]["masks"] in rows["ceiling", "mask_miou"]["variant"]
+
+
 def test_a_changed_picture_needs_the_models(copy, monkeypatch) -> None:
     store = Store(Path(os.environ["LAYOUTMARK_HOME"]))
     key, record, image = picture(copy, store)

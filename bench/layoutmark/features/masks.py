@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from layoutmark.features.crops import on_grid
 from layoutmark.layout import Canvas, Mask
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -30,6 +31,4 @@ def on_canvas(mask: Mask, canvas: Canvas) -> Mask:
     """The mask on the pixels of a canvas: itself if it has that size, else the nearest of its pixels for each."""
     if (mask.height, mask.width) == (canvas.height, canvas.width):
         return mask
-    rows = (2 * np.arange(canvas.height) + 1) * mask.height // (2 * canvas.height)
-    columns = (2 * np.arange(canvas.width) + 1) * mask.width // (2 * canvas.width)
-    return Mask.from_array(mask.array()[np.ix_(rows, columns)])
+    return Mask.from_array(on_grid(mask.array(), canvas.height, canvas.width))

@@ -17,6 +17,7 @@ from layoutmark.features.folder import read_json, require
 from layoutmark.features.images import checked
 from layoutmark.features.packages import needed
 from layoutmark.features.segmenter import FEATURE, Boxes
+from layoutmark.features.spec import Spec
 from layoutmark.layout import Mask
 
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
@@ -24,7 +25,14 @@ BATCH = 16
 """Boxes that are asked for at once, the last of a picture repeated where there are fewer."""
 
 
-DESCRIBED = "Segment Anything prompted by the box, one mask"
+def describe(spec: Spec) -> str:
+    """Its full name."""
+    return spec.full_name("prompted by the box, one mask")
+
+
+def load(spec: Spec, device: str) -> Sam:
+    """The model."""
+    return Sam(spec.folder(), device)
 
 
 class Sam:

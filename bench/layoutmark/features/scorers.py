@@ -80,7 +80,7 @@ class Scorers:
         return {role: self._name(self._spec(role)) for role in self.kinds()}
 
     def facts(self) -> dict[str, str]:
-        """What metrics must know of scorers besides their names: ``masks``, and names with a ``/``; nothing for most."""
+        """What metrics must know of scorers besides their names: ``masks``, and others under names with a ``/``."""
         found = {} if (masks := self.masks()) is None else {"masks": masks}
         if SECOND in self.kinds():
             found[f"{SECOND}/confidence"] = f"{self.settings(SECOND).get('confidence', CONFIDENCE)}"

@@ -50,7 +50,8 @@ def train_segmenter(data: Renders, folder: Path, *, steps: int, batch: int, seed
         found = logits.sigmoid()
         both = (found * wanted).sum((1, 2))
         overlap = (2 * both + 1) / (found.sum((1, 2)) + wanted.sum((1, 2)) + 1)
-        return F.binary_cross_entropy_with_logits(logits, wanted) + 0.5 * (1 - overlap.mean())
+        loss: torch.Tensor = F.binary_cross_entropy_with_logits(logits, wanted) + 0.5 * (1 - overlap.mean())
+        return loss
 
     seconds = train(
         "segmenter",
