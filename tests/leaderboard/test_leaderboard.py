@@ -182,6 +182,13 @@ def test_what_may_not_enter_leaves_no_trace(tiny, board, run, name: str) -> None
     assert sorted((board / "entries").iterdir()) == before
 
 
+def test_further_strata_do_not_end_a_board(tiny, board, run) -> None:
+    change_results(run, lambda r: [s["strata"].update(weather="rain") for s in r["samples"]])
+    submit(run, board, Shelf([tiny.methods]), ["paint"])
+    build_board(board)
+    assert check_board(board) == []
+
+
 def test_declared_changes_may_enter_and_are_told(tiny, board, run) -> None:
     change_results(run, lambda r: row(r)["settings"].update(boxes=False))
     submit(run, board, Shelf([tiny.methods]), ["paint"], because="an ablation | <b>")
