@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from layoutmark.door import Metric
 from layoutmark.evidence import CropEvidence, Evidence, SampleOutcome
 from layoutmark.layout import Instance
-from layoutmark.metrics.mean import mean_of_instances, unscored, without_pixels
+from layoutmark.metrics.mean import mean_over_crops
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 KEYS = ("colour", "color", "tint")
@@ -44,15 +44,7 @@ class ColourAccuracy:
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
         """One outcome per image, in order."""
-        return [self._outcome(e) for e in evidence]
-
-    def _outcome(self, evidence: Evidence) -> SampleOutcome:
-        reason = without_pixels(evidence)
-        if reason is not None:
-            return unscored(evidence, reason)
-        crops = {c.instance: c for c in evidence.crops}
-        instances = evidence.sample.layout.instances
-        return mean_of_instances(evidence, [right_in_box(wanted_colour(i), crops.get(i.id)) for i in instances])
+        return [mean_over_crops(e, lambda i, crop: right_in_box(wanted_colour(i), crop)) for e in evidence]
 
 
 def right_in_box(colour: str | None, crop: CropEvidence | None) -> Outcome:

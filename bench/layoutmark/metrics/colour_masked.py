@@ -15,7 +15,7 @@ from layoutmark.door import Metric
 from layoutmark.evidence import CropEvidence, Evidence, SampleOutcome
 from layoutmark.layout import Instance
 from layoutmark.metrics.colour import LEAST_PIXELS, right_in_box, wanted_colour
-from layoutmark.metrics.mean import mean_of_instances, unscored, without_pixels
+from layoutmark.metrics.mean import mean_over_crops
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 SHARE = 0.2
@@ -29,15 +29,7 @@ class MaskedColour:
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
         """One outcome per image, in order."""
-        return [self._outcome(e) for e in evidence]
-
-    def _outcome(self, evidence: Evidence) -> SampleOutcome:
-        reason = without_pixels(evidence)
-        if reason is not None:
-            return unscored(evidence, reason)
-        crops = {c.instance: c for c in evidence.crops}
-        instances = evidence.sample.layout.instances
-        return mean_of_instances(evidence, [_right(i, crops.get(i.id)) for i in instances])
+        return [mean_over_crops(e, _right) for e in evidence]
 
 
 def _right(instance: Instance, crop: CropEvidence | None) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from layoutmark.door import Metric
-from layoutmark.evidence import Evidence, InstanceOutcome, SampleOutcome
+from layoutmark.evidence import CropEvidence, Evidence, InstanceOutcome, SampleOutcome
+from layoutmark.layout import Instance
 from layoutmark.score import SCORED, Outcome, Score, Unscored
 
 NO_TARGETS = "no targets"
@@ -83,3 +84,12 @@ def mean_of_instances(evidence: Evidence, outcomes: Sequence[Outcome]) -> Sample
         reasons = sorted({o.reason for o in outcomes if isinstance(o, Unscored)})
         whole = Unscored("; ".join(reasons) or NO_TARGETS)
     return SampleOutcome(evidence.sample.id, evidence.seed, whole, instances)
+
+
+def mean_over_crops(evidence: Evidence, judge: Callable[[Instance, CropEvidence | None], Outcome]) -> SampleOutcome:
+    """An image's mean of what `judge` says of each instance and its crop, None where no crop was stored."""
+    reason = without_pixels(evidence)
+    if reason is not None:
+        return unscored(evidence, reason)
+    crops = {crop.instance: crop for crop in evidence.crops}
+    return mean_of_instances(evidence, [judge(i, crops.get(i.id)) for i in evidence.sample.layout.instances])

@@ -15,7 +15,7 @@ from layoutmark.door import Metric
 from layoutmark.evidence import CropEvidence, Evidence, SampleOutcome
 from layoutmark.metrics.cosine import cosine
 from layoutmark.metrics.fidelity import TARGET_CROP
-from layoutmark.metrics.mean import mean_of_instances, unscored, without_pixels
+from layoutmark.metrics.mean import mean_over_crops
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 
@@ -28,15 +28,7 @@ class MeanOverReferences:
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
         """One outcome per image, in order."""
-        return [self._outcome(e) for e in evidence]
-
-    def _outcome(self, evidence: Evidence) -> SampleOutcome:
-        reason = without_pixels(evidence)
-        if reason is not None:
-            return unscored(evidence, reason)
-        crops = {c.instance: c for c in evidence.crops}
-        instances = evidence.sample.layout.instances
-        return mean_of_instances(evidence, [self._similarity(crops.get(i.id)) for i in instances])
+        return [mean_over_crops(e, lambda _, crop: self._similarity(crop)) for e in evidence]
 
     def _similarity(self, crop: CropEvidence | None) -> Outcome:
         if crop is None:

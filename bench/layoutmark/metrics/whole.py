@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from layoutmark.door import Metric
 from layoutmark.evidence import CropEvidence, Evidence, SampleOutcome
+from layoutmark.layout import Instance
 from layoutmark.metrics.cosine import cosine
-from layoutmark.metrics.mean import mean_of_instances, unscored, without_pixels
+from layoutmark.metrics.mean import mean_over_crops
 from layoutmark.score import Direction, MetricInfo, Outcome, Unscored
 
 AGAINST = {"target-box crop of the true image": "whole true image"}
@@ -28,17 +30,9 @@ class WholeSimilarity:
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
         """One outcome per image, in order."""
-        return [self._outcome(e) for e in evidence]
+        return [mean_over_crops(e, partial(self._similarity, e)) for e in evidence]
 
-    def _outcome(self, evidence: Evidence) -> SampleOutcome:
-        reason = without_pixels(evidence)
-        if reason is not None:
-            return unscored(evidence, reason)
-        crops = {c.instance: c for c in evidence.crops}
-        instances = evidence.sample.layout.instances
-        return mean_of_instances(evidence, [self._similarity(evidence, crops.get(i.id)) for i in instances])
-
-    def _similarity(self, evidence: Evidence, crop: CropEvidence | None) -> Outcome:
+    def _similarity(self, evidence: Evidence, _: Instance, crop: CropEvidence | None) -> Outcome:
         if crop is None:
             return Unscored("no crop features stored")
         wanted = f"{self.kind}/whole-reference"
