@@ -17,20 +17,22 @@ _SLACK = 16 * 2**20
 
 @dataclass(slots=True)
 class Meter:
-    """Measures what runs inside ``with Meter() as meter``.
+    """Measures what runs inside ``with Meter(device) as meter``.
 
     `seconds` is wall-clock time.  `peak_bytes` is the most memory at one time, counted as `memory` says: on a GPU what
     torch had allocated, else the process' resident memory, weights and libraries included.  Both are None where the
     system does not tell.
     """
 
+    device: str = "cpu"
+    """Where the work is done; a GPU that stands idle beside it is not asked."""
     seconds: float = 0.0
     peak_bytes: int | None = None
     memory: str | None = None
     _begun: float = field(default=0.0, repr=False)
 
     def __enter__(self) -> Meter:
-        self.memory = _forget()
+        self.memory = _forget(self.device)
         self._begun = time.monotonic()
         return self
 
@@ -41,10 +43,10 @@ class Meter:
         self.seconds = time.monotonic() - self._begun
 
 
-def _forget() -> str | None:
+def _forget(device: str) -> str | None:
     """Start the count of the peak anew; says what is counted."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    if torch is not None and device.startswith(CUDA):
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         return CUDA

@@ -57,7 +57,7 @@ def generate(
                 if all(j.key in held for j in batch):
                     continue
                 fresh = sum(j.key not in held for j in batch)
-                _run_batch(method, suite, plan.suite, batch, store)
+                _run_batch(method, suite, plan.suite, batch, store, stack.device.type)
                 done += fresh
                 progress(row.name, done, len(wanted))
         spent[row.name] = time.monotonic() - begun
@@ -121,7 +121,7 @@ def _batches(wanted: Sequence[Job]) -> Iterator[Sequence[Job]]:
                 yield mine[at : at + BATCH]
 
 
-def _run_batch(method: Method, suite: Suite, suite_name: str, batch: Sequence[Job], store: Store) -> None:
+def _run_batch(method: Method, suite: Suite, suite_name: str, batch: Sequence[Job], store: Store, device: str) -> None:
     """One call for all applicable inputs; if it fails, each input alone, so that one bad input costs only itself."""
     ready: list[Job] = []
     for job in batch:
@@ -137,11 +137,11 @@ def _run_batch(method: Method, suite: Suite, suite_name: str, batch: Sequence[Jo
     if not ready:
         return
     try:
-        _call(method, suite, suite_name, ready, store)
+        _call(method, suite, suite_name, ready, store, device)
     except Exception:
         for job in ready:
             try:
-                _call(method, suite, suite_name, [job], store)
+                _call(method, suite, suite_name, [job], store, device)
             except Exception as error:
                 _lost(store, job, Status.FAILED, _told(error))
 
@@ -157,8 +157,8 @@ def _lost(store: Store, job: Job, status: Status, reason: str) -> None:
     store.put_record(job.key, {"status": status, "reason": reason, "notes": {}, "seconds": 0.0})
 
 
-def _call(method: Method, suite: Suite, suite_name: str, ready: Sequence[Job], store: Store) -> None:
-    with Meter() as meter:
+def _call(method: Method, suite: Suite, suite_name: str, ready: Sequence[Job], store: Store, device: str) -> None:
+    with Meter(device) as meter:
         images = method.generate(
             [j.sample.layout for j in ready],
             [j.sample.prompt for j in ready],

@@ -54,7 +54,8 @@ def test_grabcut_finds_the_disc_and_repeats(picture) -> None:
     assert GrabCut().segment(picture, ALL, None).all()
 
 
-def test_sam_runs_from_a_folder(picture, tmp_path) -> None:
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16])
+def test_sam_runs_from_a_folder(picture, stored, tmp_path) -> None:
     vision = {"hidden_size": 16, "output_channels": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
               "image_size": 64, "patch_size": 8, "mlp_dim": 16, "window_size": 4, "global_attn_indexes": [0],
               "num_pos_feats": 4}  # fmt: skip
@@ -68,7 +69,7 @@ def test_sam_runs_from_a_folder(picture, tmp_path) -> None:
     prompts = {"hidden_size": 8, "image_size": 64, "patch_size": 8, "mask_input_channels": 4}
     torch.manual_seed(0)
     config = SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
-    SamModel(config).save_pretrained(tmp_path)
+    SamModel(config).to(stored).save_pretrained(tmp_path)
     size = {"size": {"longest_edge": 64}, "pad_size": {"height": 64, "width": 64}}
     SamImageProcessor(
         **size, mask_size={"longest_edge": 16}, mask_pad_size={"height": 16, "width": 16}

@@ -44,7 +44,6 @@ def test_a_mark_that_the_system_does_not_forget_is_not_taken_for_this_block(
     table.write_text(status)
     monkeypatch.setattr("layoutmark.cost._STATUS", table)
     monkeypatch.setattr("layoutmark.cost._RESET", reset)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with Meter() as meter:
         pass
     assert meter.memory == memory
@@ -56,3 +55,18 @@ def test_a_block_that_fails_is_measured_and_its_error_goes_on() -> None:
     with pytest.raises(ValueError, match="no"), meter:
         raise ValueError("no")
     assert meter.seconds > 0
+
+
+def test_work_on_the_processor_does_not_ask_a_gpu_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.synchronize", lambda: asked.append("waited"))
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: 7)
+    with Meter("cpu") as meter:
+        pass
+    assert meter.memory in (PROCESS, None)
+    assert asked == []
+    with Meter("cuda:0") as meter:
+        pass
+    assert (meter.memory, meter.peak_bytes, asked) == ("cuda", 7, ["waited", "waited"])

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from layoutmark.diffusion.attention import CrossAttention, Layer, LogitEdit, recomputing
 from layoutmark.diffusion.regions import box_region, on_layer
+from layoutmark.diffusion.repeatable import repeatable
 from layoutmark.diffusion.sampling import Step
 from layoutmark.layout import Box
 
@@ -196,6 +197,7 @@ class Guidance:
         maps = Maps(self.targets, self.settings.loss_stride, (model_input.shape[-2], model_input.shape[-1]))
         with (
             torch.enable_grad(),
+            repeatable(model_input.device),
             recomputing(self.attention.unet, self.settings.recompute),
             self.attention.acting(edit=self._edit(step), read=maps.read),
         ):

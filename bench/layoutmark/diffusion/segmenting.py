@@ -101,7 +101,8 @@ class Sam:
                 )  # fmt: skip
             for file in SAM_FILES:
                 folder = find_weights(f"hub:{self.place}/{file}", folder, "the segmenter 'sam'").parent
-        model = SamModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        # Files in half precision would otherwise stay so, and the processor gives float32.
+        model = SamModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
         processor = SamProcessor(SamImageProcessor.from_pretrained(folder, local_files_only=True))
         return model.to(self.device).eval(), processor
 

@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from layoutmark.diffusion.repeatable import promise
 from layoutmark.errors import LayoutmarkError, unknown_name
 
 CODEC = "AutoencoderKL"
@@ -101,6 +102,7 @@ def load_stack(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
         return folder / part, told
 
     target = torch.device(device)
+    promise(target)
     place, told = files("text_encoder")
     text_encoder = CLIPTextModel.from_pretrained(place, dtype=dtype, **told)
     place, told = files("unet")
