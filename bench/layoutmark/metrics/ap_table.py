@@ -22,6 +22,8 @@ from layoutmark.metrics.coco import RECALLS, Matched, match
 Floats = npt.NDArray[np.float64]
 BLOCK = 1 << 22
 """Most rows times draws that are worked on at once; it bounds the memory to some hundred megabytes."""
+FEW = 8
+"""Up to so many images times hits a row, draws are a product with a table of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,14 +100,16 @@ def ap_from_table(table: ApTable, weights: npt.NDArray[np.integer]) -> float | N
 def ap_draws(table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     """`ap_from_table` of every row of `weights` (draws, images); NaN where no image with a target appears."""
     total, counted = np.zeros(len(weights)), np.zeros(len(weights))
+    # In double precision products are quick, and whole numbers stay exact.
+    columns = weights.astype(np.float64)
     for rows in table.categories.values():
-        positives = weights @ rows.targets
+        positives = columns @ rows.targets
         some = np.flatnonzero(positives)
         if rows.runs is None:
             step = max(1, BLOCK // max(1, len(rows.image)))
             for at in range(0, len(some), step):
                 part = some[at : at + step]
-                total[part] += _many_precisions(rows, weights[part], positives[part])
+                total[part] += _many_precisions(rows, weights[part], columns[part], positives[part])
         else:
             for k in some:
                 total[k] += sum(_average_precisions(*_repeated(rows, weights[k]), int(positives[k])))
@@ -154,24 +158,36 @@ def ap_alone(table: ApTable) -> npt.NDArray[np.float64]:
 
 
 def _many_precisions(
-    rows: CategoryRows, weights: npt.NDArray[np.integer], positives: npt.NDArray[np.integer]
-) -> npt.NDArray[np.float64]:
+    rows: CategoryRows, weights: npt.NDArray[np.integer], columns: Floats, positives: Floats
+) -> Floats:
     """Sum over thresholds of `_average_precisions`, per draw; the curve turns only at true positives."""
     found = np.zeros(len(weights))
-    weight = np.take(weights, rows.image, axis=1)
-    everything = bool(rows.counted.all())
-    seen = np.cumsum(weight, axis=1) if everything else weight
+    images, everything = len(rows.targets), bool(rows.counted.all())
     for hit, counted in zip(rows.hit, rows.counted, strict=True):
         at = np.flatnonzero(hit)
         if not len(at):
             continue
-        positive = np.cumsum(weight[:, at], axis=1)
-        before = seen[:, at] if everything else np.cumsum(weight * counted, axis=1)[:, at]
+        if images * len(at) <= FEW * len(rows.image):
+            positive = columns @ _until(at, rows.image, hit, images)
+            before = columns @ _until(at, rows.image, counted, images)
+        else:
+            weight = np.take(weights, rows.image, axis=1)
+            positive = np.cumsum(weight[:, at], axis=1)
+            before = np.cumsum(weight if everything else weight * counted, axis=1)[:, at]
         precision = positive / (before + np.spacing(1))
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         reached = np.searchsorted(RECALLS, positive / positives[:, None], side="right")
         found += (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
     return found
+
+
+def _until(
+    at: npt.NDArray[np.intp], image: npt.NDArray[np.intp], counted: npt.NDArray[np.bool_], images: int
+) -> Floats:
+    """How many counted rows each image has up to each of the rows `at`, in rising order: (images, len(at))."""
+    rows = np.flatnonzero(counted[: at[-1] + 1])
+    cells = image[rows] * len(at) + np.searchsorted(at, rows)
+    return np.cumsum(np.bincount(cells, minlength=images * len(at)).reshape(images, -1), axis=1, dtype=np.float64)
 
 
 def _average_precisions(
@@ -212,21 +228,21 @@ def _rows(
     """Merge one category's matches of all images, best first, ties in the order of images."""
     targets = np.zeros(count, dtype=np.int64)
     places: list[int] = []
-    score, none = [np.empty(0)], np.empty((thresholds, 0), np.bool_)
-    hit, counted = [none], [none]
+    none = np.empty((thresholds, 0))
+    score, ignored, matched = [np.empty(0)], [none], [none]
     for position, found in zip(order, matches, strict=True):
-        if found is not None:
-            if len(found["gtIgnore"]):
-                targets[position] = np.sum(np.asarray(found["gtIgnore"]) == 0)
-            if not len(found["dtScores"]):
-                continue
+        if found is None:
+            continue
+        if len(found["gtIgnore"]):
+            targets[position] = np.sum(np.asarray(found["gtIgnore"]) == 0)
+        if found["dtScores"]:
             places += [position] * len(found["dtScores"])
-            score.append(np.asarray(found["dtScores"], dtype=np.float64))
-            counts: npt.NDArray[np.bool_] = np.asarray(found["dtIgnore"]) == 0
-            counted.append(counts)
-            hit.append((found["dtMatches"] > 0) & counts)
-    scores, hits = np.concatenate(score), np.concatenate(hit, axis=1)
-    inside: npt.NDArray[np.bool_] = np.concatenate(counted, axis=1)
+            score.append(found["dtScores"])
+            ignored.append(found["dtIgnore"])
+            matched.append(found["dtMatches"])
+    scores = np.concatenate(score, dtype=np.float64)
+    inside: npt.NDArray[np.bool_] = np.concatenate(ignored, axis=1) == 0
+    hits = (np.concatenate(matched, axis=1) > 0) & inside
     best_first = np.argsort(-scores, kind="stable")
     best_first = best_first[np.asarray(inside.any(axis=0))[best_first]]
     images, scores = np.array(places, dtype=np.intp)[best_first], scores[best_first]

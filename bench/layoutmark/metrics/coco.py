@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -87,8 +89,6 @@ def match(
     truth, found = COCO(), COCO()
     truth.dataset, found.dataset = _datasets([evidence[i] for i in order], ids, masks)
     with contextlib.redirect_stdout(io.StringIO()):
-        truth.createIndex()
-        found.createIndex()
         coco = quick_evaluation(COCOeval)(truth, found, "segm" if masks else "bbox")
         coco.params.imgIds = list(range(1, len(order) + 1))
         coco.params.catIds = list(ids.values())
@@ -102,18 +102,40 @@ def match(
 
 @cache
 def quick_evaluation(evaluation: Any) -> Any:
-    """The `COCOeval` class, but quick where a class has no target in an image, which is most of the time."""
+    """The `COCOeval` class, but quick where a class has no target in an image, which is most of the time.
+
+    It takes parameters as `match` sets them (sorted ids, all images, classes told apart) and annotations as
+    `_datasets` makes them (no crowds, run lengths for masks), and needs no index of them.
+    """
 
     class Quick(evaluation):  # type: ignore[misc]
-        def computeIoU(self, image: int, category: int) -> Any:
-            if not self._gts[image, category] or not self._dts[image, category]:
-                return []
-            return super().computeIoU(image, category)
+        def _prepare(self) -> None:
+            self._gts, self._dts = self._grouped(self.cocoGt), self._grouped(self.cocoDt)
+
+        def _grouped(self, side: Any) -> dict[tuple[int, int], list[dict[str, Any]]]:
+            grouped: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+            for annotation in side.dataset["annotations"]:
+                annotation["ignore"] = 0
+                grouped[annotation["image_id"], annotation["category_id"]].append(annotation)
+            return grouped
+
+        def evaluate(self) -> None:
+            self._prepare()
+            both = self._gts.keys() & self._dts.keys()
+            self.ious = defaultdict(list, {pair: self.computeIoU(*pair) for pair in both})
+            params = self.params
+            self.evalImgs = [
+                self.evaluateImg(image, category, area, params.maxDets[-1])
+                for category in params.catIds for area in params.areaRng for image in params.imgIds
+            ]  # fmt: skip
+            self._paramsEval = deepcopy(params)
 
         def evaluateImg(self, image: int, category: int, area: Any, most: int) -> Any:
-            found = self._dts[image, category]
-            if self._gts[image, category] or not found:
+            found = self._dts.get((image, category))
+            if self._gts.get((image, category)):
                 return super().evaluateImg(image, category, area, most)
+            if not found:
+                return None
             # No target: nothing can match, and what lies outside the area does not count.
             best = sorted(found, key=lambda d: -d["score"])[:most]
             outside = [d["area"] < area[0] or d["area"] > area[1] for d in best]
@@ -162,15 +184,16 @@ def _datasets(
             )
         if detections is None:
             continue
-        corners, scores = (detections.boxes * size).tolist(), detections.scores.tolist()
         if masks and (seen := next((m for m in detections.masks or () if m is not None), None)):
             for target in e.sample.layout.instances:
                 check_grids(e, cast("Mask", target.mask), seen)
         held = detections.masks or [None] * len(detections)
+        scores, corners = detections.scores.tolist(), (detections.boxes * size).tolist()
         for label, score, box, mask in zip(detections.labels, scores, corners, held, strict=True):
             if label in ids and score >= CONFIDENCE and not (masks and mask is None):
                 annotation = _annotation(len(found) + 1, image, ids[label], box)
-                found.append({**annotation, **(_segmentation(mask) if masks else {}), "score": score})
+                annotation["score"] = score
+                found.append(annotation | _segmentation(mask) if masks else annotation)
     canvases = [e.sample.layout.canvas for e in evidence]
     shared = {
         "images": [{"id": i, "width": c.width, "height": c.height} for i, c in enumerate(canvases, start=1)],
