@@ -86,7 +86,7 @@ def test_pairing_sees_what_separate_intervals_hide() -> None:
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6])
 def test_identical_scores_are_no_evidence(value: float) -> None:
     got = known(paired_mean_difference([value] * 6, [value] * 6, own(6)))
-    assert got == PairedDifference(0.0, 0.0, 0.0, 1.0, 6, 6)
+    assert got == PairedDifference(0.0, 0.0, 0.0, 1.0, 6, 6, 0.0)
 
 
 def test_scores_that_differ_by_rounding_alone_are_identical() -> None:

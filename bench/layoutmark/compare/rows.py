@@ -106,17 +106,21 @@ def _with_the_worst(
     return math.fsum([*values, *[bound] * len(lost)]) / (len(values) + len(lost))
 
 
-def deviations(metric: SetMetric, evidence: Sequence[Evidence], draws: int) -> Any:
-    """How far the metric may be off, by halves of the prompts; None where a half has no value, or with one prompt."""
-    clusters = [e.sample.prompt for e in evidence]
-    prompts = len(set(clusters))
-    if prompts < 2:
+def deviations(metric: SetMetric, evidence: Sequence[Evidence], draws: int, prompts: Sequence[str] = ()) -> Any:
+    """How far the metric may be off, by halves of the prompts; None where a half has no value, or with one prompt.
+
+    `prompts`, where given, are halved in place of those of `evidence`: of several sets the halves are then the same.
+    """
+    clusters = tuple(e.sample.prompt for e in evidence)
+    halved = tuple(sorted(set(prompts or clusters)))
+    if len(halved) < 2:
         return None
-    values = metric.resampled(evidence, _weights(tuple(clusters), draws))
-    return None if np.isnan(values).any() else half_deviations(values, prompts)
+    values = metric.resampled(evidence, _weights(clusters, halved, draws))
+    return None if np.isnan(values).any() else half_deviations(values, len(halved))
 
 
 @lru_cache(maxsize=1)
-def _weights(clusters: tuple[str, ...], draws: int) -> Any:
+def _weights(clusters: tuple[str, ...], prompts: tuple[str, ...], draws: int) -> Any:
     """Rows on the same images share one drawing of weights; one is kept, for it can be hundreds of megabytes."""
-    return half_weights(clusters, draws, SEED)
+    column = {prompt: k for k, prompt in enumerate(prompts)}
+    return half_weights(prompts, draws, SEED)[:, [column[prompt] for prompt in clusters]]

@@ -23,6 +23,7 @@ class PairedDifference:
     """First minus second, in the unit of the metric, with its interval, two-sided p-value, and what it rests on.
 
     `n` counts paired items and `clusters` their prompts; `n` is None when the caller of a resampled difference kept it.
+    `error` is the standard error that interval and p follow from.
     """
 
     difference: float
@@ -31,6 +32,7 @@ class PairedDifference:
     p: float
     n: int | None
     clusters: int
+    error: float
 
 
 def paired_mean_difference(
@@ -58,7 +60,7 @@ def paired_mean_difference(
     error, freedom = summary.standard_error, summary.clusters - 1
     mean, p = _tested(summary.mean, error, freedom, scale)
     reach = t_quantile(level, freedom) * error
-    return PairedDifference(mean, mean - reach, mean + reach, p, summary.n, summary.clusters)
+    return PairedDifference(mean, mean - reach, mean + reach, p, summary.n, summary.clusters, error)
 
 
 def paired_statistic_difference(
@@ -90,7 +92,7 @@ def paired_statistic_difference(
     error = standard_error(first - second, scale)
     difference, p = _tested(difference, error, clusters - 1, scale)
     reach = t_quantile(level, clusters - 1) * error
-    return PairedDifference(difference, difference - reach, difference + reach, p, n, clusters)
+    return PairedDifference(difference, difference - reach, difference + reach, p, n, clusters, error)
 
 
 def _tested(difference: float, error: float, freedom: int, scale: float) -> tuple[float, float]:

@@ -170,11 +170,13 @@ def jackknife_interval(estimate: float, leave_one_out: npt.ArrayLike, level: flo
     return Interval(centre - reach, centre + reach, level, "jackknife")
 
 
-def pseudo_values(estimate: float, leave_one_out: npt.ArrayLike) -> Floats:
+def pseudo_values(estimate: float, leave_one_out: npt.ArrayLike, items: int | None = None) -> Floats:
     """What each item contributes to a statistic that is no mean of items (Tukey 1958).
 
-    leave_one_out: shape (n,), the statistic without each item in turn.  Value i is n * estimate - (n - 1) * value
-    without i; for a mean it is item i itself.  Raises LayoutmarkError for numbers not finite.
+    leave_one_out: shape (n,), the statistic without each item in turn, or without some of the `items` there are.
+    Value i is items * estimate - (items - 1) * value without i; for a mean it is item i itself.  Raises LayoutmarkError
+    for numbers not finite.
     """
     values, centre = finite("leave-one-out values", leave_one_out), float(finite("estimate", [estimate])[0])
-    return np.asarray(len(values) * centre - (len(values) - 1) * values, dtype=np.float64)
+    count = len(values) if items is None else items
+    return np.asarray(count * centre - (count - 1) * values, dtype=np.float64)
