@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from layoutmark.compare import all_pairs
 from layoutmark.errors import LayoutmarkError
 from layoutmark.gate import Outcome, Policy, Rule, judge
 from layoutmark.gate.pairing import paired
 from layoutmark.metrics import all_metrics
 from layoutmark.score import Direction, Status
+from layoutmark.statistics.interval import t_quantile
 
 MIOU = Policy({"miou": Rule(0.05)}, alpha=0.05)
 
@@ -203,3 +205,19 @@ def test_ap_is_taken_from_its_matches(make, rng) -> None:
     assert once is not None
     assert once.gain is not None
     assert (once.candidate, once.gain.value, once.gain.error) == (once.baseline, 0.0, 0.0)
+
+
+def test_the_error_of_ap_is_that_of_comparisons(make, rng) -> None:
+    near, far = 0.02 * rng.random((40, 2)), 0.02 * rng.random((40, 2))
+    far[:12] += 0.25
+    near[20:25, 1] += 0.25
+    good, bad = make({}, shift=near).row, make({}, shift=far).row
+    (metric,) = (m for m in all_metrics({"detector": "d"}) if m.info.name == "ap50")
+    rows = {"bad": bad.evidence, "good": good.evidence}
+    (pair,) = all_pairs(rows, {n: {"ap50": metric.outcomes(e)} for n, e in rows.items()}, [metric])
+    found = paired(metric, bad, good)
+    assert found is not None
+    assert found.gain is not None
+    assert found.gain.error > 0
+    assert found.gain.reach(0.025) == pytest.approx((pair["high"] - pair["low"]) / 2, rel=1e-12)
+    assert found.gain.error * t_quantile(0.95, 39) == pytest.approx((pair["high"] - pair["low"]) / 2, rel=1e-12)

@@ -1,7 +1,7 @@
 """Drift: what the scorers say of a few true images now, against what they said when the stack was made.
 
-A stack's folder `canaries` holds the pictures and `canaries.json`: detections, vectors and quality of each, vectors of
-two texts, and the versions of the packages they were made with.
+A stack's folder `canaries` holds the pictures and `canaries.json`: detections, masks, vectors and quality of each,
+vectors of two texts, and the versions of the packages they were made with.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from layoutmark.doctor.masks import overlap
 from layoutmark.doctor.ward import Question, Ward, judges
 from layoutmark.errors import LayoutmarkError
+from layoutmark.layout import Mask
 from layoutmark.metrics.matching import CONFIDENCE
 from layoutmark.provenance import digest_pixels, versions
+from layoutmark.shelf.engines import SEGMENTER
 from layoutmark.store.atomic import write_bytes, write_text
 from layoutmark.store.images import encode
 
 FOLDER, FILE, FORMAT = "canaries", "canaries.json", "layoutmark-canaries-1"
 KEPT = 4
 TEXTS = ("a red pizza", "a photo of a dog on the grass")
-BOX, SCORE, COSINE, QUALITY = 0.01, 0.02, 1e-3, 0.01
-"""Largest difference of a corner (of the canvas), a confidence, a cosine and a quality score.
+BOX, SCORE, COSINE, QUALITY, MASK = 0.01, 0.02, 1e-3, 0.01, 0.02
+"""Largest difference of a corner (of the canvas), a confidence, a cosine, a quality score, and of an IoU from 1.
 
 Another machine or a build of torch differs by 1e-5 or less; another resize, activation or weight by far more.
 """
@@ -69,13 +72,18 @@ def _compared(stored: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[s
             apart = np.abs(_numbers(before["detections"]) - _numbers(after["detections"]))
             worst["corner"] = max(worst.get("corner", 0.0), float(apart[:, :4].max(initial=0)))
             worst["confidence"] = max(worst.get("confidence", 0.0), float(apart[:, 4].max(initial=0)))
+        if "masks" in before:
+            pairs = zip(before["masks"], after["masks"], strict=True)
+            off = [1.0 - overlap(Mask(*a).array(), Mask(*b).array()) for a, b in pairs]
+            worst["mask"] = max([worst.get("mask", 0.0), *off])
         for kind in (k for k in before if k.startswith("quality")):
             worst[kind] = max(worst.get(kind, 0.0), abs(before[kind] - after[kind]))
     for kind, vectors in stored["vectors"].items():
         a, b = np.array(vectors), np.array(now["vectors"][kind])
         lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         worst[f"{kind} cosine"] = float((1 - (a * b).sum(1) / lengths).max())
-    limits = {"corner": BOX, "confidence": SCORE, **{k: QUALITY for k in worst if k.startswith("quality")}}
+    limits = {"corner": BOX, "confidence": SCORE, "mask": MASK}
+    limits |= {k: QUALITY for k in worst if k.startswith("quality")}
     wrong += [f"{k} beyond {limits.get(k, COSINE)}" for k, v in worst.items() if v > limits.get(k, COSINE)]
     return worst, wrong
 
@@ -97,6 +105,10 @@ def _said(ward: Ward, images: list[Any]) -> dict[str, Any]:
             ]
             # By place, because two of nearly one confidence may change their order.
             picture["detections"] = sorted(rows, key=lambda r: (r[5], [round(v, 1) for v in r[:4]]))
+        if SEGMENTER in kinds:
+            boxes = [_numbers(picture["detections"])[:, :4] for picture in pictures]
+            for picture, cut in zip(pictures, ward.scorers.segmenter.segment(images, boxes), strict=True):
+                picture["masks"] = [[mask.height, mask.width, mask.counts] for mask in cut]
     for kind, say in ward.sayings().items():
         values = say(images)
         if judges(kind):

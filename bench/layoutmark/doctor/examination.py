@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from layoutmark.doctor import content, drift, geometry, pictures, words
+from layoutmark.doctor import content, drift, geometry, masks, pictures, words
 from layoutmark.doctor.ward import Question, Ward, admit
 from layoutmark.errors import LayoutmarkError
 from layoutmark.shelf import Shelf
@@ -27,7 +27,7 @@ class Check:
 
 def questions() -> Mapping[str, Question]:
     """Every question by name, in the order they are asked."""
-    return {**content.CHECKS, **geometry.CHECKS, **pictures.CHECKS, **words.CHECKS, **drift.CHECKS}
+    return {**content.CHECKS, **geometry.CHECKS, **masks.CHECKS, **pictures.CHECKS, **words.CHECKS, **drift.CHECKS}
 
 
 def examine(shelf: Shelf, suite_name: str, stack_name: str) -> list[Check]:

@@ -12,8 +12,7 @@ from PIL import Image
 from layoutmark.doctor.ward import Question, Ward, judges
 from layoutmark.door import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.metrics.matching import CONFIDENCE
-from layoutmark.shelf.engines import SECOND
+from layoutmark.shelf.engines import SEGMENTER
 
 FORMS: dict[str, Callable[[Pixels], Any]] = {
     "floats from 0 to 1": lambda p: p.astype(np.float32) / 255,
@@ -27,16 +26,16 @@ FORMS: dict[str, Callable[[Pixels], Any]] = {
     "a list of numbers": lambda p: p.tolist(),
 }
 """Each is a picture to a person and a wrong number to a scorer that takes it."""
+WHOLE = np.array([[0.1, 0.1, 0.9, 0.9]])
+"""A box of nearly the whole picture."""
 JPEG = 10
 """Quality of a JPEG that everybody sees."""
 
 
 def _forms(ward: Ward) -> tuple[bool, str]:
-    asked: dict[str, Callable[[Sequence[Any]], object]] = dict(ward.sayings())
-    if "detector" in ward.scorers.kinds():
-        asked["detector"] = ward.scorers.detector.detect
-    if SECOND in ward.scorers.kinds():
-        asked[SECOND] = lambda images: ward.scorers.second_opinion(images, ward.suite.categories)
+    asked: dict[str, Callable[[Sequence[Any]], object]] = {**ward.sayings(), **ward.detectors()}
+    if SEGMENTER in ward.scorers.kinds():
+        asked[SEGMENTER] = lambda images: ward.scorers.segmenter.segment(images, [WHOLE] * len(images))
     taken = []
     for kind, ask in asked.items():
         for form, turned in FORMS.items():
@@ -48,22 +47,24 @@ def _forms(ward: Ward) -> tuple[bool, str]:
     return not taken, ", ".join(taken) or f"{len(FORMS)} other forms are refused by {', '.join(sorted(asked))}"
 
 
-def _empty(side: tuple[int, ...]) -> dict[str, Pixels]:
+def empty(side: tuple[int, ...]) -> dict[str, Pixels]:
+    """Pictures of this shape that show nothing."""
     grain = np.random.Generator(np.random.PCG64(0)).integers(0, 256, side, dtype=np.uint8)
     return {"black": np.zeros(side, np.uint8), "white": np.full(side, 255, np.uint8), "noise": grain}
 
 
 def _nothing(ward: Ward) -> tuple[bool, str]:
-    empty = _empty(ward.pictures[0].shape)
+    blank = empty(ward.pictures[0].shape)
     said, ok = [], True
-    for name, found in zip(empty, ward.scorers.detector.detect(list(empty.values())), strict=True):
-        count = int((found.scores >= CONFIDENCE).sum())
-        # Detectors trained on pictures of things alone see some in noise.  It is told, because only the stack's card
-        # can say whether noise is to be expected.
-        ok = ok and (count == 0 or name == "noise")
-        said.append(f"{name} {count}")
+    for role, detect in ward.detectors().items():
+        for name, found in zip(blank, detect(list(blank.values())), strict=True):
+            count = int((found.scores >= ward.least(role)).sum())
+            # Detectors trained on pictures of things alone see some in noise.  It is told, because only the stack's
+            # card can say whether noise is to be expected.
+            ok = ok and (count == 0 or name == "noise")
+            said.append(f"{name} {count} ({role})")
     for kind, say in ward.sayings().items():
-        values = say(list(empty.values()))
+        values = say(list(blank.values()))
         ok = ok and bool(np.isfinite(values).all())
         if not judges(kind):
             ok = ok and bool(np.abs(np.linalg.norm(values, axis=1) - 1).max() < 1e-3)
@@ -73,7 +74,7 @@ def _nothing(ward: Ward) -> tuple[bool, str]:
 
 def _quality(ward: Ward) -> tuple[bool, str]:
     true = float(ward.scorers.quality.scores(ward.pictures).mean())
-    worse = {k: float(ward.scorers.quality.scores([v])[0]) for k, v in _empty(ward.pictures[0].shape).items()}
+    worse = {k: float(ward.scorers.quality.scores([v])[0]) for k, v in empty(ward.pictures[0].shape).items()}
     worse["JPEG"] = float(ward.scorers.quality.scores([_jpeg(p) for p in ward.pictures]).mean())
     said = ", ".join(f"{k} {v:.2f}" for k, v in worse.items())
     return true > max(worse.values()), f"true images {true:.2f}, {said}"

@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from layoutmark.door import Pixels, Suite
 from layoutmark.errors import LayoutmarkError
+from layoutmark.evidence import Detections
 from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Sample
+from layoutmark.metrics.matching import CONFIDENCE
 from layoutmark.plan import open_suite
 from layoutmark.shelf import Shelf, StackEntry
-from layoutmark.shelf.engines import CLIP, DINO, QUALITY, kind_of
+from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, QUALITY, SECOND, kind_of
 from layoutmark.shelf.kinds import Source
 
 CANARIES = 8
@@ -40,6 +42,22 @@ class Ward:
                 "canaries", found="no true images", expected="a suite with some", do="Use --suite mini."
             )
         return [pixels for _, pixels in self.shown]
+
+    def detectors(self) -> Mapping[str, Callable[[Sequence[Pixels]], list[Detections]]]:
+        """Every configured detector by its role; the second one is asked for the suite's categories."""
+        found: dict[str, Callable[[Sequence[Pixels]], list[Detections]]] = {}
+        if DETECTOR in self.scorers.kinds():
+            found[DETECTOR] = lambda images: self.scorers.detector.detect(images)
+        if SECOND in self.scorers.kinds():
+            # Categories of what is shown: the suite itself may have no true images.
+            asked = sorted({i.category for sample, _ in self.shown for i in sample.layout.instances})
+            found[SECOND] = lambda images: self.scorers.second_opinion(images, asked)
+        return found
+
+    def least(self, role: str) -> float:
+        """The confidence from which a detection counts as seen."""
+        own = self.scorers.settings(role).get("confidence", CONFIDENCE) if role == SECOND else CONFIDENCE
+        return float(str(own))
 
     def sayings(self) -> Mapping[str, Callable[[Sequence[Pixels]], Floats]]:
         """Every configured scorer that gives numbers of a picture: encoders (n, d), quality (n, 1)."""

@@ -3,31 +3,28 @@
 Where both sides have the same seeds they are paired image by image.  Where one has more (only it could be given fresh
 seeds) they are paired sample by sample, each sample by the mean over its seeds.  A metric of a set (AP) is taken over
 all images of a side in the first case, and as the mean over its seeds' sets in the second, because AP depends on how
-many images it is of.
+many images it is of; its standard error is that of comparisons, by halves of the prompts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from layoutmark.compare.rows import DRAWS, deviations
+from layoutmark.compare.spread import set_spread
 from layoutmark.door import Metric
 from layoutmark.evidence import Evidence
 from layoutmark.gate.noninferiority import Gain
 from layoutmark.gate.sides import Row
 from layoutmark.metrics import SetMetric
 from layoutmark.score import Direction, Score
-from layoutmark.statistics import cluster_weights, split_spread
+from layoutmark.statistics import paired_statistic_difference, split_spread
 from layoutmark.statistics.clusters import clustered_mean
 
-DRAWS = 1000
-SEED = 20_261_124
-PILOT = 500
-"""Most samples that the spread of a metric of sets is estimated from; each of their images is left out once."""
-Floats = npt.NDArray[np.float64]
 Key = tuple[str, int] | tuple[str]
 Scored = dict[Key, list[tuple[Evidence, float]]]
 
@@ -93,25 +90,16 @@ def by_seed(metric: Metric, candidate: Row, baseline: Row) -> float | None:
     a, b = ([side[key][0] for key in shared] for side in (mine, theirs))
     if not isinstance(metric, SetMetric):
         return split_spread(np.array([v for _, v in a]) - np.array([v for _, v in b]), samples).seeds
-    pilot = set(sorted(set(samples))[:: -(-len(set(samples)) // PILOT)])
-    out = [k for k, sample in enumerate(samples) if sample in pilot]
-    weights = np.ones((1 + len(out), len(shared)), dtype=np.int8)
-    weights[np.arange(1, 1 + len(out)), out] = 0
-    whole, *without = metric.resampled([e for e, _ in a], weights) - metric.resampled([e for e, _ in b], weights)
-    # Tukey's pseudo-values: what each image that is left out had contributed.
-    values = len(shared) * whole - (len(shared) - 1) * np.array(without)
-    return split_spread(values, [samples[k] for k in out]).seeds if np.isfinite(values).all() else None
+    spread = set_spread(metric, [e for e, _ in a], [e for e, _ in b], samples)
+    return None if spread is None else spread.seeds
 
 
 def _of_sets(
     metric: SetMetric, sides: Sequence[Sequence[Sequence[tuple[Evidence, float]]]], n: int, whole: bool
 ) -> Paired | None:
     prompts = sorted({images[0][0].sample.prompt for images in sides[0]})
-    column = {prompt: k for k, prompt in enumerate(prompts)}
-    # One table of weights for both sides and all sets: that is what pairs the draws.
-    weights = cluster_weights(prompts, DRAWS, SEED)
     values: list[float] = []
-    draws: list[Floats] = []
+    off: list[Any] = []
     for side in sides:
         images = [e for listed in side for e, _ in listed]
         seeds = [None] if whole else sorted({e.seed for e in images})
@@ -120,14 +108,11 @@ def _of_sets(
         if len(found) < len(sets):
             return None
         values.append(float(np.mean(found)))
-        draws.append(
-            np.mean([metric.resampled(p, weights[:, [column[e.sample.prompt] for e in p]]) for p in sets], axis=0)
-        )
-    difference = draws[0] - draws[1]
-    count = len(prompts)
-    if count < 2 or not np.isfinite(difference).all():
+        # The same halves of the prompts for both sides and all sets: that is what pairs them.
+        halves = [deviations(metric, part, DRAWS, prompts) for part in sets]
+        off.append(None if any(h is None for h in halves) else np.mean(halves, axis=0))
+    if off[0] is None or off[1] is None:
         return Paired(values[0], values[1], n, None)
-    # Resampled prompts vary by (count - 1) / count too little.
-    error = float(np.std(difference, ddof=1) * np.sqrt(count / (count - 1)))
-    error = 0.0 if error <= 8 * np.finfo(np.float64).eps else error
-    return Paired(values[0], values[1], n, Gain(turned(metric) * (values[0] - values[1]), error, count))
+    pair = paired_statistic_difference(values[0], values[1], off[0], off[1], len(prompts))
+    gain = None if pair is None else Gain(turned(metric) * pair.difference, pair.error, pair.clusters)
+    return Paired(values[0], values[1], n, gain)
