@@ -12,7 +12,6 @@ from layoutmark.doctor.pictures import empty
 from layoutmark.doctor.ward import Question, Ward
 from layoutmark.door import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.layout import Mask
 from layoutmark.shelf.engines import SEGMENTER
 
 NONE = "no segmenter"
@@ -32,8 +31,8 @@ def _cut(ward: Ward, pictures: Sequence[Pixels], boxes: Sequence[Boxes]) -> list
         raise _wrong(f"{[len(m) for m in found]} masks for {[len(b) for b in boxes]} boxes", "one mask a box")
     for masks, picture in zip(found, pictures, strict=True):
         for mask in masks:
-            if not isinstance(mask, Mask) or (mask.height, mask.width) != picture.shape[:2]:
-                grid = f"{mask.height} x {mask.width}" if isinstance(mask, Mask) else type(mask).__name__
+            if (mask.height, mask.width) != picture.shape[:2]:
+                grid = f"{mask.height} x {mask.width}"
                 raise _wrong(f"a mask of {grid}", f"the picture's grid, {picture.shape[0]} x {picture.shape[1]}")
     return [[mask.array() for mask in masks] for masks in found]
 
