@@ -24,6 +24,7 @@ MODULES = {
     "torchmetrics": "torchmetrics_quality",
     "lpips": "lpips",
     "sam": "sam",
+    "torch-fidelity": "inception",
 }
 
 

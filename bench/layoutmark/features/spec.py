@@ -31,7 +31,7 @@ class Spec:
 
     @property
     def kind(self) -> str:
-        """detector, second_detector, clip, dino, quality, lpips or segmenter."""
+        """detector, second_detector, clip, dino, quality, lpips, segmenter or inception."""
         return kind_of(self.role)
 
     @property

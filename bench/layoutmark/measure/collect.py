@@ -57,6 +57,11 @@ class Looker:
         there = (*self.scorers.roles("clip"), *self.scorers.roles("dino"))
         return (*ENCODERS, *(role for role in there if role not in ENCODERS))
 
+    @property
+    def of_whole(self) -> tuple[str, ...]:
+        """The same, and Inception where it is there, which looks at whole pictures alone."""
+        return (*self.encoders, *self.scorers.roles("inception"))
+
     def look(
         self, kind: str, contents: Mapping[str, Any], compute: Callable[[list[Any]], list[Arrays]], asked: str = ""
     ) -> dict[str, Arrays]:
@@ -118,7 +123,7 @@ class Looker:
         return segmented
 
     def embedded(self, scorer: str, images: Mapping[str, Pixels]) -> dict[str, npt.NDArray[np.float32]]:
-        """Unit vectors of pictures by pixel digest; `scorer` is the role of an encoder."""
+        """Vectors of pictures by pixel digest, of length 1 but for Inception's; `scorer` is the role of an encoder."""
         if scorer not in self.digests:
             return {}
 
@@ -189,7 +194,7 @@ def _row_evidence(
     names = {key: digest_pixels(image) for key, image in pixels.items()}
     by_content = {names[key]: image for key, image in pixels.items()}
     detections, quality = looker.detections(by_content), looker.quality(by_content)
-    whole = {encoder: looker.embedded(encoder, by_content) for encoder in looker.encoders}
+    whole = {encoder: looker.embedded(encoder, by_content) for encoder in looker.of_whole}
     more = Seen() if further is None else further.look(by_content)
     diversity = lpips_diversity(wanted, names, by_content, looker)
 

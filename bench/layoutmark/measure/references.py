@@ -63,7 +63,7 @@ def true_vectors(suite: Suite, looker: Looker) -> dict[str, dict[str, Vector]]:
     pictures = {s.id: picture for s in suite.samples if (picture := suite.true_image(s.id)) is not None}
     names = {sample: digest_pixels(picture) for sample, picture in pictures.items()}
     contents = {names[sample]: picture for sample, picture in pictures.items()}
-    vectors = {encoder: looker.embedded(encoder, contents) for encoder in looker.encoders}
+    vectors = {encoder: looker.embedded(encoder, contents) for encoder in looker.of_whole}
     return {
         sample: {f"{encoder}/true-image": v[name] for encoder, v in vectors.items() if v}
         for sample, name in names.items()

@@ -3,8 +3,9 @@
 KID is the unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1) ** 3 (Binkowski et al., ICLR 2018),
 over all pairs of different pictures.  FID compares means and covariances (Heusel et al., NeurIPS 2017); of few pictures
 it is far too high, so below `LEAST` it is not scored.  Both look at any stored embedding and are named by it: only with
-that of Inception are they the published figures.  Embeddings are unit vectors here, and are scaled to length sqrt(d) so
-that each of the d numbers has a mean square of 1.  True pictures are those of the samples at hand, each once.
+that of Inception are they the published figures.  Its embeddings are taken as they are; others are unit vectors, and
+are scaled to length sqrt(d) so that each of the d numbers has a mean square of 1.  True pictures are those of the
+samples at hand, each once.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ LEAST = 2048
 """Fewest pictures, and fewest true ones, of which a Frechet distance is told."""
 BLOCK = 2048
 """Rows of a kernel matrix that are held at a time."""
+RAW = "inception"
+"""The encoder whose embeddings are not of unit length."""
 FEW, TRUE_ITSELF = "fewer than two pictures or true images", "true images against themselves"
 Floats = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.integer]
@@ -135,23 +138,23 @@ def frechet_distance(seen: Floats, true: Floats) -> float:
 
 
 def embedded(evidence: Sequence[Evidence], kind: str) -> Sets:
-    """The embeddings that are stored, scaled to length sqrt(d)."""
+    """The embeddings that are stored; those of unit length scaled to sqrt(d)."""
     at = [k for k, e in enumerate(evidence) if f"{kind}/image" in e.vectors and without_pixels(e) is None]
     places: dict[str, int] = {}
     for k, e in enumerate(evidence):
         if f"{kind}/true-image" in e.vectors:
             places.setdefault(e.sample.id, k)
     first = list(places.values())
-    seen = _scaled([evidence[k].vectors[f"{kind}/image"] for k in at])
-    true = _scaled([evidence[k].vectors[f"{kind}/true-image"] for k in first])
+    seen = _stacked([evidence[k].vectors[f"{kind}/image"] for k in at], kind)
+    true = _stacked([evidence[k].vectors[f"{kind}/true-image"] for k in first], kind)
     return Sets(seen, true, np.array(at, dtype=np.intp), np.array(first, dtype=np.intp))
 
 
-def _scaled(vectors: Sequence[npt.NDArray[np.float32]]) -> Floats:
+def _stacked(vectors: Sequence[npt.NDArray[np.float32]], kind: str) -> Floats:
     if not vectors:
         return np.empty((0, 1))
     found: Floats = np.stack(vectors).astype(np.float64)
-    return np.asarray(found * np.sqrt(found.shape[1]), dtype=np.float64)
+    return found if kind == RAW else np.asarray(found * np.sqrt(found.shape[1]), dtype=np.float64)
 
 
 def states(evidence: Sequence[Evidence], kind: str) -> list[SampleOutcome]:
@@ -165,15 +168,17 @@ def states(evidence: Sequence[Evidence], kind: str) -> list[SampleOutcome]:
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`kid_clip`, `fid_clip`, `kid_dino` and `fid_dino`, for the encoders that are there."""
+    """`kid_` and `fid_` of `clip`, `dino` and `inception`, for the encoders that are there."""
     found: list[Metric] = []
-    for kind, title in (("clip", "CLIP"), ("dino", "DINO")):
+    for kind, title in (("clip", "CLIP"), ("dino", "DINO"), (RAW, "Inception")):
         if kind not in scorers:
             continue
-        how = f"whole images against true images, unit vectors times sqrt(d), {scorers[kind]}"
+        vectors = "vectors as they are" if kind == RAW else "unit vectors times sqrt(d)"
+        how = f"whole images against true images, {vectors}, {scorers[kind]}"
+        most = 1e6 if kind == RAW else 16.0
         kid, fid = f"kid_{kind}", f"fid_{kind}"
         down, pairs = Direction.LOWER, f"{kid}[{how}, (x.y/d + 1)^3, all pairs]"
-        kernel = MetricInfo(kid, pairs, f"KID, {title}", "squared MMD", down, -16.0, 16.0, "1")
+        kernel = MetricInfo(kid, pairs, f"KID, {title}", "squared MMD", down, -most, most, "1")
         many = f"{fid}[{how}, at least {LEAST}]"
         frechet = MetricInfo(fid, many, f"FID, {title}", "squared distance", down, 0.0, 1e6, "1")
         found += [KernelDistance(kernel, kind), FrechetDistance(frechet, kind)]

@@ -15,6 +15,7 @@ from layoutmark.shelf.values import checked
 DETECTOR, SECOND, CLIP, DINO, QUALITY = "detector", "second_detector", "clip", "dino", "quality"
 LPIPS = "lpips"
 SEGMENTER = "segmenter"
+INCEPTION = "inception"
 SUFFIXED = re.compile(r"(clip|dino|quality)_[a-z0-9][a-z0-9_]*")
 DINOV2 = "dinov2"
 
@@ -39,6 +40,7 @@ ENGINES: Mapping[str, Mapping[str, object]] = {
     "torchmetrics": {"prompt": "quality"},
     "lpips": {"image_size": 224},
     "sam": {},
+    "torch-fidelity": {},
 }  # fmt: skip
 """Settings of each engine with their defaults."""
 FILLS: Mapping[str, tuple[str, ...]] = {
@@ -49,6 +51,7 @@ FILLS: Mapping[str, tuple[str, ...]] = {
     QUALITY: ("clip-iqa", "pyiqa", "torchmetrics"),
     LPIPS: ("lpips",),
     SEGMENTER: ("sam",),
+    INCEPTION: ("torch-fidelity",),
 }
 """Engines that can fill a kind of role; the first one is meant where a card names none."""
 PROBABILITY = ("clipiqa",)
