@@ -45,7 +45,8 @@ KEY = (
     "best group of the column: methods that cannot be told apart from the best. Letters: tie groups, best first; "
     "methods of one group cannot be told apart. Brackets: 95 % interval. Not controlled: the method reads no layout, "
     "so the score says what chance and the prompt give. Where fewer images than asked for stand behind a number, "
-    "how many is said."
+    "how many is said; and what it would be if lost images (failed, missing, not applicable) counted as the worst, "
+    "where that differs."
 )
 
 

@@ -32,7 +32,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number of the table: value and interval, how many of how many, and why the rest has none."""
+    """One number of the table: value and interval, how many of how many, and why the rest has none.
+
+    `worst` is the value if every lost image counted as the worst; None where that is not known or nothing is lost.
+    """
 
     value: float | None
     low: float | None
@@ -40,6 +43,7 @@ class Cell:
     n: int
     of: int
     unscored: Mapping[str, int]
+    worst: float | None = None
 
 
 class Results:
@@ -94,7 +98,8 @@ class Results:
         if value is None and row.get("value") is not None:
             unscored["not a finite number"] = int(row.get("of", 0))
         low, high = finite(row.get("low")), finite(row.get("high"))
-        return Cell(value, low, high, int(row.get("n", 0)), int(row.get("of", 0)), unscored)
+        worst = finite(row.get("worst")) if row.get("worst") != row.get("value") else None
+        return Cell(value, low, high, int(row.get("n", 0)), int(row.get("of", 0)), unscored, worst)
 
     def group(self, method: str, metric: str) -> int | None:
         """Place of a method's tie group, best 0; None when nothing was compared."""

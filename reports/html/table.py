@@ -65,7 +65,8 @@ def gaps(results: Results, metrics: Sequence[Metric]) -> str:
             if cell is not None and cell.n != cell.of:
                 why = reasons(cell.unscored) or "no reason given"
                 scored = f"{count(cell.n)} of {count(cell.of)} scored"
-                items += f"<li>{name(method)}, {name(metric.title)}: {scored}. {why}.</li>"
+                counted = f" {number(cell.worst)} if lost images count as the worst." if cell.worst is not None else ""
+                items += f"<li>{name(method)}, {name(metric.title)}: {scored}. {why}.{counted}</li>"
     return f"<ul>{items}</ul>" if items else ""
 
 
@@ -100,13 +101,16 @@ def _cell(cell: Cell | None, group: int | None, free: bool) -> str:
     """`group` is the place of the method's tie group, best 0."""
     if cell is None:
         return '<td class="unscored">not scored<small>not measured in this run</small></td>'
+    worst = f'<small class="worst">{number(cell.worst)} if lost = worst</small>' if cell.worst is not None else ""
     if cell.value is None:
-        return f'<td class="unscored">not scored<small>{reasons(cell.unscored) or "no reason given"}</small></td>'
+        why = reasons(cell.unscored) or "no reason given"
+        return f'<td class="unscored">not scored<small>{why}</small>{worst}</td>'
     best = group == 0
     mark = '<span class="best" title="in the best group"><span class="hidden">best group </span></span>' if best else ""
     tied = "" if group is None else f'<sup><span class="hidden"> tie group </span>{LETTERS[group % 26]}</sup>'
     span = interval(cell.low, cell.high) or "no interval"
     few = "" if cell.n == cell.of else f'<small class="few">{count(cell.n)} of {count(cell.of)}</small>'
+    few += worst
     few += '<small class="free">not controlled</small>' if free else ""
     klass = ' class="top"' if best else ""
     return f'<td{klass}><span class="value">{mark}{number(cell.value)}{tied}</span><small>{span}</small>{few}</td>'

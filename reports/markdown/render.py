@@ -73,10 +73,16 @@ def _table(results: Results) -> Iterator[str]:
 def _cell(row: Mapping[str, Any] | None, best: bool) -> str:
     if row is None or row["value"] is None:
         why = "" if row is None else ", ".join(f"{n} {_text(reason)}" for reason, n in sorted(row["unscored"].items()))
-        return f"not scored ({why or 'not measured'})"
+        return f"not scored ({why or 'not measured'})" + _worst(row)
     span = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
     few = "" if row["n"] == row["of"] else f", {row['n']} of {row['of']}"
-    return (f"**{row['value']:.3f}**" if best else f"{row['value']:.3f}") + span + few
+    return (f"**{row['value']:.3f}**" if best else f"{row['value']:.3f}") + span + few + _worst(row)
+
+
+def _worst(row: Mapping[str, Any] | None) -> str:
+    """The value if lost images counted as the worst, where there are some and that is known."""
+    worst = None if row is None else row.get("worst")
+    return "" if row is None or worst in (None, row["value"]) else f"; {worst:.3f} if lost = worst"
 
 
 def _certain(results: Results) -> Iterator[str]:

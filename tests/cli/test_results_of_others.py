@@ -31,6 +31,7 @@ def edit(run: Path, change: Callable[[Any], Any]) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "value as text": (lambda d: d["rows"][0].update(value="0.99"), "rows[0], key 'value': found a text '0.99'"),
+    "worst as text": (lambda d: d["rows"][0].update(worst="bad"), "rows[0], key 'worst': found a text 'bad'"),
     "more scored than asked": (lambda d: d["rows"][1].update(n=99), "rows[1]: found n 99 of 3; expected 0 <= n <= of"),
     "row of nobody": (lambda d: d["rows"][0].update(method="best"), "rows[0]: found method 'best'"),
     "image of nothing": (lambda d: d["images"][0].update(sample="x"), "images[0]: found"),

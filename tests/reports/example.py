@@ -239,9 +239,10 @@ def _rows(names: list[str], label: dict[str, str], images: list[dict[str, Any]],
         for metric, variant, _, unit, _, _ in METRICS:
             row: dict[str, Any] = {"method": label[name], "metric": metric, "variant": variant, "of": of, "unit": unit,
                                    "higher_is_better": metric != "extra_rate"}  # fmt: skip
-            found = [i["scores"].get(metric, {"unscored": i["status"]}) for i in images if i["method"] == label[name]]
+            mine = [i for i in images if i["method"] == label[name]]
+            found = [i["scores"].get(metric, {"unscored": i["status"]}) for i in mine]
             if metric == "ap50":
-                found = [SKILL[name][0]] * of
+                found = [SKILL[name][0] if i["image"] else {"unscored": i["status"]} for i in mine]
             values = [v for v in found if isinstance(v, float)]
             unscored: dict[str, int] = {}
             for value in found:
@@ -254,6 +255,10 @@ def _rows(names: list[str], label: dict[str, str], images: list[dict[str, Any]],
             else:
                 row |= {"value": None, "low": None, "high": None, "n": 0,
                         "unscored": unscored if not values else {"no references in this suite": of}}  # fmt: skip
+            low, high = next((m[4], m[5]) for m in METRICS if m[0] == metric)
+            lost = sum(i["image"] is None for i in mine)
+            bound = low if row["higher_is_better"] else high
+            row["worst"] = float(np.mean([*values, *[bound] * lost])) if lost else row["value"]
             yield row
 
 

@@ -25,6 +25,8 @@ TABLES: Mapping[str, Mapping[str, _Types]] = {
     "samples": {"id": TEXT, "prompt": TEXT, "instances": (list,)},
     "images": {"method": TEXT, "sample": TEXT, "seed": (int,), "status": TEXT, "scores": (dict,)},
 }  # fmt: skip
+MAY_LACK: Mapping[str, Mapping[str, _Types]] = {"rows": {"worst": (*NUMBER, type(None))}}
+"""Keys that came later: of this type where they are."""
 WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a text", dict: "an object", list: "a list"}
 Problem = tuple[str, str, str]
 """Where, what was found, what was expected."""
@@ -44,7 +46,8 @@ def _tables(key: str, items: Sequence[Any]) -> Sequence[Problem]:
     for i, item in enumerate(items):
         where = f"{key}[{i}]"
         wrong = (where, _word(type(item)), "an object") if not isinstance(item, dict) else None
-        found.append(wrong or _types(where, item, TABLES[key]))
+        later = {k: types for k, types in MAY_LACK.get(key, {}).items() if not wrong and k in item}
+        found.append(wrong or _types(where, item, {**TABLES[key], **later}))
     return [f for f in found if f]
 
 
