@@ -73,7 +73,8 @@ def _clear(out: Path) -> None:
 
 
 def _target(instance: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {"instance": instance["id"], "phrase": instance["phrase"], **_numbers(scores)}
+    # Not "instance": FiftyOne keeps there what links the labels of one thing across pictures.
+    facts = {"target": instance["id"], "phrase": instance["phrase"], **_numbers(scores)}
     return _labelled(instance["category"], instance["box"], attributes=facts)
 
 

@@ -1,6 +1,6 @@
 "use strict";
-/* The grid: one row a sample, one column a method.  Rows far from the window are empty shells of the right height, so
-   that thousands of samples stay smooth.  Every text goes in as a text node: nothing here writes markup.
+/* The grid: one row a sample, one column a method.  Rows near the window are drawn, rows around them are empty shells of
+   the right height, and blocks of rows beyond are one empty box each, so that thousands of samples stay smooth.  Every text goes in as a text node: nothing here writes markup.
    One file because controls, rows and viewer act on one state. */
 (async () => {
   /** Long data is deflated and in base64. */
@@ -14,7 +14,7 @@
   const COLOURS = ["#4cc9ff", "#ffd23f", "#ff8ad8", "#7be07b", "#ff9f40", "#cdb0ff", "#5ef2d6", "#ff7b7b"];
   const STATUS = { degenerate: "degenerate", filtered: "filtered", not_applicable: "not applicable", failed: "failed", missing: "missing" };
   const SVG = document.getElementById("svg").namespaceURI;
-  const PRINTED = 100;
+  const PRINTED = 100, BLOCK = 25, NEAR = 1000, AROUND = 3000; // rows in print and in a block; pixels from the window
   const SOUND = "sound";
   const $ = (id) => document.getElementById(id);
 
@@ -226,11 +226,12 @@
     row.shell.style.minHeight = "";
     row.strip = strip;
     live.add(strip);
-    strip.scrollLeft = shared;
+    if (shared) strip.scrollLeft = shared; // makes the browser lay out at once
   }
-  function empty(row) {
+  function empty(row, height) {
     if (!row.strip) return;
-    row.shell.style.minHeight = `${row.shell.offsetHeight}px`;
+    row.height = height || row.height;
+    row.shell.style.minHeight = `${row.height}px`;
     live.delete(row.strip);
     row.strip = null;
     row.shell.replaceChildren();
@@ -238,10 +239,39 @@
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       const row = rows[Number(entry.target.dataset.row)];
-      if (!entry.isIntersecting) { if (!row.shell.contains(document.activeElement)) empty(row); }
+      if (row.shell !== entry.target) continue; // its block was closed meanwhile
+      if (!entry.isIntersecting) { if (!row.shell.contains(document.activeElement)) empty(row, entry.boundingClientRect.height); }
       else if (!row.strip) fill(row);
     }
-  }, { rootMargin: "1000px 0px" });
+  }, { root: document, rootMargin: `${NEAR}px 0px` });
+
+  // ---- blocks of rows ----
+  let blocks = [];
+  function open(block) {
+    if (block.open) return;
+    block.open = true;
+    block.box.style.minHeight = "";
+    block.box.replaceChildren(...block.rows.map(shellOf));
+    for (const row of block.rows) watcher.observe(row.shell);
+  }
+  function close(block, height) {
+    if (!block.open || blocks.length === 1 || block.box.contains(document.activeElement)) return;
+    for (const row of block.rows) {
+      watcher.unobserve(row.shell);
+      empty(row);
+      row.shell = null;
+    }
+    block.open = false;
+    block.box.style.minHeight = `${height}px`;
+    block.box.replaceChildren();
+  }
+  const surveyor = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const block = blocks[Number(entry.target.dataset.block)];
+      if (!block || block.box !== entry.target) continue; // of an earlier order
+      if (entry.isIntersecting) open(block); else close(block, entry.boundingClientRect.height);
+    }
+  }, { root: document, rootMargin: `${AROUND}px 0px` });
 
   // ---- order and filter ----
   const methodsOn = () => data.columns.filter((column, index) => column.kind === "method" && state.on.has(index));
@@ -286,21 +316,32 @@
       keyed.sort((a, b) => (a[1] === null) - (b[1] === null) || (a[1] === null ? 0 : a[1] - b[1]));
       shown = keyed.map((k) => k[0]);
     }
-    for (const row of rows) if (row.shell) { watcher.unobserve(row.shell); empty(row); }
+    watcher.disconnect();
+    surveyor.disconnect();
+    live.clear();
+    for (const block of blocks) for (const row of block.rows) row.shell = row.strip = null;
     // Near the true heights, so that a jump past the rows lands where it should.
     const narrow = window.innerWidth <= 760;
-    for (const row of shown) shellOf(row).style.minHeight = `${state.size + 156 + (narrow ? 96 + 38 * row.sample.instances.length : 0)}px`;
-    $("rows").replaceChildren(...shown.map((row) => row.shell));
-    for (const row of shown) watcher.observe(row.shell);
+    for (const row of shown) row.height = state.size + 156 + (narrow ? 96 + 38 * row.sample.instances.length : 0);
+    blocks = [];
+    for (let from = 0; from < shown.length; from += BLOCK) {
+      const some = shown.slice(from, from + BLOCK), box = h("div", { "data-block": blocks.length });
+      box.style.minHeight = `${some.reduce((sum, row) => sum + row.height, 0)}px`;
+      for (const row of some) row.block = blocks.length;
+      blocks.push({ box, rows: some, open: false });
+    }
+    $("rows").replaceChildren(...blocks.map((block) => block.box));
+    if (blocks.length) open(blocks[0]);
+    for (const block of blocks) surveyor.observe(block.box);
     $("none").hidden = shown.length > 0;
     const all = state.seed === "" ? rows.length : data.samples.length;
     $("tally").textContent = `${shown.length.toLocaleString("en")} of ${all.toLocaleString("en")}` +
       (without ? `, ${without} without a number stand last` : "");
   }
   rows.forEach((row, i) => { row.i = i; });
-  /** Rows of seeds that nobody looks at get no shell. */
   function shellOf(row) {
-    row.shell ||= h("article", { class: "row", "data-row": row.i, "aria-label": `Sample ${row.sample.id}` });
+    row.shell = h("article", { class: "row", "data-row": row.i, "aria-label": `Sample ${row.sample.id}` });
+    row.shell.style.minHeight = `${row.height}px`;
     return row.shell;
   }
   function refill() {
@@ -433,6 +474,7 @@
     if (!step || !shown.length) return;
     const here = event.target.closest(".row"), at = here ? shown.indexOf(rows[Number(here.dataset.row)]) : -1;
     const row = shown[Math.max(0, Math.min(shown.length - 1, at + step))];
+    open(blocks[row.block]);
     if (!row.strip) fill(row);
     row.shell.scrollIntoView({ block: "start" });
     (row.shell.querySelector(".picture") || row.strip).focus({ preventScroll: true });
@@ -443,13 +485,14 @@
   window.addEventListener("beforeprint", () => {
     folded = [...document.querySelectorAll("header details, main > section details")].filter((d) => !d.open && !d.classList.contains("panel"));
     for (const part of folded) part.open = true;
-    shown.forEach((row, i) => { if (i < PRINTED) { if (!row.strip) fill(row); } else row.shell.hidden = true; });
+    blocks.forEach((block, i) => { if (i * BLOCK < PRINTED) open(block); else block.box.hidden = true; });
+    shown.forEach((row, i) => { if (i < PRINTED && !row.strip) fill(row); });
     if (shown.length > PRINTED) $("rows").append(h("p", { id: "printed" }, `Printed: the first ${PRINTED} of ${shown.length} rows.`));
   });
   window.addEventListener("afterprint", () => {
     for (const part of folded) part.open = false;
     folded = [];
-    shown.forEach((row) => { row.shell.hidden = false; });
+    for (const block of blocks) block.box.hidden = false;
     if ($("printed")) $("printed").remove();
   });
 

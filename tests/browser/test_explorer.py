@@ -161,16 +161,21 @@ def test_only_what_is_near_is_drawn(example, probe, tmp_path) -> None:
       const filled = () => $$(".strip").length;
       const counts = [];
       document.getElementById("rows").scrollIntoView(); await frame(); counts.push(filled());
+      const list = document.getElementById("rows"), near = [];
       for (const at of [0.25, 0.5, 0.75, 1]) {
-        const rows = $$(".row"), row = rows[Math.floor(at * (rows.length - 1))];
-        row.scrollIntoView({ block: "center" });
-        for (let k = 0; k < 20 && !row.querySelector(".strip"); k++) await frame();
+        const box = list.getBoundingClientRect();
+        window.scrollTo(0, scrollY + box.top + at * (box.height - innerHeight));
+        const middle = () => document.elementFromPoint(innerWidth / 2, innerHeight / 2)?.closest(".row");
+        for (let k = 0; k < 20 && !middle()?.querySelector(".strip"); k++) await frame();
         counts.push(filled());
-        if (!row.querySelector(".strip")) throw new Error(`an empty row in sight at ${at}`);
+        if (!middle()?.querySelector(".strip")) throw new Error(`an empty row in sight at ${at}`);
+        near.push(Number(middle().getAttribute("aria-label").slice(-4)));
       }
-      return { counts, rows: $$(".row").length };""",
+      return { counts, near, rows: $$(".row").length, tall: list.offsetHeight };""",
     )
-    assert told["rows"] == 600
+    assert told["rows"] < 150
+    assert told["tall"] > 600 * 200
+    assert [round(n / 600, 1) for n in told["near"]] == pytest.approx([0.25, 0.5, 0.75, 1.0], abs=0.06)
     assert all(0 < n < 40 for n in told["counts"]), told["counts"]
 
 

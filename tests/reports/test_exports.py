@@ -70,6 +70,16 @@ def test_fiftyone_never_empties_a_folder_of_somebody_else(results: Any, tmp_path
     assert sorted(p.name for p in (tmp_path / "own" / "data").iterdir()) == before
 
 
+def test_fiftyone_keeps_its_own_fields_of_a_box(results: Any, tmp_path: Path) -> None:
+    """Attributes become fields of FiftyOne's Detection (1.22), which has these already and checks their types."""
+    own = {"id", "label", "bounding_box", "mask", "mask_path", "confidence", "index", "instance", "tags", "attributes"}
+    load("fiftyone").render(results, tmp_path, tmp_path / "out")
+    targets = json.loads((tmp_path / "out" / "targets.json").read_text("utf-8"))["labels"]
+    found = {key for listed in targets.values() for target in listed for key in target["attributes"]}
+    assert {"target", "phrase", "miou"} <= found
+    assert not found & own
+
+
 def test_fiftyone_reads_the_folder(results: Any, tmp_path: Path) -> None:
     importers = pytest.importorskip("fiftyone.utils.data.importers", reason="FiftyOne is not installed")
     load("fiftyone").render(results, tmp_path, tmp_path / "out")
