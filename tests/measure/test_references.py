@@ -18,7 +18,7 @@ from layoutmark.suites.narrowed import NarrowedSuite
 class Seen:
     """Stands for the models: a vector of a picture is its digest's place among those seen."""
 
-    encoders = ("clip", "dino")
+    encoders = of_whole = ("clip", "dino")
 
     def __init__(self) -> None:
         self.pictures: dict[str, Any] = {}

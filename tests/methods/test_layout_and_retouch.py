@@ -22,6 +22,7 @@ from layoutmark.diffusion import (
     retouching,
 )
 from layoutmark.diffusion import personal_training as training
+from layoutmark.diffusion.attention import Layer
 from layoutmark.diffusion.inversion import invert
 from layoutmark.diffusion.matching import Match
 from layoutmark.diffusion.personal import Subject, new_lora, together
@@ -147,7 +148,7 @@ def test_outside_the_mask_stands_the_layout_image(stack, words, subject, layout,
 
 
 # 6
-@pytest.mark.parametrize("swap", ["warp_v", "kv"])
+@pytest.mark.parametrize("swap", ["warp_v", "subject_kv", "kv"])
 def test_identical_sources_change_nothing(words, swap: str) -> None:
     stack = tiny_models.stack()
     stack.unet.double()
@@ -161,7 +162,7 @@ def test_identical_sources_change_nothing(words, swap: str) -> None:
 
 
 # 7, 12
-@pytest.mark.parametrize("swap", ["warp_v", "kv"])
+@pytest.mark.parametrize("swap", ["warp_v", "subject_kv", "kv"])
 def test_the_reference_shows_and_sources_are_fed_as_they_were(
     stack, words, subject, layout, reference, swap: str
 ) -> None:
@@ -243,6 +244,29 @@ def test_only_cells_that_show_the_subject_give_values(stack, words, subject, lay
     torch.testing.assert_close(made["none"], off, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(made["half"], made["whole"], atol=1e-3)
     assert not torch.allclose(made["half"], made["none"], atol=1e-3)
+
+
+def test_the_subject_looks_at_the_references_subject_and_the_rest_at_itself() -> None:
+    """By hand: 2 halves of 2 rows, 1 head, 4 cells; cells 1 and 2 are the target's subject, 0 and 3 the reference's."""
+    made = Retouch(None, Subject("none"), torch.zeros(1, 1, 4, 2, 2), torch.zeros(1, 1, 4, 2, 2), (1,), OFF, everywhere)
+    made.rows = (0, 2)
+    made.shown = torch.tensor([[True, False], [False, True]])
+    query, key, value, mixed = torch.randn(4, 4, 1, 4, 3, generator=torch.Generator().manual_seed(1)).unbind()
+    inside = torch.tensor([False, True, True, False])
+    layer = Layer("", 1, 2, 2)
+    found = made._from_reference(inside, layer)(mixed, query, key, value, 0.5)
+    for half in (0, 2):
+        assert torch.equal(found[half], mixed[half])
+        assert torch.equal(found[half + 1, 0, [0, 3]], mixed[half + 1, 0, [0, 3]])
+        weights = (0.5 * query[half + 1, 0, [1, 2]] @ key[half, 0, [0, 3]].T).softmax(-1)
+        torch.testing.assert_close(found[half + 1, 0, [1, 2]], weights @ value[half, 0, [0, 3]])
+
+
+def test_without_a_subject_nothing_looks_at_the_reference(stack, words, subject, layout, reference) -> None:
+    rules = replace(ON, reference_swap="subject_kv", blend_from=STEPS + 1)
+    made = retouch(stack, words, subject, layout, reference, rules, nowhere)
+    off = retouch(stack, words, subject, layout, reference, replace(rules, reference_swap="none"), nowhere)
+    torch.testing.assert_close(made, off, atol=1e-4, rtol=1e-4)
 
 
 def test_a_stride_that_no_layer_has_is_told(stack, words, subject, layout, reference) -> None:

@@ -37,12 +37,14 @@ class Site:
 class Edits:
     """What happens in one layer: keys and values (rows, heads, keys, c), probabilities (rows, heads, queries, keys).
 
-    An edit of the probabilities may as well only look and give back what it got.
+    An edit of the probabilities may as well only look and give back what it got.  `found` edits what the queries find
+    (rows, heads, queries, c), and is given the layer's queries, keys, values and scale beside it.
     """
 
     keys: Edit | None = None
     values: Edit | None = None
     probabilities: Edit | None = None
+    found: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor] | None = None
 
 
 Choice = Callable[[Site], Edits | None]
@@ -116,6 +118,8 @@ class _Processor:
             logits = query.to(dtype) @ key.to(dtype).transpose(-1, -2)
             probabilities = edits.probabilities((logits * attn.scale).softmax(-1))
             mixed = probabilities.to(value.dtype) @ value
+        if edits.found is not None:
+            mixed = edits.found(mixed, query, key, value, attn.scale)
         result: torch.Tensor = attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))
         rescaled: torch.Tensor = result / attn.rescale_output_factor
         return rescaled

@@ -43,7 +43,7 @@ class RetouchSettings:
     map_stride: int
     map_steps: int
     first_layer: int
-    reference_swap: Literal["warp_v", "kv", "none"]
+    reference_swap: Literal["warp_v", "subject_kv", "kv", "none"]
     dimensions: int
     cycle_error: float
     foreground: float

@@ -82,8 +82,9 @@ class Rules:
     """Over how many of the last steps their attention is averaged."""
     first_layer: int
     """Values are carried over from this self-attention layer on."""
-    reference_swap: Literal["warp_v", "kv", "none"]
-    """Values warped by semantic matching, keys and values as they are, or nothing."""
+    reference_swap: Literal["warp_v", "subject_kv", "kv", "none"]
+    """Values warped by semantic matching; keys and values as they are, of the subject alone for the target's subject
+    (`subject_kv`) or of all for all (`kv`); or nothing."""
     dimensions: int
     """Principal components of a block's features."""
     cycle_error: float
@@ -152,9 +153,13 @@ class Retouch:
         # Before the first step there is no attention yet, and target and layout are the same.
         if index < self.rules.blend_from or not self.maps:
             return target
+        return torch.where(self._mask(), target, self.layout[index])
+
+    def _mask(self) -> torch.Tensor:
+        """The subject's cells (h, w) of the latents, by what the last steps saw."""
         attention = self._attention(*self.grid)
         mask = self.cut(None if attention is None else attention.double().cpu().numpy())
-        return torch.where(torch.from_numpy(mask).to(target.device), target, self.layout[index])
+        return torch.from_numpy(mask).to(self.layout.device)
 
     def _attention(self, height: int, width: int) -> torch.Tensor | None:
         """Where the last steps saw the subject: (height, width) in [0, 1], None if everywhere alike."""
@@ -218,6 +223,8 @@ class Retouch:
         if rules.reference_swap == "kv":
             whole = lambda variable: carried(variable, 0, len(self.rows))  # noqa: E731
             return Edits(whole, whole, looks)
+        if rules.reference_swap == "subject_kv" and (inside := self._inside(site.layer)) is not None:
+            return Edits(probabilities=looks, found=self._from_reference(inside, site.layer))
         # Features of this pass come too late for it: those of the step before stand in, as in DreamMatcher.
         if rules.reference_swap == "warp_v" and self.features is not None and (found := self._match(site.layer)):
             return Edits(values=lambda values: warped(values, found, len(self.rows)), probabilities=looks)
@@ -233,6 +240,39 @@ class Retouch:
         if layer.stride not in self._matches:
             self._matches[layer.stride] = self._matched((layer.height, layer.width))
         return self._matches[layer.stride]
+
+    def _inside(self, layer: Layer) -> torch.Tensor | None:
+        """Cells (h * w) of a layer's grid that are the target's subject; None before anything is known of it."""
+        if not self.maps:
+            return None
+        mask = self._mask()
+        return F.adaptive_avg_pool2d(mask.float()[None], (layer.height, layer.width)).flatten() >= 0.5
+
+    def _from_reference(self, inside: torch.Tensor, layer: Layer) -> Callable[..., torch.Tensor]:
+        """The target's cells `inside` look at the reference's subject instead of their own picture."""
+        count = len(self.rows)
+        seen = self._cells_shown((layer.height, layer.width))
+
+        def found(
+            mixed: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+        ) -> torch.Tensor:
+            own, queries, keys, values = (part.unflatten(0, (2, count)) for part in (mixed.clone(), query, key, value))
+            there = F.scaled_dot_product_attention(
+                queries[:, -1], keys[:, 0, :, seen], values[:, 0, :, seen], scale=scale
+            )
+            own[:, -1] = torch.where(inside[:, None], there, own[:, -1])
+            together: torch.Tensor = own.flatten(0, 1)
+            return together
+
+        return found
+
+    def _cells_shown(self, grid: tuple[int, int]) -> torch.Tensor:
+        """Numbers of the cells of a layer's grid that show the reference's subject; all where that is not known."""
+        whole = torch.arange(grid[0] * grid[1], device=self.layout.device)
+        if self.shown is None:
+            return whole
+        cells = F.adaptive_avg_pool2d(self.shown.to(self.layout)[None], grid).flatten() >= 0.5
+        return whole[cells] if cells.any() else whole
 
     def _matched(self, grid: tuple[int, int]) -> Match | None:
         assert self.features is not None

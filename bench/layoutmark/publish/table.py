@@ -138,7 +138,7 @@ def _table(results: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], gap
 def _cell(row: Mapping[str, Any] | None, best: bool, free: str) -> Text:
     value, span, few = _parts(row)
     cell = Text(value, style="bold" if best else "")
-    for line in (*textwrap.wrap(span, max(WIDTH, 0 if value == "not scored" else len(span))), few, free):
+    for line in (*textwrap.wrap(span, max(WIDTH, 0 if value == "not scored" else len(span))), *few.split("; "), free):
         if line:
             cell.append(f"\n{line}", style="not bold dim")
     return cell
@@ -154,7 +154,7 @@ def _parts(row: Mapping[str, Any] | None) -> tuple[str, str, str]:
     span = "no interval" if row["low"] is None or row["high"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"
     few = "" if row["n"] == row["of"] else f"{row['n']} of {row['of']}"
     if row.get("worst") not in (None, row["value"]):
-        few += f"; {row['worst']:.3f} if lost = worst"
+        few += f"; lost = worst {row['worst']:.3f}"
     return f"{row['value']:.3f}", span, few
 
 
