@@ -32,24 +32,10 @@ def printed(results: dict[str, Any], run: Path | None = None, *, terminal: bool 
 
 def test_a_log_gets_one_plain_line_a_number(example: ModuleType) -> None:
     text = printed(example.make_results(None, hostile=False), width=40)
-    lines = [line.split() for line in text.splitlines()]
-    assert next(line for line in lines if line[:2] == ["ilgd", "ap50"])[:5] == [
-        "ilgd",
-        "ap50",
-        "0.550",
-        "[0.490,",
-        "0.610]",
-    ]
-    assert "base dino not scored 12 no references in this suite" in plain
-    assert next(line for line in lines if line[:2] == ["ilgd", "miou"])[-7:] == [
-        "11",
-        "of",
-        "12;",
-        "lost",
-        "=",
-        "worst",
-        "0.406",
-    ]
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert next(line for line in lines if line.startswith("ilgd ap50")).startswith("ilgd ap50 0.550 [0.490, 0.610]")
+    assert "base dino not scored 12 no references in this suite" in lines
+    assert next(line for line in lines if line.startswith("ilgd miou")).endswith("11 of 12; lost = worst 0.406")
     assert "ilgd: 11 ok, 1 missing" in text
     assert "37 of 165 samples of the source fall outside the vocabulary" in text
 
