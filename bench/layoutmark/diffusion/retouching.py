@@ -251,7 +251,9 @@ class Retouch:
     def _from_reference(self, inside: torch.Tensor, layer: Layer) -> Callable[..., torch.Tensor]:
         """The target's cells `inside` look at the reference's subject instead of their own picture."""
         count = len(self.rows)
-        seen = self._cells_shown((layer.height, layer.width))
+        cells = self._shown((layer.height, layer.width))
+        # A subject too small for this layer's cells is looked for in the whole picture.
+        seen = slice(None) if cells is None or not cells.any() else cells
 
         def found(
             mixed: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -266,13 +268,11 @@ class Retouch:
 
         return found
 
-    def _cells_shown(self, grid: tuple[int, int]) -> torch.Tensor:
-        """Numbers of the cells of a layer's grid that show the reference's subject; all where that is not known."""
-        whole = torch.arange(grid[0] * grid[1], device=self.layout.device)
+    def _shown(self, grid: tuple[int, int]) -> torch.Tensor | None:
+        """Cells (h * w) of a layer's grid that show the reference's subject; None where that is not known."""
         if self.shown is None:
-            return whole
-        cells = F.adaptive_avg_pool2d(self.shown.to(self.layout)[None], grid).flatten() >= 0.5
-        return whole[cells] if cells.any() else whole
+            return None
+        return F.adaptive_avg_pool2d(self.shown.to(self.layout)[None], grid).flatten() >= 0.5
 
     def _matched(self, grid: tuple[int, int]) -> Match | None:
         assert self.features is not None
@@ -284,8 +284,7 @@ class Retouch:
         error = self.rules.cycle_error * grid[0] * float(foreground.float().mean())
         found = match(target, reference, error)
         trusted = found.trusted & foreground
-        if self.shown is not None:
-            cells = F.adaptive_avg_pool2d(self.shown.to(self.features)[None], grid).flatten() >= 0.5
+        if (cells := self._shown(grid)) is not None:
             trusted &= cells[found.index]
         return Match(found.index, trusted)
 
