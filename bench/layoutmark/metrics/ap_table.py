@@ -1,7 +1,7 @@
 """Average precision under resampling weights, without matching again.
 
 A bootstrap needs AP a thousand times.  Matching inside an image does not depend on the other images, so `ap_table`
-keeps what pycocotools matched, and `ap_from_table` repeats only its accumulation, each image counting as often as its
+keeps what matched, and `ap_from_table` repeats only its accumulation, each image counting as often as its
 weight says: exactly what pycocotools gives for the set with images physically repeated.  `ap_draws` is the same for
 many weights at once.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +20,7 @@ from layoutmark.metrics.coco import RECALLS, Matched, match
 
 Floats = npt.NDArray[np.float64]
 BLOCK = 1 << 22
-"""Most rows times draws that are worked on at once; it bounds the memory to some hundred megabytes."""
-FEW = 8
-"""Up to so many images times hits a row, draws are a product with a table of them."""
+"""Most hits times draws that are worked on at once; it bounds the memory to some hundred megabytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +50,7 @@ class ApTable:
 
 
 def ap_table(evidence: Sequence[Evidence], thresholds: Sequence[float] = (0.5,)) -> ApTable:
-    """What pycocotools matched, ready for `ap_from_table`.  Images without pixels take part with no rows."""
+    """What matched, ready for `ap_from_table`.  Images without pixels take part with no rows."""
     return tabulated(match(evidence, thresholds), len(evidence), thresholds)
 
 
@@ -61,11 +58,7 @@ def tabulated(matched: Matched | None, images: int, thresholds: Sequence[float],
     """The table of one of the areas that were matched, by its place in their list."""
     found: dict[str, CategoryRows] = {}
     if matched is not None:
-        step, areas = len(matched.order), len(matched.coco.params.areaRng)
-        for k, name in enumerate(matched.categories):
-            first = (k * areas + area) * step
-            matches = matched.coco.evalImgs[first : first + step]
-            found[name] = _rows(matches, matched.order, images, len(thresholds))
+        found = {name: _rows(matched, k, area, images) for k, name in enumerate(matched.categories)}
     return ApTable(images, tuple(thresholds), found)
 
 
@@ -100,16 +93,17 @@ def ap_from_table(table: ApTable, weights: npt.NDArray[np.integer]) -> float | N
 def ap_draws(table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     """`ap_from_table` of every row of `weights` (draws, images); NaN where no image with a target appears."""
     total, counted = np.zeros(len(weights)), np.zeros(len(weights))
-    # In double precision products are quick, and whole numbers stay exact.
-    columns = weights.astype(np.float64)
+    # In double precision products are quick, and whole numbers stay exact.  One column a draw.
+    columns = np.ascontiguousarray(weights.T, dtype=np.float64)
     for rows in table.categories.values():
-        positives = columns @ rows.targets
+        positives = rows.targets @ columns
         some = np.flatnonzero(positives)
         if rows.runs is None:
-            step = max(1, BLOCK // max(1, len(rows.image)))
+            mine = columns if len(some) == len(weights) else columns[:, some]
+            step = max(1, BLOCK // max(1, rows.hit.sum(axis=1).max(initial=1)))
             for at in range(0, len(some), step):
                 part = some[at : at + step]
-                total[part] += _many_precisions(rows, weights[part], columns[part], positives[part])
+                total[part] += _many_precisions(rows, mine[:, at : at + step], positives[part])
         else:
             for k in some:
                 total[k] += sum(_average_precisions(*_repeated(rows, weights[k]), int(positives[k])))
@@ -157,37 +151,28 @@ def ap_alone(table: ApTable) -> npt.NDArray[np.float64]:
         return total / counted
 
 
-def _many_precisions(
-    rows: CategoryRows, weights: npt.NDArray[np.integer], columns: Floats, positives: Floats
-) -> Floats:
-    """Sum over thresholds of `_average_precisions`, per draw; the curve turns only at true positives."""
-    found = np.zeros(len(weights))
-    images, everything = len(rows.targets), bool(rows.counted.all())
+def _many_precisions(rows: CategoryRows, columns: Floats, positives: Floats) -> Floats:
+    """Sum over thresholds of `_average_precisions`, per draw; the curve turns only at true positives.
+
+    `columns` (images, draws) are weights, `positives` (draws,) how many targets a draw has.
+    """
+    from scipy.sparse import csr_array
+
+    found = np.zeros(columns.shape[1])
     for hit, counted in zip(rows.hit, rows.counted, strict=True):
         at = np.flatnonzero(hit)
         if not len(at):
             continue
-        if images * len(at) <= FEW * len(rows.image):
-            positive = columns @ _until(at, rows.image, hit, images)
-            before = columns @ _until(at, rows.image, counted, images)
-        else:
-            weight = np.take(weights, rows.image, axis=1)
-            positive = np.cumsum(weight[:, at], axis=1)
-            before = np.cumsum(weight if everything else weight * counted, axis=1)[:, at]
-        precision = positive / (before + np.spacing(1))
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        reached = np.searchsorted(RECALLS, positive / positives[:, None], side="right")
-        found += (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
+        positive = np.cumsum(columns[rows.image[at]], axis=0)
+        # How many rows that count each image has after one hit and up to the next.
+        before = np.flatnonzero(counted[: at[-1] + 1])
+        places = np.searchsorted(at, before), rows.image[before]
+        between = csr_array((np.ones(len(before)), places), shape=(len(at), len(columns)))
+        precision = positive / (np.cumsum(between @ columns, axis=0) + np.spacing(1))
+        envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+        reached = np.searchsorted(RECALLS, positive / positives, side="right")
+        found += (envelope * np.diff(reached, axis=0, prepend=0)).sum(axis=0) / len(RECALLS)
     return found
-
-
-def _until(
-    at: npt.NDArray[np.intp], image: npt.NDArray[np.intp], counted: npt.NDArray[np.bool_], images: int
-) -> Floats:
-    """How many counted rows each image has up to each of the rows `at`, in rising order: (images, len(at))."""
-    rows = np.flatnonzero(counted[: at[-1] + 1])
-    cells = image[rows] * len(at) + np.searchsorted(at, rows)
-    return np.cumsum(np.bincount(cells, minlength=images * len(at)).reshape(images, -1), axis=1, dtype=np.float64)
 
 
 def _average_precisions(
@@ -222,30 +207,18 @@ def _repeated(
     return np.ones(len(index), dtype=np.int64), rows.hit[:, index], rows.counted[:, index]
 
 
-def _rows(
-    matches: Sequence[Mapping[str, Any] | None], order: Sequence[int], count: int, thresholds: int
-) -> CategoryRows:
-    """Merge one category's matches of all images, best first, ties in the order of images."""
-    targets = np.zeros(count, dtype=np.int64)
-    places: list[int] = []
-    none = np.empty((thresholds, 0))
-    score, ignored, matched = [np.empty(0)], [none], [none]
-    for position, found in zip(order, matches, strict=True):
-        if found is None:
-            continue
-        if len(found["gtIgnore"]):
-            targets[position] = np.sum(np.asarray(found["gtIgnore"]) == 0)
-        if found["dtScores"]:
-            places += [position] * len(found["dtScores"])
-            score.append(found["dtScores"])
-            ignored.append(found["dtIgnore"])
-            matched.append(found["dtMatches"])
-    scores = np.concatenate(score, dtype=np.float64)
-    inside: npt.NDArray[np.bool_] = np.concatenate(ignored, axis=1) == 0
-    hits = (np.concatenate(matched, axis=1) > 0) & inside
+def _rows(matched: Matched, category: int, area: int, count: int) -> CategoryRows:
+    """One category's detections of all images, best first, ties in the order of images."""
+    asked, seen = matched.of_category(category)
+    found = matched.found[area]
+    positions = matched.order[matched.targets.image[asked]]
+    targets = np.bincount(positions[found.counts[asked]], minlength=count).astype(np.int64)
+    images, scores = matched.order[matched.detections.image[seen]], matched.scores[seen]
+    inside = ~found.aside[:, seen]
+    hits = found.matched[:, seen] & inside
     best_first = np.argsort(-scores, kind="stable")
     best_first = best_first[np.asarray(inside.any(axis=0))[best_first]]
-    images, scores = np.array(places, dtype=np.intp)[best_first], scores[best_first]
+    images, scores = images[best_first], scores[best_first]
     hits, inside = hits[:, best_first], inside[:, best_first]
     runs = np.cumsum((np.diff(images, prepend=-1) != 0) | (np.diff(scores, prepend=np.inf) != 0))
     # A run that holds the last hit stays whole: its misses lie between its copies.

@@ -1,28 +1,25 @@
-"""pycocotools on layouts and detections: the one implementation of matching and of average precision.
+"""COCO's average precision of layouts and detections: matches equal to pycocotools', which then averages them.
 
-Boxes go in as pixels of the layout's canvas.  Annotation ids start at 1, because pycocotools reads id 0 as "not
-matched"; its -1 for "nothing to average" becomes None.  Categories are numbered in the order of their sorted names;
-those without a target in the set are not averaged.  Images are numbered by (sample id, seed), so the order in which
-they are handed in does not matter even where scores are tied.
+Boxes are compared as pixels of the layout's canvas.  pycocotools' -1 for "nothing to average" becomes None.  Categories
+are numbered in the order of their sorted names; those without a target in the set are not averaged.  Images are
+numbered by (sample id, seed), so the order in which they are handed in does not matter even where scores are tied.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.evidence import Evidence
+from layoutmark.evidence import Detections, Evidence
 from layoutmark.layout import Mask
+from layoutmark.metrics.coco_match import Floats, Found, Places, Things, greedy_matches, grouped, ranked
 from layoutmark.metrics.mean import without_pixels
 from layoutmark.score import Unscored
 
@@ -34,11 +31,25 @@ EVERY_AREA = (0.0, 1e10)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matched:
-    """A `COCOeval` after matching; its images are evidence positions in `order`, its categories have these names."""
+    """Matches of a set of images; these are evidence positions in `order`, and categories have these names.
 
-    coco: Any
-    order: list[int]
+    `targets` and `detections` stand by category, `scores` belong to the latter; `found` has what matched in each area.
+    """
+
+    order: Places
     categories: list[str]
+    thresholds: tuple[float, ...]
+    areas: tuple[tuple[float, float], ...]
+    targets: Things
+    detections: Things
+    scores: Floats
+    found: list[Found]
+
+    def of_category(self, category: int) -> tuple[slice, slice]:
+        """Where its targets and its detections are."""
+        ends = [category, category + 1]
+        targets, detections = (np.searchsorted(t.category, ends).tolist() for t in (self.targets, self.detections))
+        return slice(*targets), slice(*detections)
 
 
 def coco_ap(
@@ -51,10 +62,28 @@ def coco_ap(
 
 def accumulated(matched: Matched) -> Mapping[str, Any]:
     """Pycocotools' tables: ``precision`` (thresholds, recalls, categories, areas, 1), ``recall`` without recalls."""
+    from pycocotools.cocoeval import COCOeval
+
     with contextlib.redirect_stdout(io.StringIO()):
-        matched.coco.accumulate()
-    found: Mapping[str, Any] = matched.coco.eval
+        coco = COCOeval(iouType="bbox")
+        # Accumulation joins the images of a category first; they are handed over joined, as one image.
+        coco.evalImgs = [_joined(matched, k, found) for k in range(len(matched.categories)) for found in matched.found]
+        coco.params.imgIds, coco.params.catIds = [0], list(range(len(matched.categories)))
+        coco.params.iouThrs, coco.params.recThrs = np.array(matched.thresholds), RECALLS
+        coco.params.areaRng = [list(a) for a in matched.areas]
+        coco.params.maxDets = [len(matched.scores)]
+        coco._paramsEval = coco.params
+        coco.accumulate()
+    found: Mapping[str, Any] = coco.eval
     return found
+
+
+def _joined(matched: Matched, category: int, found: Found) -> dict[str, Any]:
+    targets, detections = matched.of_category(category)
+    return {
+        "dtScores": matched.scores[detections], "dtMatches": found.matched[:, detections],
+        "dtIgnore": found.aside[:, detections], "gtIgnore": ~found.counts[targets],
+    }  # fmt: skip
 
 
 def average(values: npt.NDArray[np.float64]) -> float | None:
@@ -69,85 +98,29 @@ def match(
     areas: Sequence[tuple[float, float]] = (EVERY_AREA,),
     masks: bool = False,
 ) -> Matched | None:
-    """Match by pycocotools; None when no image with pixels and detections has a target.
+    """Match as pycocotools does; None when no image with pixels and detections has a target.
 
     Targets, and detections without a match, whose area in pixels of the canvas is outside an area do not count there.
     With `masks` overlap is that of masks, over the images that `without_masks` lets pass, and detections without a
     mask are left out.
     """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
     seen = [i for i, e in enumerate(evidence) if without_pixels(e) is None and e.detections is not None]
     if masks:
         seen = [i for i in seen if without_masks(evidence[i]) is None]
     order = sorted(seen, key=lambda i: (evidence[i].sample.id, evidence[i].seed))
-    categories = sorted({t.category for i in order for t in evidence[i].sample.layout.instances})
+    chosen = [evidence[i] for i in order]
+    categories = sorted({t.category for e in chosen for t in e.sample.layout.instances})
     if not categories:
         return None
-    ids = {name: k for k, name in enumerate(categories, start=1)}
-    truth, found = COCO(), COCO()
-    truth.dataset, found.dataset = _datasets([evidence[i] for i in order], ids, masks)
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = quick_evaluation(COCOeval)(truth, found, "segm" if masks else "bbox")
-        coco.params.imgIds = list(range(1, len(order) + 1))
-        coco.params.catIds = list(ids.values())
-        coco.params.iouThrs = np.array(thresholds)
-        coco.params.recThrs = RECALLS
-        coco.params.maxDets = [MAX_DETECTIONS]
-        coco.params.areaRng, coco.params.areaRngLbl = [list(a) for a in areas], [str(a) for a in areas]
-        coco.evaluate()
-    return Matched(coco, order, categories)
-
-
-@cache
-def quick_evaluation(evaluation: Any) -> Any:
-    """The `COCOeval` class, but quick where a class has no target in an image, which is most of the time.
-
-    It takes parameters as `match` sets them (sorted ids, all images, classes told apart) and annotations as
-    `_datasets` makes them (no crowds, run lengths for masks), and needs no index of them.
-    """
-
-    class Quick(evaluation):  # type: ignore[misc]
-        def _prepare(self) -> None:
-            self._gts, self._dts = self._grouped(self.cocoGt), self._grouped(self.cocoDt)
-
-        def _grouped(self, side: Any) -> dict[tuple[int, int], list[dict[str, Any]]]:
-            grouped: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
-            for annotation in side.dataset["annotations"]:
-                annotation["ignore"] = 0
-                grouped[annotation["image_id"], annotation["category_id"]].append(annotation)
-            return grouped
-
-        def evaluate(self) -> None:
-            self._prepare()
-            both = self._gts.keys() & self._dts.keys()
-            self.ious = defaultdict(list, {pair: self.computeIoU(*pair) for pair in both})
-            params = self.params
-            self.evalImgs = [
-                self.evaluateImg(image, category, area, params.maxDets[-1])
-                for category in params.catIds for area in params.areaRng for image in params.imgIds
-            ]  # fmt: skip
-            self._paramsEval = deepcopy(params)
-
-        def evaluateImg(self, image: int, category: int, area: Any, most: int) -> Any:
-            found = self._dts.get((image, category))
-            if self._gts.get((image, category)):
-                return super().evaluateImg(image, category, area, most)
-            if not found:
-                return None
-            # No target: nothing can match, and what lies outside the area does not count.
-            best = sorted(found, key=lambda d: -d["score"])[:most]
-            outside = [d["area"] < area[0] or d["area"] > area[1] for d in best]
-            rows = len(self.params.iouThrs)
-            return {
-                "image_id": image, "category_id": category, "aRng": area, "maxDet": most,
-                "dtIds": [d["id"] for d in best], "gtIds": [], "dtScores": [d["score"] for d in best],
-                "dtMatches": np.zeros((rows, len(best))), "gtMatches": np.zeros((rows, 0)),
-                "gtIgnore": np.zeros(0), "dtIgnore": np.array([outside] * rows, dtype=bool),
-            }  # fmt: skip
-
-    return Quick
+    ids = {name: k for k, name in enumerate(categories)}
+    targets = _targets(chosen, ids, masks)
+    targets = targets.at(grouped(targets))
+    detections, scores = _detections(chosen, ids, masks)
+    best = ranked(detections, scores, MAX_DETECTIONS)
+    detections = detections.at(best)
+    found = greedy_matches(targets, detections, thresholds, areas)
+    places = np.array(order, dtype=np.intp)
+    return Matched(places, categories, tuple(thresholds), tuple(areas), targets, detections, scores[best], found)
 
 
 def without_masks(evidence: Evidence) -> Unscored | None:
@@ -168,50 +141,41 @@ def check_grids(evidence: Evidence, wanted: Mask, found: Mask) -> None:
         )
 
 
-def _datasets(
-    evidence: Sequence[Evidence], ids: Mapping[str, int], masks: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Targets and detections in COCO's form, detections of categories without a target left out: they cannot count."""
-    truth: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
-    for image, e in enumerate(evidence, start=1):
-        canvas, detections = e.sample.layout.canvas, e.detections
-        size = np.array([canvas.width, canvas.height] * 2)
-        for target in e.sample.layout.instances:
-            truth.append(
-                _annotation(len(truth) + 1, image, ids[target.category], [float(c) for c in target.box.pixels(canvas)])
-                | (_segmentation(target.mask) if masks else {})
-            )
-        if detections is None:
-            continue
-        if masks and (seen := next((m for m in detections.masks or () if m is not None), None)):
-            for target in e.sample.layout.instances:
-                check_grids(e, cast("Mask", target.mask), seen)
-        held = detections.masks or [None] * len(detections)
-        scores, corners = detections.scores.tolist(), (detections.boxes * size).tolist()
-        for label, score, box, mask in zip(detections.labels, scores, corners, held, strict=True):
-            if label in ids and score >= CONFIDENCE and not (masks and mask is None):
-                annotation = _annotation(len(found) + 1, image, ids[label], box)
-                annotation["score"] = score
-                found.append(annotation | _segmentation(mask) if masks else annotation)
-    canvases = [e.sample.layout.canvas for e in evidence]
-    shared = {
-        "images": [{"id": i, "width": c.width, "height": c.height} for i, c in enumerate(canvases, start=1)],
-        "categories": [{"id": k, "name": name} for name, k in ids.items()],
-    }
-    return {**shared, "annotations": truth}, {**shared, "annotations": found}
+def _targets(evidence: Sequence[Evidence], ids: Mapping[str, int], masks: bool) -> Things:
+    """All targets, in order."""
+    asked = [(k, e.sample.layout.canvas, t) for k, e in enumerate(evidence) for t in e.sample.layout.instances]
+    corners = np.array([t.box.pixels(canvas) for _, canvas, t in asked], dtype=np.float64)
+    category = np.array([ids[t.category] for *_, t in asked], dtype=np.intp)
+    held = [cast("Mask", t.mask) for *_, t in asked] if masks else None
+    return _things(np.array([k for k, *_ in asked], dtype=np.intp), category, corners, held)
 
 
-def _segmentation(mask: Mask | None) -> dict[str, Any]:
-    """A mask in COCO's form, with its area in pixels of its own grid."""
-    assert mask is not None
-    return {"segmentation": mask.rle(), "area": mask.area}
+def _detections(evidence: Sequence[Evidence], ids: Mapping[str, int], masks: bool) -> tuple[Things, Floats]:
+    """Detections, in order, with their scores; without those of categories without a target, which cannot count."""
+    seen = [cast("Detections", e.detections) for e in evidence]
+    image = np.repeat(np.arange(len(seen)), [len(d) for d in seen])
+    category = np.array([ids.get(label, -1) for d in seen for label in d.labels], dtype=np.intp)
+    sizes = np.array([[e.sample.layout.canvas.width, e.sample.layout.canvas.height] * 2 for e in evidence])
+    corners = np.concatenate([d.boxes for d in seen], dtype=np.float64) * sizes[image]
+    scores = np.concatenate([d.scores for d in seen], dtype=np.float64)
+    kept = (category >= 0) & (scores >= CONFIDENCE)
+    held = None
+    if masks:
+        for e, d in zip(evidence, seen, strict=True):
+            if found := next((m for m in d.masks or () if m is not None), None):
+                for target in e.sample.layout.instances:
+                    check_grids(e, cast("Mask", target.mask), found)
+        every = [mask for d in seen for mask in d.masks or [None] * len(d)]
+        kept &= np.array([mask is not None for mask in every], dtype=bool)
+        held = [cast("Mask", every[k]) for k in np.flatnonzero(kept)]
+    return _things(image[kept], category[kept], corners[kept], held), scores[kept]
 
 
-def _annotation(number: int, image: int, category: int, corners: Sequence[float]) -> dict[str, Any]:
-    x0, y0, x1, y1 = corners
-    width, height = x1 - x0, y1 - y0
-    # A box with its corners swapped has a negative area, and pycocotools would leave it out; it is a wrong box.
-    area = abs(width * height)
-    box = [x0, y0, width, height]
-    return {"id": number, "image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": 0}
+def _things(image: Places, category: Places, corners: Floats, masks: Sequence[Mask] | None) -> Things:
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    if masks is None:
+        # A box with its corners swapped has a negative area, and pycocotools would leave it out; it is a wrong box.
+        return Things(image, category, boxes, np.abs(boxes[:, 2] * boxes[:, 3]))
+    # Areas are in pixels of the masks' own grid.
+    areas = np.array([m.area for m in masks], dtype=np.float64)
+    return Things(image, category, boxes, areas, [m.rle() for m in masks])
