@@ -14,7 +14,7 @@ from layoutmark.evidence import CropEvidence, Detections
 from layoutmark.features import detector as yolo
 from layoutmark.features.images import letterboxed
 from layoutmark.layout import box_iou
-from layoutmark.metrics import all_metrics, ap_table, coco, matching, miou
+from layoutmark.metrics import all_metrics, ap_table, coco, coco_match, matching, miou
 from layoutmark.provenance import protocol_hash
 from layoutmark.shelf import Shelf
 
@@ -61,10 +61,12 @@ def turned_classes(bench: Bench) -> None:
     doctor_finds(bench, "detector finds true objects")
 
 
-@pitfall(6, "annotation id 0 read as unmatched", "ids from 0", "doctor: perfect boxes score 1")
+@pitfall(
+    6, "annotation id 0 read as unmatched", "a match with target 0 taken for none", "doctor: perfect boxes score 1"
+)
 def ids_from_zero(bench: Bench) -> None:
-    right = coco._annotation
-    bench.patch.setattr(coco, "_annotation", lambda number, *rest: right(number - 1, *rest))
+    right = coco_match._taken
+    bench.patch.setattr(coco_match, "_taken", lambda *parts: {d: g for d, g in right(*parts).items() if g})
     doctor_finds(bench, "perfect boxes score 1")
 
 
@@ -72,14 +74,14 @@ def ids_from_zero(bench: Bench) -> None:
     7, "areas in other pixels, -1 for an empty bin", "areas in fractions of the canvas", "twin: pycocotools directly"
 )
 def other_areas(bench: Bench) -> None:
-    right = coco._annotation
+    right = coco._things
 
-    def annotation(*parts: Any) -> dict[str, Any]:
+    def things(*parts: Any) -> coco_match.Things:
         made = right(*parts)
-        return {**made, "area": made["area"] / 256**2}
+        return dataclasses.replace(made, areas=made.areas / 256**2)
 
     expect(value("ap_large", scene(("dog", LEFT), found=[("dog", LEFT, 0.9)])) is None, "an empty bin has a value")
-    bench.patch.setattr(coco, "_annotation", annotation)
+    bench.patch.setattr(coco, "_things", things)
     twin_differs("ap_medium")
 
 
