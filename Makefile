@@ -14,10 +14,10 @@ export DO_NOT_TRACK := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-full test-browser lint types boards gate format speed validity validity-gates docs stack-mini clean
+.PHONY: help install demo test test-all test-full test-browser lint types boards gate format speed validity docs stack-mini clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP) ## Create .venv and install what the miniature world and the checks need
 
@@ -85,17 +85,34 @@ speed: $(STAMP) ## Time the stages and print one table
 	$(BIN)/python tests/speed/resampling.py
 	$(BIN)/python tests/speed/run.py
 
-validity: $(STAMP) ## Measure the metrics themselves and write docs/metrics.md anew (an hour; parts run alone)
-	$(BIN)/python tests/validity/parity.py
-	$(BIN)/python tests/validity/libraries.py
-	$(BIN)/python tests/validity/response.py --work build/validity
-	$(BIN)/python tests/validity/adversaries.py --work build/validity
-	$(BIN)/python tests/pitfalls/page.py
-	$(BIN)/python tests/validity/coverage.py
-	$(BIN)/python tests/validity/gate_calibration.py
+VALIDITY := parity libraries pitfalls response adversaries gates coverage
+KEPT := --work build/validity
 
-validity-gates: $(STAMP) ## Simulate how often a gate is right and write the table of docs/gates.md anew
-	$(BIN)/python tests/validity/gate_calibration.py
+.PHONY: $(addprefix validity-,$(VALIDITY))
+validity: $(addprefix validity-,$(VALIDITY)) ## Measure the metrics themselves and write their tables in docs/ anew: every part below
+
+validity-parity: $(STAMP) ## Every metric against its twin (seconds)
+	$(BIN)/python tests/validity/parity.py
+
+validity-libraries: $(STAMP) ## Metrics against other people's libraries (seconds)
+	$(BIN)/python tests/validity/libraries.py
+
+validity-pitfalls: $(STAMP) ## Put in every pitfall that can be put in, and see it caught
+	$(BIN)/python -m pytest -q tests/pitfalls
+	$(BIN)/python tests/pitfalls/page.py
+
+# What these were interrupted in the midst of, they take up again out of build/validity.
+validity-response: $(STAMP) ## Turn every dial of defects and see how every metric answers
+	$(BIN)/python tests/validity/response.py $(KEPT)
+
+validity-adversaries: $(STAMP) ## Set pictures that obey nothing beside the boards' methods
+	$(BIN)/python tests/validity/adversaries.py $(KEPT)
+
+validity-gates: $(STAMP) ## Simulate how often a gate is right
+	$(BIN)/python tests/validity/gate_calibration.py $(KEPT)
+
+validity-coverage: $(STAMP) ## Simulate how often an interval holds the true value
+	$(BIN)/python tests/validity/coverage.py $(KEPT)
 
 docs: $(STAMP) ## Write docs/cli.md anew from the command itself
 	$(BIN)/python -m layoutmark.cli.docs

@@ -1,6 +1,8 @@
 """How often nominal 95 % intervals hold the true value, by simulation; the table of it in docs/metrics.md.
 
-    python tests/validity/coverage.py [--repetitions N] [--others N]     write the table anew (an hour on one core)
+    python tests/validity/coverage.py [--repetitions N] [--others N] [--work FOLDER]     write the table anew
+
+Takes an hour on one core; with FOLDER each size of each population is kept when it is done, and not made again.
 
 Two populations.  Synthetic: images differ in difficulty; a detector finds a target with a probability that falls with
 it, scores what it finds higher, and invents things; a mean is that of an image's share of targets found, with two seeds
@@ -14,12 +16,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pools
+from pieces import Pieces
 from scipy.special import ndtr, ndtri
 
 from layoutmark.metrics.ap_table import ApTable, CategoryRows, ap_draws
@@ -231,22 +235,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=1000)
     parser.add_argument("--others", type=int, default=300, help="repetitions of the intervals that are not in use")
+    parser.add_argument("--work", type=Path, help="keep what is done here")
     options = parser.parse_args()
+    counts = options.repetitions, options.others
+    pool, pieces = cache(pools.noisy_scenes), Pieces.of(options.work, "coverage", "pools")
     found: list[Line] = []
     for skill in SKILLS:
         for n in SIZES:
-            found += _told(synthetic(n, skill, options.repetitions, options.others))
+            found += _piece(
+                pieces, "synthetic", skill, n, counts, lambda n=n, skill=skill: synthetic(n, skill, *counts)
+            )
     for strength in STRENGTHS:
-        pool = pools.noisy_scenes(POOL, strength)
         for n in SIZES:
-            found += _told(miniature(pool, n, options.repetitions, options.others))
+            make = lambda n=n, strength=strength: miniature(pool(POOL, strength), n, *counts)  # noqa: E731
+            found += _piece(pieces, "miniature", strength, n, counts, make)
     head, rest = DOCUMENT.read_text("utf-8").split(START)
     DOCUMENT.write_text(f"{head}{START}\n\n{table(found)}\n\n{END}{rest.split(END)[1]}", "utf-8")
     return 0
 
 
-def _told(lines: list[Line]) -> list[Line]:
-    """The same, said while the rest is still to come."""
+def _piece(
+    pieces: Pieces, world: str, level: float, n: int, counts: tuple[int, int], make: Callable[[], list[Line]]
+) -> list[Line]:
+    """The lines of one size of one population, said while the rest is still to come."""
+    arguments = {"world": world, "level": level, "n": n, "counts": counts}
+    lines = [Line(**line) for line in pieces.piece(arguments, lambda: [asdict(line) for line in make()])]
     for line in lines:
         print(line, flush=True)
     return lines

@@ -1,6 +1,8 @@
 """How often a gate cries wolf and how often it catches a loss of its margin, by simulation; a table of docs/gates.md.
 
-    python tests/validity/gate_calibration.py [--repetitions N]     write the table anew (1,000: some ten minutes)
+    python tests/validity/gate_calibration.py [--repetitions N] [--work FOLDER]     write the table anew
+
+Takes some ten minutes; with FOLDER each line of the table is kept when it is done, and not made again.
 
 The gate itself is run, `layoutmark.gate.judge`, on made-up scores.  Means: an image's score falls with the difficulty
 of its prompt, a method likes some prompts more than others, and seeds differ; all metrics share a part of that.  The
@@ -15,13 +17,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import coverage
 import numpy as np
 import numpy.typing as npt
+from pieces import Pieces
 
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.gate import Outcome, Policy, Row, Rule, Side, judge
@@ -215,12 +218,17 @@ def main() -> int:
     """Simulate and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=1000)
-    repetitions = parser.parse_args().repetitions
+    parser.add_argument("--work", type=Path, help="keep what is done here")
+    options = parser.parse_args()
+    repetitions, pieces = options.repetitions, Pieces.of(options.work, "gate_calibration", "coverage")
     found = []
-    for line in lines(DESIGNS, repetitions):
-        found.append(line)
-        print(line, file=sys.stderr, flush=True)  # the whole takes a while
-    found.append(ap_line(repetitions))
+    for design in (*DESIGNS, None):
+        make = lambda design=design: asdict(  # noqa: E731
+            ap_line(repetitions) if design is None else next(lines([design], repetitions))
+        )
+        kept = pieces.piece({"design": design, "repetitions": repetitions}, make)
+        found.append(Line(**dict(kept)))
+        print(found[-1], file=sys.stderr, flush=True)  # the whole takes a while
     head, rest = DOCUMENT.read_text("utf-8").split(START)
     text = f"{head}{START}\n\n{table(found, repetitions)}\n\n{END}{rest.split(END)[1]}"
     DOCUMENT.write_text(text, "utf-8")
