@@ -9,6 +9,7 @@ from layoutmark.evidence import Detections, Evidence
 from layoutmark.metrics import all_metrics, summarise
 from layoutmark.plan import generator_digest
 from layoutmark.score import Status
+from layoutmark.shelf.engines import DETECTOR
 
 SOME = 64
 """Samples whose own boxes are scored: enough for every category, few enough to be quick."""
@@ -42,6 +43,8 @@ def _scorers(ward: Ward) -> tuple[bool, str]:
 
 
 def _classes(ward: Ward) -> tuple[bool, str]:
+    if DETECTOR not in ward.scorers.kinds():
+        return True, "no detector"
     names = ward.scorers.detector.names
     unknown = sorted({i.category for s in ward.suite.samples for i in s.layout.instances} - set(names))
     unknown += sorted(set(ward.entry.card.categories) - set(names) - set(unknown))

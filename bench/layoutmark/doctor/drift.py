@@ -1,13 +1,14 @@
 """Drift: what the scorers say of a few true images now, against what they said when the stack was made.
 
-A stack's folder `canaries` holds the pictures and `canaries.json`: detections, masks, vectors and quality of each,
-vectors of two texts, and the versions of the packages they were made with.
+A stack's folder `canaries` holds the pictures and `canaries.json`: detections of each, also of a second detector and
+the categories it was asked for, masks, vectors, quality and the LPIPS from the first picture; vectors of two texts, and
+the versions of the packages they were made with.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,21 @@ from PIL import Image
 from layoutmark.doctor.masks import overlap
 from layoutmark.doctor.ward import Question, Ward, judges
 from layoutmark.errors import LayoutmarkError
+from layoutmark.evidence import Detections
 from layoutmark.layout import Mask
 from layoutmark.metrics.matching import CONFIDENCE
 from layoutmark.provenance import digest_pixels, versions
-from layoutmark.shelf.engines import SEGMENTER
+from layoutmark.shelf.engines import CLIP, DETECTOR, LPIPS, SECOND, SEGMENTER
+from layoutmark.shelf.engines import QUALITY as QUALITY_ROLE
 from layoutmark.store.atomic import write_bytes, write_text
 from layoutmark.store.images import encode
 
 FOLDER, FILE, FORMAT = "canaries", "canaries.json", "layoutmark-canaries-1"
 KEPT = 4
+BOXES = {"detections": DETECTOR, SECOND: SECOND}
+"""Where a picture's detections stand, and whose they are."""
+JUDGES = (QUALITY_ROLE, LPIPS)
+"""How the roles begin that give a number of a picture."""
 TEXTS = ("a red pizza", "a photo of a dog on the grass")
 BOX, SCORE, COSINE, QUALITY, MASK = 0.01, 0.02, 1e-3, 0.01, 0.02
 """Largest difference of a corner (of the canvas), a confidence, a cosine, a quality score, and of an IoU from 1.
@@ -48,7 +55,7 @@ def _drift(ward: Ward) -> tuple[bool, str]:
     if other:
         return False, f"stored for other weights of {', '.join(other)}: layoutmark doctor --store-canaries"
     pictures = [_read(folder, p) for p in stored["pictures"]]
-    now = _said(ward, pictures)
+    now = _said(ward, pictures, stored.get("asked", ()))
     worst, wrong = _compared(stored, now)
     changed = [f"{k} {v} to {now['versions'].get(k, 'none')}" for k, v in stored["versions"].items()
                if now["versions"].get(k) != v]  # fmt: skip
@@ -62,49 +69,55 @@ def _compared(stored: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[s
     worst: dict[str, float] = {}
     wrong: list[str] = []
     for number, (before, after) in enumerate(zip(stored["pictures"], now["pictures"], strict=True)):
-        if "detections" in before:
-            labels = [d[5] for d in before["detections"]], [d[5] for d in after["detections"]]
-            if labels[0] != labels[1]:
-                wrong.append(
-                    f"picture {number}: {', '.join(labels[1]) or 'nothing'} in place of {', '.join(labels[0])}"
-                )
-                continue
-            apart = np.abs(_numbers(before["detections"]) - _numbers(after["detections"]))
-            worst["corner"] = max(worst.get("corner", 0.0), float(apart[:, :4].max(initial=0)))
-            worst["confidence"] = max(worst.get("confidence", 0.0), float(apart[:, 4].max(initial=0)))
+        seen = [(k, kind) for k, kind in BOXES.items() if k in before]
+        labels = {kind: [[d[5] for d in side[k]] for side in (before, after)] for k, kind in seen}
+        others = {kind: pair for kind, pair in labels.items() if pair[0] != pair[1]}
+        for kind, (was, is_now) in others.items():
+            by = "" if kind == DETECTOR else f" ({kind})"
+            wrong.append(f"picture {number}: {', '.join(is_now) or 'nothing'} in place of {', '.join(was)}{by}")
+        if others:
+            continue
+        for k, kind in seen:
+            apart = np.abs(_numbers(before[k]) - _numbers(after[k]))
+            by = "" if kind == DETECTOR else f" ({kind})"
+            for what, off in ((f"corner{by}", apart[:, :4]), (f"confidence{by}", apart[:, 4])):
+                worst[what] = max(worst.get(what, 0.0), float(off.max(initial=0)))
         if "masks" in before:
             pairs = zip(before["masks"], after["masks"], strict=True)
             off = [1.0 - overlap(Mask(*a).array(), Mask(*b).array()) for a, b in pairs]
             worst["mask"] = max([worst.get("mask", 0.0), *off])
-        for kind in (k for k in before if k.startswith("quality")):
+        for kind in (k for k in before if k.startswith(JUDGES)):
             worst[kind] = max(worst.get(kind, 0.0), abs(before[kind] - after[kind]))
     for kind, vectors in stored["vectors"].items():
         a, b = np.array(vectors), np.array(now["vectors"][kind])
         lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         worst[f"{kind} cosine"] = float((1 - (a * b).sum(1) / lengths).max())
-    limits = {"corner": BOX, "confidence": SCORE, "mask": MASK}
-    limits |= {k: QUALITY for k in worst if k.startswith("quality")}
-    wrong += [f"{k} beyond {limits.get(k, COSINE)}" for k, v in worst.items() if v > limits.get(k, COSINE)]
+    wrong += [f"{k} beyond {_limit(k)}" for k, v in worst.items() if v > _limit(k)]
     return worst, wrong
+
+
+def _limit(kind: str) -> float:
+    """Largest difference of a kind that is no drift."""
+    limits = {"corner": BOX, "confidence": SCORE, "mask": MASK, **dict.fromkeys(JUDGES, QUALITY)}
+    return next((limit for start, limit in limits.items() if kind.startswith(start)), COSINE)
 
 
 def _numbers(detections: list[list[Any]]) -> np.ndarray[Any, Any]:
     return np.array([d[:5] for d in detections], dtype=np.float64).reshape(-1, 5)
 
 
-def _said(ward: Ward, images: list[Any]) -> dict[str, Any]:
-    """What the scorers say of pictures and texts, in the form that is stored."""
+def _said(ward: Ward, images: list[Any], asked: Sequence[str]) -> dict[str, Any]:
+    """What the scorers say of pictures and texts, in the form that is stored; `asked` are a second one's categories."""
     pictures: list[dict[str, Any]] = [{"sha256": digest_pixels(i)} for i in images]
     vectors: dict[str, Any] = {}
     kinds = ward.scorers.kinds()
-    if "detector" in kinds:
+    if SECOND in kinds:
+        least = ward.least(SECOND)
+        for picture, found in zip(pictures, ward.scorers.second_opinion(images, asked), strict=True):
+            picture[SECOND] = _rows(found, least)
+    if DETECTOR in kinds:
         for picture, found in zip(pictures, ward.scorers.detector.detect(images), strict=True):
-            sure = [k for k in range(len(found)) if found.scores[k] >= CONFIDENCE]
-            rows = [
-                [*found.boxes[k].round(5).tolist(), round(float(found.scores[k]), 5), found.labels[k]] for k in sure
-            ]
-            # By place, because two of nearly one confidence may change their order.
-            picture["detections"] = sorted(rows, key=lambda r: (r[5], [round(v, 1) for v in r[:4]]))
+            picture["detections"] = _rows(found, CONFIDENCE)
         if SEGMENTER in kinds:
             boxes = [_numbers(picture["detections"])[:, :4] for picture in pictures]
             for picture, cut in zip(pictures, ward.scorers.segmenter.segment(images, boxes), strict=True):
@@ -116,12 +129,21 @@ def _said(ward: Ward, images: list[Any]) -> dict[str, Any]:
                 picture[kind] = round(float(value[0]), 5)
         else:
             vectors[kind] = values.round(5).tolist()
-    if "clip" in kinds:
-        vectors["text"] = ward.scorers.clip.texts(TEXTS).vectors.astype(np.float64).round(5).tolist()
+    for role in ward.scorers.roles(CLIP):
+        name = "text" if role == CLIP else f"{role} text"
+        vectors[name] = ward.scorers.text_encoder(role).texts(TEXTS).vectors.astype(np.float64).round(5).tolist()
     return {
         "format": FORMAT, "scorers": ward.scorers.digests(), "versions": versions(), "texts": list(TEXTS),
-        "pictures": pictures, "vectors": vectors,
+        "pictures": pictures, "vectors": vectors, **({"asked": list(asked)} if SECOND in kinds else {}),
     }  # fmt: skip
+
+
+def _rows(found: Detections, least: float) -> list[list[Any]]:
+    """Corners, confidence and category of each detection that counts as seen."""
+    sure = [k for k in range(len(found)) if found.scores[k] >= least]
+    rows = [[*found.boxes[k].round(5).tolist(), round(float(found.scores[k]), 5), found.labels[k]] for k in sure]
+    # By place, because two of nearly one confidence may change their order.
+    return sorted(rows, key=lambda r: (r[5], [round(v, 1) for v in r[:4]]))
 
 
 def store_canaries(ward: Ward) -> Path:
@@ -130,7 +152,8 @@ def store_canaries(ward: Ward) -> Path:
     images = ward.pictures[:KEPT]
     for number, image in enumerate(images):
         write_bytes(folder / f"{number}.png", encode(image))
-    data = _said(ward, images)
+    asked = sorted({i.category for sample, _ in ward.shown[:KEPT] for i in sample.layout.instances})
+    data = _said(ward, images, asked)
     for number, picture in enumerate(data["pictures"]):
         picture["file"] = f"{number}.png"
     # A line for each picture and vector: small, and a change shows where it is.

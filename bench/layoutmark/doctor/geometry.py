@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from layoutmark.doctor.ward import Question, Ward, judges
+from layoutmark.doctor.ward import Question, Ward
 from layoutmark.door import Pixels
 from layoutmark.evidence import Detections
 from layoutmark.features.images import GREY
@@ -27,7 +27,7 @@ FINE, SIDE = 3.7, 224
 side where a scorer names none."""
 
 
-def _recall(ward: Ward, seen: Sequence[Detections], least: float) -> tuple[float, int]:
+def found_share(ward: Ward, seen: Sequence[Detections], least: float) -> tuple[float, int]:
     """Share of things that have a detection of their category at IoU 0.5, and how many things there are."""
     hit = [
         j >= 0
@@ -41,14 +41,14 @@ def _bar(ward: Ward, role: str) -> float:
     """Least recall on canvases and under patterns."""
     if role == DETECTOR:
         return STRETCHED
-    return STRETCHED * _recall(ward, ward.detectors()[role](ward.pictures), ward.least(role))[0]
+    return STRETCHED * found_share(ward, ward.detectors()[role](ward.pictures), ward.least(role))[0]
 
 
 def _detector(ward: Ward) -> tuple[bool, str]:
     said, ok = [], True
     for role, detect in ward.detectors().items():
         seen, least = detect(ward.pictures), ward.least(role)
-        share, count = _recall(ward, seen, least)
+        share, count = found_share(ward, seen, least)
         shown = [d.scores[d.scores >= least] for d in seen]
         confidence = float(np.mean([s.mean() if len(s) else 0.0 for s in shown]))
         ok = ok and share >= (FOUND if role == DETECTOR else ANOTHER)
@@ -57,7 +57,9 @@ def _detector(ward: Ward) -> tuple[bool, str]:
 
 
 def _low(ward: Ward) -> tuple[bool, str]:
-    scores = np.concatenate([d.scores for d in ward.scorers.detector.detect(ward.pictures)])
+    if DETECTOR not in ward.scorers.kinds():
+        return True, "no detector"
+    scores = np.concatenate([d.scores for d in ward.detectors()[DETECTOR](ward.pictures)])
     least = float(scores.min()) if len(scores) else 1.0
     return CONFIDENCE <= least < SHOWN / 2, f"lowest confidence {least:.4f}, stored from {CONFIDENCE}"
 
@@ -71,7 +73,7 @@ def _canvas(ward: Ward) -> tuple[bool, str]:
             placed = [on_canvas(true, across, down) for true in ward.pictures]
             seen = detect([canvas for canvas, _ in placed])
             back = [_moved_back(found, *place) for found, (_, place) in zip(seen, placed, strict=True)]
-            share, _ = _recall(ward, back, ward.least(role))
+            share, _ = found_share(ward, back, ward.least(role))
             ok = ok and share >= bar
             said.append(f"{name} canvas {share:.2f} ({role})")
     return ok, "recall on " + ", on ".join(said)
@@ -97,8 +99,7 @@ def _kernel(ward: Ward) -> tuple[bool, str]:
     """A pattern too fine to be seen must look like grey, and hide no things of a picture four times as large."""
     said, ok = [], True
     for kind, say in ward.sayings().items():
-        model: object = ward.scorers.quality_of(kind) if judges(kind) else ward.scorers.encoder(kind)
-        side = round(FINE * int(getattr(model, "image_size", SIDE)))
+        side = round(FINE * int(getattr(ward.scorers.encoder(kind), "image_size", SIDE)))
         pattern = np.broadcast_to((np.indices((side, side)).sum(0) % 2 * 255)[..., None], (side, side, 3))
         fine, flat = say([np.ascontiguousarray(pattern, np.uint8), np.full((side, side, 3), 128, np.uint8)])
         apart = float(np.abs(fine - flat).max())
@@ -112,7 +113,7 @@ def _kernel(ward: Ward) -> tuple[bool, str]:
         large.append(np.clip(grown + grain, 0, 255).astype(np.uint8))
     shares = []
     for role, detect in ward.detectors().items():
-        share, _ = _recall(ward, detect(large), ward.least(role))
+        share, _ = found_share(ward, detect(large), ward.least(role))
         ok = ok and share >= _bar(ward, role)
         shares.append(f"{share:.2f} ({role})")
     return ok, f"a fine pattern differs from grey by {', '.join(said)}; recall under it {', '.join(shares)}"

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from layoutmark.doctor.geometry import SAME, found_share
 from layoutmark.doctor.ward import Question, Ward, judges
 from layoutmark.door import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.shelf.engines import SEGMENTER
+from layoutmark.evidence import Detections
+from layoutmark.shelf.engines import LPIPS, QUALITY, SEGMENTER
 
 FORMS: dict[str, Callable[[Pixels], Any]] = {
     "floats from 0 to 1": lambda p: p.astype(np.float32) / 255,
@@ -73,9 +75,12 @@ def _nothing(ward: Ward) -> tuple[bool, str]:
 
 
 def _quality(ward: Ward) -> tuple[bool, str]:
-    true = float(ward.scorers.quality.scores(ward.pictures).mean())
-    worse = {k: float(ward.scorers.quality.scores([v])[0]) for k, v in empty(ward.pictures[0].shape).items()}
-    worse["JPEG"] = float(ward.scorers.quality.scores([_jpeg(p) for p in ward.pictures]).mean())
+    if QUALITY not in ward.scorers.kinds():
+        return True, "no CLIP-IQA"
+    say = ward.sayings()[QUALITY]
+    true, blank = float(say(ward.pictures).mean()), empty(ward.pictures[0].shape)
+    worse = {k: float(v) for k, v in zip(blank, say(list(blank.values()))[:, 0], strict=True)}
+    worse["JPEG"] = float(say(OTHERS["JPEG"](ward)).mean())
     said = ", ".join(f"{k} {v:.2f}" for k, v in worse.items())
     return true > max(worse.values()), f"true images {true:.2f}, {said}"
 
@@ -87,10 +92,46 @@ def _moved(ward: Ward) -> tuple[bool, str]:
         if judges(kind):
             continue
         true = say(ward.pictures)
-        near = {k: float((true * say([f(p) for p in ward.pictures])).sum(1).mean()) for k, f in OTHERS.items()}
+        near = {k: float((true * say(turn(ward))).sum(1).mean()) for k, turn in OTHERS.items()}
         ok = ok and max(near.values()) < 0.999
         said += [f"{kind} {k} {v:.3f}" for k, v in near.items()]
     return ok, "cosine with the true image: " + ", ".join(said)
+
+
+def _seen(ward: Ward) -> tuple[bool, str]:
+    """The same of those that give boxes, masks and scores: what they say changes, and that they find things is told."""
+    said, ok = [], True
+    for kind, say in ward.sayings().items():
+        if judges(kind):
+            true, others = say(ward.pictures), {k: say(turn(ward)) for k, turn in OTHERS.items()}
+            ok = ok and all(bool((v != true).any()) for v in others.values())
+            said += [f"{kind} {true.mean():.2f}", *(f"{k} {v.mean():.2f}" for k, v in others.items())]
+    for role, detect in ward.detectors().items():
+        plain, found = detect(ward.pictures), {k: detect(turn(ward)) for k, turn in OTHERS.items()}
+        ok = ok and all(any(not _alike(a, b) for a, b in zip(plain, v, strict=True)) for v in found.values())
+        said += [f"{role} finds {found_share(ward, plain, ward.least(role))[0]:.2f}",
+                 *(f"{k} {found_share(ward, v, ward.least(role))[0]:.2f}" for k, v in found.items())]  # fmt: skip
+    if SEGMENTER in ward.scorers.kinds():
+        boxes = [sample.layout.boxes() for sample, _ in ward.shown]
+        cut = ward.scorers.segmenter.segment
+        plain_masks, turned = cut(ward.pictures, boxes), {k: cut(turn(ward), boxes) for k, turn in OTHERS.items()}
+        ok = ok and all(v != plain_masks for v in turned.values())
+    return ok, ", ".join(said)
+
+
+def _alike(a: Detections, b: Detections) -> bool:
+    return a.labels == b.labels and bool((a.boxes == b.boxes).all() and (a.scores == b.scores).all())
+
+
+def _distance(ward: Ward) -> tuple[bool, str]:
+    """LPIPS of a picture with itself is 0, with what hardly differs small, with another picture more."""
+    roles = ward.scorers.roles(LPIPS)
+    if not roles:
+        return True, "no LPIPS"
+    first = ward.pictures[0]
+    near = np.clip(first.astype(np.int16) + 2, 0, 255).astype(np.uint8)
+    itself, close, far = (float(v) for v in ward.sayings()[roles[0]]([first, near, 255 - first])[:, 0])
+    return abs(itself) < SAME and itself < close < far, f"itself {itself:.1e}, lighter {close:.3f}, negative {far:.3f}"
 
 
 def _jpeg(pixels: Pixels) -> Pixels:
@@ -108,10 +149,17 @@ def _greyed(pixels: Pixels) -> Pixels:
     return np.repeat(luma[..., None], 3, axis=2)
 
 
-OTHERS: dict[str, Callable[[Pixels], Pixels]] = {"JPEG": _jpeg, "red and blue swapped": _swapped, "grey": _greyed}
+def _each(turn: Callable[[Pixels], Pixels]) -> Callable[[Ward], list[Pixels]]:
+    return lambda ward: [turn(picture) for picture in ward.pictures]
+
+
+OTHERS = {"JPEG": _each(_jpeg), "red and blue swapped": _each(_swapped), "grey": _each(_greyed)}
+"""The true images as others, which they are."""
 CHECKS: dict[str, Question] = {
     "other forms of pictures are refused": _forms,
     "black and white show nothing": _nothing,
     "quality orders canaries": _quality,
     "encoders see JPEG, swapped channels and grey": _moved,
+    "the other scorers see them too": _seen,
+    "LPIPS orders pictures": _distance,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +17,15 @@ from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Sample
 from layoutmark.metrics.matching import CONFIDENCE
 from layoutmark.plan import open_suite
+from layoutmark.provenance import digest_pixels
 from layoutmark.shelf import Shelf, StackEntry
-from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, QUALITY, SECOND, kind_of
+from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, INCEPTION, LPIPS, QUALITY, SECOND, kind_of
 from layoutmark.shelf.kinds import Source
 
 CANARIES = 8
 """True images that the scorers are tried on."""
 Floats = npt.NDArray[np.float64]
+TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Ward:
     entry: StackEntry
     scorers: Scorers
     shown: Sequence[tuple[Sample, Pixels]] = field(repr=False)
+    heard: dict[tuple[str, ...], Any] = field(init=False, repr=False, default_factory=dict)
+    """What scorers said of lists of pictures: several questions show them the same ones."""
 
     @property
     def pictures(self) -> list[Pixels]:
@@ -47,11 +52,11 @@ class Ward:
         """Every configured detector by its role; the second one is asked for the suite's categories."""
         found: dict[str, Callable[[Sequence[Pixels]], list[Detections]]] = {}
         if DETECTOR in self.scorers.kinds():
-            found[DETECTOR] = lambda images: self.scorers.detector.detect(images)
+            found[DETECTOR] = partial(self._once, DETECTOR, lambda images: self.scorers.detector.detect(images))
         if SECOND in self.scorers.kinds():
             # Categories of what is shown: the suite itself may have no true images.
             asked = sorted({i.category for sample, _ in self.shown for i in sample.layout.instances})
-            found[SECOND] = lambda images: self.scorers.second_opinion(images, asked)
+            found[SECOND] = partial(self._once, SECOND, lambda images: self.scorers.second_opinion(images, asked))
         return found
 
     def least(self, role: str) -> float:
@@ -60,24 +65,45 @@ class Ward:
         return float(str(own))
 
     def sayings(self) -> Mapping[str, Callable[[Sequence[Pixels]], Floats]]:
-        """Every configured scorer that gives numbers of a picture: encoders (n, d), quality (n, 1)."""
+        """Every configured scorer that gives numbers of a picture: encoders unit vectors (n, d), judges (n, 1).
+
+        LPIPS is asked for the distance from the first true image.
+        """
         found: dict[str, Callable[[Sequence[Pixels]], Floats]] = {}
-        for role in (*self.scorers.roles(CLIP), *self.scorers.roles(DINO)):
-            found[role] = partial(self._vectors, role)
+        for role in (role for kind in (CLIP, DINO, INCEPTION) for role in self.scorers.roles(kind)):
+            found[role] = partial(self._once, role, partial(self._vectors, role))
         for role in self.scorers.roles(QUALITY):
-            found[role] = partial(self._scores, role)
+            found[role] = partial(self._once, role, partial(self._scores, role))
+        for role in self.scorers.roles(LPIPS):
+            found[role] = partial(self._once, role, self._distances)
         return found
 
     def _vectors(self, role: str, images: Sequence[Pixels]) -> Floats:
-        return self.scorers.encoder(role).images(images).astype(np.float64)
+        found = self.scorers.encoder(role).images(images).astype(np.float64)
+        if kind_of(role) != INCEPTION:
+            return found
+        # Inception's are of any length.
+        return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), TINY), dtype=np.float64)
 
     def _scores(self, role: str, images: Sequence[Pixels]) -> Floats:
         return self.scorers.quality_of(role).scores(images)[:, None]
 
+    def _distances(self, images: Sequence[Pixels]) -> Floats:
+        return self.scorers.lpips.distances(images, [self.pictures[0]] * len(images))[:, None]
+
+    def _once(self, role: str, ask: Callable[[Sequence[Pixels]], Any], images: Sequence[Pixels]) -> Any:
+        """What a scorer says of these pictures in this company, asked once; of other forms it is asked each time."""
+        if not all(isinstance(i, np.ndarray) and i.dtype == np.uint8 for i in images):
+            return ask(images)
+        key = (role, *map(digest_pixels, images))
+        if key not in self.heard:
+            self.heard[key] = ask(images)
+        return self.heard[key]
+
 
 def judges(role: str) -> bool:
     """Whether a role gives a score and no vector."""
-    return kind_of(role) == QUALITY
+    return kind_of(role) in (QUALITY, LPIPS)
 
 
 Question = Callable[[Ward], tuple[bool, str]]

@@ -7,12 +7,15 @@ import logging
 import numpy as np
 
 from layoutmark.doctor.ward import Question, Ward
+from layoutmark.shelf.engines import CLIP
 
 LONG = 400
 """Words that no CLIP reads to the end."""
 
 
 def _colours(ward: Ward) -> tuple[bool, str]:
+    if CLIP not in ward.scorers.kinds():
+        return True, "no CLIP"
     clip = ward.scorers.clip
     side = np.full((64, 64, 3), 200, np.uint8)
     pictures = {"red": side.copy(), "blue": side.copy()}
@@ -25,6 +28,8 @@ def _colours(ward: Ward) -> tuple[bool, str]:
 
 
 def _cut(ward: Ward) -> tuple[bool, str]:
+    if CLIP not in ward.scorers.kinds():
+        return True, "no CLIP"
     prompts = [s.prompt for s in ward.suite.samples]
     logging.disable(logging.WARNING)  # the tokenizer would warn of the length, which is the point
     try:
