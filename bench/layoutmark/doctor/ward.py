@@ -93,7 +93,7 @@ class Ward:
 
     def _once(self, role: str, ask: Callable[[Sequence[Pixels]], Any], images: Sequence[Pixels]) -> Any:
         """What a scorer says of these pictures in this company, asked once; of other forms it is asked each time."""
-        if not all(isinstance(i, np.ndarray) and i.dtype == np.uint8 for i in images):
+        if any(getattr(i, "dtype", None) != np.uint8 for i in images):
             return ask(images)
         key = (role, *map(digest_pixels, images))
         if key not in self.heard:
