@@ -100,6 +100,30 @@ def test_the_segmenter_is_asked_once_with_tight_box_and_peak(picture) -> None:
     assert found.sum() == 16
 
 
+def test_only_the_part_around_the_peak_is_asked_for(picture) -> None:
+    segmenter = Fixed(np.ones((64, 64), dtype=bool))
+    two = attention()
+    two[12:14, 10:15] = 0.9
+    two[8, 6] = 0.5  # touches the first by a corner
+    Cut(picture, (16, 16), segmenter)(two)
+    assert segmenter.asked[0][0] == Box(2 / 16, 4 / 16, 7 / 16, 9 / 16)
+
+
+@pytest.mark.parametrize("box", [None, Box(2 / 16, 4 / 16, 6 / 16, 8 / 16)])
+def test_a_segmentation_that_leaves_its_box_empty_counts_as_none(picture, box: Box | None) -> None:
+    """A tenth of 256 pixels is enough, less is not."""
+    held = {}
+    for pixels in (25, 26):
+        mask = np.zeros((64, 64), dtype=bool)
+        mask[16:21, 8:13] = True
+        mask[21, 8] = pixels == 26
+        cut = Cut(picture, (16, 16), Fixed(mask), box, 0.0)
+        held[pixels] = cut(attention()), cut.notes
+    assert [notes for _, notes in held.values()] == [{"no segmentation"}, set()]
+    assert np.array_equal(held[25][0], attention() >= 0.5)
+    assert not np.array_equal(held[26][0], held[25][0])
+
+
 def test_a_box_prompts_and_confines(picture) -> None:
     segmenter = Fixed(np.ones((64, 64), dtype=bool))
     box = Box(0.25, 0.25, 0.5, 0.75)

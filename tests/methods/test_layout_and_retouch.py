@@ -23,10 +23,13 @@ from layoutmark.diffusion import (
 )
 from layoutmark.diffusion import personal_training as training
 from layoutmark.diffusion.attention import Layer
+from layoutmark.diffusion.contrast import contrast
 from layoutmark.diffusion.inversion import invert
 from layoutmark.diffusion.matching import Match
 from layoutmark.diffusion.personal import Subject, new_lora, together
-from layoutmark.diffusion.retouching import Retouch, Rules, layout_trajectory, warped
+from layoutmark.diffusion.prompts import encode
+from layoutmark.diffusion.retouch_rules import Rules
+from layoutmark.diffusion.retouching import Retouch, layout_trajectory, warped
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Reference
 from layoutmark.shelf import Shelf, resolve_settings
@@ -269,6 +272,28 @@ def test_without_a_subject_nothing_looks_at_the_reference(stack, words, subject,
     torch.testing.assert_close(made, off, atol=1e-4, rtol=1e-4)
 
 
+def test_a_known_place_stands_for_attention(stack, words, subject, layout, reference) -> None:
+    """It is what the mask is cut from, at every step, and no layer is asked."""
+    known = torch.zeros(16, 16)
+    known[4:8, 4:8] = 2.0
+    known[0, 0] = 0.5
+    given: list[np.ndarray] = []
+
+    def cut(attention) -> np.ndarray:
+        given.append(attention)
+        return attention >= 0.5
+
+    rules = replace(OFF, map_stride=8)
+    denoiser = Denoiser(stack.unet, rows(words[0], words[1], words[1]), 4.0)
+    made = Retouch(denoiser, subject, layout, reference, (2, 3), rules, cut, place=known)
+    target = made.run(new_scheduler(stack, "ddim", STEPS))
+    assert len(given) == STEPS + 1
+    assert all(np.array_equal(seen, known.numpy() / 2) for seen in given)
+    outside = known < 1
+    assert torch.equal(target[..., outside], layout[..., outside])
+    assert not torch.allclose(target[-1][..., ~outside], layout[-1][..., ~outside])
+
+
 def test_a_stride_that_no_layer_has_is_told(stack, words, subject, layout, reference) -> None:
     with pytest.raises(LayoutmarkError, match=r"setting 'map_stride': found 8, which no cross-attention layer has"):
         retouch(stack, words, subject, layout, reference, replace(ON, map_stride=8))
@@ -303,8 +328,9 @@ def quick(monkeypatch, places) -> None:
 
 
 # 15
-def test_one_subject_is_stage_one_and_one_retouch(stack, quick) -> None:
-    method = build(stack, subject_backend="none")
+@pytest.mark.parametrize("subject_map", ["attention", "contrast"])
+def test_one_subject_is_stage_one_and_one_retouch(stack, quick, subject_map: str) -> None:
+    method = build(stack, subject_backend="none", subject_map=subject_map)
     image = method.generate([layout_of(DOG, MAT)], [PROMPT], [REFS], seeds=[7])
     text = encode_for_guidance(stack.tokenizer, stack.text_encoder, [PROMPT])
     photo = encode_for_guidance(stack.tokenizer, stack.text_encoder, ["a photo of dog"])
@@ -316,9 +342,11 @@ def test_one_subject_is_stage_one_and_one_retouch(stack, quick) -> None:
     picture = decode(stack, layout[-1])[0].permute(1, 2, 0).numpy()
     cut = importlib.import_module("layoutmark.diffusion.cutting").Cut(picture, (16, 16), method.segmenter)
     three = Denoiser(stack.unet, rows(photo, text, text), 4.0)
-    made = Retouch(three, none, layout, reference, (3,), method.settings.rules, cut).run(four())
+    without = encode(stack.tokenizer, stack.text_encoder, [PROMPT.replace("dog ", "")])
+    place = contrast(stack.unet, text.conditional, without, layout, four()) if subject_map == "contrast" else None
+    made = Retouch(three, none, layout, reference, (3,), method.settings.rules, cut, place=place).run(four())
     assert torch.equal(image, decode(stack, made[-1]))
-    assert method.notes == [{"deviations": "subject_backend=none"}]
+    assert method.notes[0]["deviations"] == "subject_backend=none"
 
 
 # 16
@@ -330,7 +358,8 @@ def test_images_depend_on_their_own_input_and_weights_stay(stack, quick) -> None
     before = digest()
     method = build(stack)
     two = method.generate([layout_of(DOG, CAT), layout_of(DOG)], [PROMPT, "a red dog"], [REFS] * 2, seeds=[7, 8])
-    assert method.notes == [{"deviations": "multi_subject_together, multi_subject_sequential"}, {}]
+    said = [notes.get("deviations") for notes in method.notes]
+    assert said == ["multi_subject_together, multi_subject_sequential", None]
     kept = {name: tensor.clone() for name, tensor in method.subjects.find([REFS["dog"]], "dog").lora.items()}
     alone = method.generate([layout_of(DOG)], ["a red dog"], [REFS], seeds=[8])
     assert torch.equal(two[1:], alone)

@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
 from layoutmark.diffusion.blending import SEEN, Bools, Floats, on_grid, subject_mask
 from layoutmark.diffusion.regions import box_region
 from layoutmark.diffusion.segmenting import Pixels, Segmenter
 from layoutmark.layout import Box
 
+LEAST = 0.1
+"""A segmentation that covers a smaller share of its box has failed: colours like the background's end so."""
+
 
 @dataclass(eq=False)
 class Cut:
     """Gives the subject's mask on a grid (h, w); `picture` (H, W, 3) has sides that are multiples of the grid's.
 
-    Without `box` the segmenter is asked for the tight box of the stronger attention and for its peak.  With it the
-    segmenter is asked for the box, and the mask stays within it, enlarged on all sides by `margin` of its side.
+    Without `box` the segmenter is asked for the tight box of the stronger attention around its peak, and for the
+    peak.  With it the segmenter is asked for the box, and the mask stays within it, enlarged on all sides by `margin`
+    of its side.  A segmentation that leaves its box nearly empty counts as none.
     `notes` say what a reader should know.
     """
 
@@ -48,16 +53,20 @@ class Cut:
         return inside
 
     def _segmented(self, attention: Floats | None) -> Bools:
-        if self.box is not None:
-            found = self.segmenter.segment(self.picture, self.box, None)
-        else:
+        box, point = self.box, None
+        if box is None:
             assert attention is not None
             height, width = self.grid
-            rows, columns = np.nonzero(attention >= SEEN)
-            left, top, right, bottom = (int(n) for n in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
-            tight = Box(left / width, top / height, right / width, bottom / height)
             row, column = np.unravel_index(attention.argmax(), self.grid)
-            found = self.segmenter.segment(self.picture, tight, ((column + 0.5) / width, (row + 0.5) / height))
+            parts, _ = ndimage.label(attention >= SEEN, np.ones((3, 3)))
+            rows, columns = np.nonzero(parts == parts[row, column])
+            left, top, right, bottom = (int(n) for n in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+            box = Box(left / width, top / height, right / width, bottom / height)
+            point = ((column + 0.5) / width, (row + 0.5) / height)
+        found = self.segmenter.segment(self.picture, box, point)
+        if found.mean() < LEAST * box.area:
+            self.notes.add("no segmentation")
+            return np.zeros(self.grid, dtype=bool)
         return on_grid(found, *self.grid)
 
 

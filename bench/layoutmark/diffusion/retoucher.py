@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
+from layoutmark.diffusion.contrast import contrast
 from layoutmark.diffusion.cutting import Cut
 from layoutmark.diffusion.inversion import invert
 from layoutmark.diffusion.personal import Subject, Worded, encode_worded, photo_of, together, word
 from layoutmark.diffusion.personal_training import reference_cells, reference_latent
 from layoutmark.diffusion.phrases import Located, PhraseNotFound, locate, locating_notes
 from layoutmark.diffusion.prompts import LAST_CONTENT, Text, encode
-from layoutmark.diffusion.retouching import Retouch, Rules, layout_trajectory
+from layoutmark.diffusion.retouch_rules import Rules
+from layoutmark.diffusion.retouching import Retouch, layout_trajectory
 from layoutmark.diffusion.sampling import Denoiser, decode, finite, initial_noise
 from layoutmark.diffusion.schedulers import new_scheduler
 from layoutmark.diffusion.segmenting import new_segmenter
@@ -40,6 +42,8 @@ class RetouchSettings:
     lambda_4: float
     """Share of stage 2 from which latents are blended."""
     structure_stride: int
+    subject_map: Literal["attention", "contrast"]
+    """What says where the subject is: attention to its words, or how much the prediction changes without its noun."""
     map_stride: int
     map_steps: int
     first_layer: int
@@ -185,7 +189,7 @@ class Retoucher:
         trajectory = self.layout_image(initial_noise(stack, [seed]), plain, personal, everyone, worded, places)
         warnings: set[str] = set()
         for call in calls if self.settings.retouch else ():
-            trajectory = self._retouched(trajectory, self._word(prompt, [call.noun]), call, warnings)
+            trajectory = self._retouched(trajectory, prompt, call, warnings)
         if (cut := len(worded.ids) - LAST_CONTENT) > 0:
             notes["tokens_cut"] = str(cut)
         if warnings:
@@ -194,9 +198,10 @@ class Retoucher:
             notes["deviations"] = ", ".join(tokens)
         return trajectory[-1], notes
 
-    def _retouched(self, layout: torch.Tensor, worded: Worded, call: Call, warnings: set[str]) -> torch.Tensor:
-        """Stage 2 for one subject, called by `worded`; the result is the layout image of the next one."""
+    def _retouched(self, layout: torch.Tensor, prompt: str, call: Call, warnings: set[str]) -> torch.Tensor:
+        """Stage 2 for one subject; the result is the layout image of the next one."""
         stack, settings = self.stack, self.settings
+        worded = self._word(prompt, [call.noun])
         own = encode_worded(stack, call.subject, [worded])
         photo = photo_of(stack.tokenizer, call.instance.category, settings.subject_backend)
         text = self._text([encode_worded(stack, call.subject, [photo]), own, own])
@@ -209,10 +214,19 @@ class Retoucher:
         cut = Cut(picture, grid, self.segmenter, self.mask_box(call.instance), self.margin)
         denoiser = Denoiser(stack.unet, text, settings.guidance_scale)
         shown = reference_cells(stack, call.reference)
-        retouch = Retouch(denoiser, call.subject, layout, reference, worded.calls[0], settings.rules, cut, shown)
+        place = self._place(layout, prompt, call.noun) if settings.subject_map == "contrast" else None
+        retouch = Retouch(denoiser, call.subject, layout, reference, worded.calls[0], settings.rules, cut, shown, place)
         drawn = retouch.run(self._scheduler())
         warnings |= cut.notes
         return drawn
+
+    def _place(self, layout: torch.Tensor, prompt: str, noun: tuple[int, ...]) -> torch.Tensor:
+        """How much of the noun each cell (h, w) of the layout image has."""
+        stack = self.stack
+        whole = self._word(prompt, [])
+        rest = replace(whole, ids=tuple(token for at, token in enumerate(whole.ids, 1) if at not in noun))
+        text, without = (encode_worded(stack, Subject("none"), [words]) for words in (whole, rest))
+        return contrast(stack.unet, text, without, layout, self._scheduler())
 
     def _call(self, instance: Instance, located: Located, reference: Reference) -> Call:
         subject = self.subjects.find([reference], instance.category)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from layoutmark.diffusion.blending import Bools, Floats, unit_range
 from layoutmark.diffusion.matching import Match, joint_features, match
 from layoutmark.diffusion.personal import Subject
 from layoutmark.diffusion.prompts import Text
+from layoutmark.diffusion.retouch_rules import Rules
 from layoutmark.diffusion.sampling import Denoiser, Predictor, Step, denoise
 from layoutmark.errors import LayoutmarkError
 
@@ -64,35 +65,6 @@ def layout_trajectory(
     return torch.stack([*passed, last])
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What stage 2 carries over, in which steps and layers.  Steps count from 0."""
-
-    structure_steps: int
-    """Attention maps come from the layout image before this step (lambda_2)."""
-    appearance_from: int
-    """Values come from the reference from this step on (lambda_3)."""
-    blend_from: int
-    """Latents are blended from this step on (lambda_4)."""
-    structure_stride: int
-    """Maps are carried over on layers that reduce the latent grid by this or more."""
-    map_stride: int
-    """Layers of this reduction tell where the subject is."""
-    map_steps: int
-    """Over how many of the last steps their attention is averaged."""
-    first_layer: int
-    """Values are carried over from this self-attention layer on."""
-    reference_swap: Literal["warp_v", "subject_kv", "kv", "none"]
-    """Values warped by semantic matching; keys and values as they are, of the subject alone for the target's subject
-    (`subject_kv`) or of all for all (`kv`); or nothing."""
-    dimensions: int
-    """Principal components of a block's features."""
-    cycle_error: float
-    """Trusted distance between start and end of a match there and back, as a share of height times foreground."""
-    foreground: float
-    """Attention in [0, 1] from which a cell is the subject's for the values."""
-
-
 @dataclass(eq=False)
 class Retouch:
     """Stage 2 for one picture.  `cut` turns the subject's attention (h, w), or None, into its mask (h, w)."""
@@ -110,6 +82,8 @@ class Retouch:
     cut: Callable[[Floats | None], Bools]
     shown: torch.Tensor | None = None
     """Cells (h, w) of the reference that show its subject; None if that is not known.  Others give no values."""
+    place: torch.Tensor | None = None
+    """How much of the subject each cell (h, w) of the layout image has; None if attention says it, step by step."""
 
     def __post_init__(self) -> None:
         self.passed: list[torch.Tensor] = []
@@ -150,8 +124,8 @@ class Retouch:
         return (*sources, TARGET)
 
     def _blended(self, index: int, target: torch.Tensor) -> torch.Tensor:
-        # Before the first step there is no attention yet, and target and layout are the same.
-        if index < self.rules.blend_from or not self.maps:
+        # Before the first step there may be no map yet, and target and layout are the same.
+        if index < self.rules.blend_from or not self._located:
             return target
         return torch.where(self._mask(), target, self.layout[index])
 
@@ -161,9 +135,13 @@ class Retouch:
         mask = self.cut(None if attention is None else attention.double().cpu().numpy())
         return torch.from_numpy(mask).to(self.layout.device)
 
+    @property
+    def _located(self) -> bool:
+        return self.place is not None or bool(self.maps)
+
     def _attention(self, height: int, width: int) -> torch.Tensor | None:
-        """Where the last steps saw the subject: (height, width) in [0, 1], None if everywhere alike."""
-        mean = torch.stack([*self.maps]).mean(0)
+        """Where the subject is, or the last steps saw it: (height, width) in [0, 1], None if everywhere alike."""
+        mean = torch.stack([*self.maps]).mean(0) if self.place is None else self.place
         resized = F.interpolate(mean[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
         stretched = unit_range(resized.cpu().numpy())
         return None if stretched is None else torch.from_numpy(stretched).to(mean.device)
@@ -179,12 +157,13 @@ class Retouch:
 
         with self.subject.worn(self.denoiser.unet), self._watching(blocks), swapping(self.denoiser.unet, choose):
             noise = step.noise()
-        if not seen:
+        if self.place is None and not seen:
             raise LayoutmarkError(
                 "setting 'map_stride'", found=f"{self.rules.map_stride}, which no cross-attention layer has",
                 expected="by how much a layer reduces the latent grid", do="Take 1, 2 or 4.",
             )  # fmt: skip
-        self.maps.append(torch.stack(seen).mean(0))
+        if seen:
+            self.maps.append(torch.stack(seen).mean(0))
         if self.rules.reference_swap == "warp_v" and blocks:
             self.features = joint_features(blocks, self.grid, self.rules.dimensions)
         return noise
@@ -208,7 +187,7 @@ class Retouch:
         """What happens at one layer.  Edits see two halves (without and with the prompt) of this step's rows each."""
         rules, stride = self.rules, site.layer.stride
         structure = index < rules.structure_steps and stride >= rules.structure_stride
-        shows = site.cross and stride == rules.map_stride
+        shows = self.place is None and site.cross and stride == rules.map_stride
 
         def probabilities(maps: torch.Tensor) -> torch.Tensor:
             if structure:
@@ -243,7 +222,7 @@ class Retouch:
 
     def _inside(self, layer: Layer) -> torch.Tensor | None:
         """Cells (h * w) of a layer's grid that are the target's subject; None before anything is known of it."""
-        if not self.maps:
+        if not self._located:
             return None
         mask = self._mask()
         return F.adaptive_avg_pool2d(mask.float()[None], (layer.height, layer.width)).flatten() >= 0.5
