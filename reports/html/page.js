@@ -57,6 +57,8 @@
     element.append(...children);
     return element;
   }
+  /** A name, which may go on in the next line after _ and before @. */
+  const called = (name) => h("bdi", {}, name.split(/(?<=_)(?=[^_@])|(?<=[^@])(?=@)/).flatMap((part) => [part, h("wbr")]).slice(0, -1));
   const colour = (i) => COLOURS[i % COLOURS.length];
   const textOf = (row) => (row.text ||= `${row.sample.id} ${row.sample.prompt} ${row.sample.instances.map((i) => i.phrase).join(" ")}`.toLowerCase());
   const fixed = (x) => x.toFixed(3).replace("-", "\u2212");
@@ -180,7 +182,7 @@
     } }, "whole prompt");
     const strata = Object.entries(sample.strata).map(([key, value]) => `${key} ${value}`.replace(/[_\s]+/g, "\u00a0")).join(" · ");
     return h("div", { class: "about" },
-      h("h3", {}, h("bdi", {}, sample.id), data.seeds.length > 1 ? h("span", { class: "quiet" }, ` seed ${row.seed}`) : null),
+      h("h3", {}, called(sample.id), data.seeds.length > 1 ? h("span", { class: "quiet" }, ` seed ${row.seed}`) : null),
       prompt, more,
       h("ol", { class: "phrases" }, sample.instances.map((instance, i) => {
         const mark = h("span", { class: "swatch", "aria-hidden": "true" }, String(i + 1));
@@ -432,7 +434,7 @@
       { "-1,0": "\u2191", "1,0": "\u2193", "0,-1": "\u2190", "0,1": "\u2192" }[`${down},${across}`]);
     viewer.replaceChildren(
       h("div", { class: "viewer-head" },
-        h("h3", { id: "viewer-title" }, h("bdi", {}, titleOf(column)), h("span", { class: "quiet" }, " ", h("bdi", {}, row.sample.id), ` seed ${row.seed}`)),
+        h("h3", { id: "viewer-title" }, called(titleOf(column)), h("span", { class: "quiet" }, " ", called(row.sample.id), ` seed ${row.seed}`)),
         h("span", { class: "group" }, step("previous sample", -1, 0), step("next sample", 1, 0), step("previous column", 0, -1), step("next column", 0, 1),
           h("button", { type: "button", onclick: () => viewer.close() }, "Close"))),
       h("div", { class: "viewer-body" },

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
+_JOINT = re.compile("(?<=_)(?=[^_@])|(?<=[^@])(?=@)")
 MINUS = "\u2212"
 
 
@@ -23,8 +24,11 @@ def esc(value: object) -> str:
 
 
 def name(value: object) -> str:
-    """Escaped text that keeps its own writing direction and leaves that of its surroundings alone."""
-    return f"<bdi>{esc(value)}</bdi>"
+    """Escaped text that keeps its own writing direction and leaves that of its surroundings alone.
+
+    A long one may go on in the next line after ``_`` and before ``@``, as it may after a hyphen.
+    """
+    return f"<bdi>{_JOINT.sub('<wbr>', esc(value))}</bdi>"
 
 
 def trim(value: object, length: int = 24) -> str:

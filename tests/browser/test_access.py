@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from layoutmark.leaderboard import build_board
+from layoutmark.leaderboard.pages import as_html
 from layoutmark.publish import write_report
 
 pytestmark = pytest.mark.browser
@@ -18,6 +20,9 @@ BOARD = HERE.parents[1] / "leaderboards" / "mini-mini"
 CONTRAST = (HERE / "contrast.js").read_text("utf-8")
 NAMES = (HERE / "names.js").read_text("utf-8")
 WIDTH = (HERE / "width.js").read_text("utf-8")
+WORDS = (HERE / "words.js").read_text("utf-8")
+LONG = {"ilgd": "layout_and_retouch", "instance-diffusion": "instancediffusion@masked_attention_off",
+        "one/prompt/one-story": "layout_and_retouch_box@personalised_only"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +97,37 @@ def test_boards_are_readable_too(board: Path, probe: Any, dark: bool) -> None:
     assert told.pop("seen") > 50
     assert told.pop("page") <= 390
     assert told == {"faint": [], "night": dark, "nameless": [], "noAlt": 0, "headless": 0, "wide": []}
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_long_names_go_on_between_words_and_scores_stay_in_their_cells(
+    example, probe: Any, tmp_path: Path, width: int
+) -> None:
+    text = json.dumps(example.make_results(tmp_path, samples=24, hostile=False))
+    for short, long in LONG.items():
+        text = text.replace(short, long)
+    path = write_report(json.loads(text), tmp_path)
+    facts = "torn: torn('th bdi, .verdicts bdi, .lede bdi'), names: $$('th bdi').map((n) => n.textContent), over"
+    over = """const over = $$(".scores td small").filter((s) => {
+      const range = document.createRange();
+      range.selectNodeContents(s);
+      const text = range.getBoundingClientRect(), cell = s.closest("td").getBoundingClientRect();
+      return text.left < cell.left - 1 || text.right > cell.right + 1;
+    }).map((s) => s.textContent);"""
+    told = probe(path, f"{WORDS} {over} return {{ {facts} }};", width=width)
+    assert set(LONG.values()) <= set(told["names"])
+    assert told["torn"] == []
+    assert told["over"] == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_long_names_of_a_board_go_on_between_words(board: Path, probe: Any, tmp_path: Path, width: int) -> None:
+    name = LONG["one/prompt/one-story"]
+    table = (board.parent / "board.json").read_text("utf-8").replace('"instancediffusion"', f'"{name}"')
+    path = tmp_path / "index.html"
+    path.write_text(as_html(json.loads(table)), "utf-8")
+    facts = "torn: torn('tbody th, h3'), names: $$('th').map((n) => n.textContent), page: $$('body')[0].scrollWidth"
+    told = probe(path, f"{WORDS} return {{ {facts} }};", width=width)
+    assert name in told["names"]
+    assert told["torn"] == []
+    assert told["page"] <= width

@@ -231,7 +231,26 @@ def test_the_matched_track_asks_for_its_settings(tiny, board) -> None:
     with pytest.raises(LayoutmarkError, match="not matched: boxes"):
         submit(run, board, Shelf([tiny.methods]), ["paint"], "matched")
     submit(run, board, Shelf([tiny.methods]), ["paint@blind"], "matched")
-    assert set(build_board(board)["tracks"]) == {"authors", "matched"}
+    table = build_board(board)
+    assert set(table["tracks"]) == {"authors", "matched"}
+    names = {t: [m["name"] for m in part["methods"]] for t, part in table["tracks"].items()}
+    assert {"paint", "paint@blind"} < set(names["authors"])
+    assert [n for n in names["matched"] if n.startswith("paint")] == ["paint@blind"]
+    text, page = ((board / name).read_text("utf-8") for name in ("README.md", "index.html"))
+    for told, head in ((text, "## Matched settings"), (page, "<h2>Matched settings</h2>")):
+        own, matched = told.split(head)
+        assert "Settings of every method here: boxes = false." in matched
+        assert "Settings of every" not in own
+    rows = [line.split("|")[1].strip() for line in text.partition("## Matched settings")[2].splitlines() if "|" in line]
+    assert [r for r in rows if r.startswith("paint")] == ["paint@blind"]
+    assert '<th scope="row">paint<wbr>@blind</th>' in page
+    assert check_board(board) == []
+
+
+def test_a_method_without_a_matched_setting_has_not_got_it(tiny, board) -> None:
+    (board / "board.toml").write_text("[matched]\nboxes = false\nsteps = 25\n")
+    with pytest.raises(LayoutmarkError, match="not matched: steps"):
+        submit(RunFolder(tiny.folder), board, Shelf([tiny.methods]), ["paint@blind"], "matched")
 
 
 def test_better_than_the_truth_is_implausible(board) -> None:

@@ -240,6 +240,18 @@ def test_values_above_the_true_images_are_pointed_out(part: Part, example: Modul
 
 
 @pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("layout_and_retouch@no_mis", "layout_<wbr>and_<wbr>retouch<wbr>@no_<wbr>mis"),
+        ("@a__b_", "@a__<wbr>b_"),
+        ("a_<b>@'c'", "a_<wbr>&lt;b&gt;<wbr>@&#x27;c&#x27;"),
+    ],
+)
+def test_names_may_go_on_between_words(part: Part, name: str, expected: str) -> None:
+    assert part("text").name(name) == f"<bdi>{expected}</bdi>"
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [(0.12345, "0.123"), (-0.0001, "0.000"), (-0.5, "\u22120.500"), (123.456, "123.5")],
 )

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from layoutmark.leaderboard import history
-from layoutmark.leaderboard.entry import AUTHORS, REFERENCE
+from layoutmark.leaderboard.entry import AUTHORS, MATCHED, REFERENCE
 from layoutmark.score import controls_layout, measures_layout
 
-TITLES = {AUTHORS: "Authors' settings", "matched": "Matched settings"}
+TITLES = {AUTHORS: "Authors' settings", MATCHED: "Matched settings"}
 _HISTORY = (
     "Superseded entries stay. A value changed where the paired interval of new - old, on the images both have, leaves "
     "out zero (Holm over the metrics)."
@@ -32,7 +32,7 @@ def as_markdown(table: Table) -> str:
     lines = [f"# {_plain(table['board'])}", "", *_told(table), ""]
     for track, part in table["tracks"].items():
         heads, rows = _cells(table, part)
-        lines += [f"## {TITLES[track]}", ""]
+        lines += [f"## {TITLES[track]}", "", *[line for told in _shared(table, track) for line in (_escaped(told), "")]]
         lines += [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
         lines += [f"| {' | '.join(_escaped(c) for c in cells)} |" for cells, _ in rows]
         lines += ["", *[f"- {_escaped(n)}" for n in _notes(part)], ""]
@@ -53,14 +53,16 @@ def as_html(table: Table) -> str:
         heads, rows = _cells(table, part)
         head = "".join(f'<th scope="col">{_tag(h)}</th>' for h in heads)
         body = "".join(
-            f'<tr class="{REFERENCE if reference else ""}"><th scope="row">{_tag(cells[0])}</th>'
+            f'<tr class="{REFERENCE if reference else ""}"><th scope="row">{_name(cells[0])}</th>'
             + "".join(f"<td>{_strong(c)}</td>" for c in cells[1:])
             + "</tr>\n"
             for cells, reference in rows
         )
-        notes = "".join(f"<li>{_tag(n)}</li>" for n in _notes(part))
+        notes = "".join(f"<li>{_name(n)}</li>" for n in _notes(part))
+        shared = "".join(f"<p>{_name(told)}</p>\n" for told in _shared(table, track))
         parts.append(
-            f'<h2>{TITLES[track]}</h2>\n<div class="scroll" tabindex="0" role="region" aria-label="{TITLES[track]}">'
+            f"<h2>{TITLES[track]}</h2>\n{shared}"
+            f'<div class="scroll" tabindex="0" role="region" aria-label="{TITLES[track]}">'
             f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n<ul>{notes}</ul>"
         )
     if table["history"]:
@@ -82,6 +84,14 @@ def _told(table: Table) -> list[str]:
         "Computed from the entries beside this page by `layoutmark leaderboard build`. 95 % intervals over prompts; "
         "bold: the best tie group (paired differences, Holm). Reference rows bound the table and are not ranked.",
     ]  # fmt: skip
+
+
+def _shared(table: Table, track: str) -> list[str]:
+    """What all methods of the matched track have in common."""
+    if track != MATCHED:
+        return []
+    given = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in sorted(table["matched"].items()))
+    return [_plain(f"Settings of every method here: {', '.join(given)}. Ties are among the methods of this track.")]
 
 
 def _cells(table: Table, part: Table) -> tuple[list[str], list[tuple[list[str], bool]]]:
@@ -140,9 +150,9 @@ def _line(table: Table, line: Table) -> str:
         f'<tr><th scope="row">{_tag(cells[0])}</th>{"".join(f"<td>{_strong(c)}</td>" for c in cells[1:])}</tr>\n'
         for cells in history.rows(table, line)
     )
-    title = _tag(_named(line))
     return (
-        f'<h3>{title}</h3>\n<div class="scroll" tabindex="0" role="region" aria-label="History of {title}"><table>'
+        f"<h3>{_name(_named(line))}</h3>\n"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="History of {_tag(_named(line))}"><table>'
         f'<thead><tr>{heads}</tr></thead>\n<tbody><tr><th scope="row">course</th><td></td>{drawn}</tr>\n{body}</tbody>'
         "</table></div>"
     )
@@ -165,6 +175,11 @@ def _tag(text: Any) -> str:
     return html.escape(_plain(text).replace("`", ""))
 
 
+def _name(text: Any) -> str:
+    """A name that may go on in the next line after ``_`` and before ``@``."""
+    return re.sub("(?<=_)(?=[^_@])|(?<=[^@])(?=@)", "<wbr>", _tag(text))
+
+
 def _strong(text: str) -> str:
     """A cell with its mark of bold, and intervals that stay on one line."""
     bold = re.sub(r"^\*\*(.*?)\*\*", r"<strong>\1</strong>", _tag(text))
@@ -185,7 +200,7 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 2rem aut
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .35rem .8rem .35rem 0; text-align: left; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }}
 tr.reference {{ opacity: .75; font-style: italic; }}
-tbody th {{ font-weight: normal; white-space: nowrap; }}
+tbody th {{ font-weight: normal; }}
 td span {{ white-space: nowrap; }}
 </style>
 </head>

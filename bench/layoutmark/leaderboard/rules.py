@@ -23,7 +23,7 @@ def faults_of(facts: Mapping[str, Any], images: Sequence[Mapping[str, Any]], mat
     if facts["overrides"] and not facts["because"].strip():
         found.append(f"undeclared deviation: settings {', '.join(sorted(facts['overrides']))} differ from the card's")
     if facts["track"] == MATCHED and (
-        other := [key for key, value in matched.items() if row["settings"].get(key, value) != value]
+        other := [k for k, value in matched.items() if k not in row["settings"] or row["settings"][k] != value]
     ):
         found.append(f"not matched: {', '.join(other)}")
     if facts["track"] == MATCHED and not matched:
