@@ -25,6 +25,12 @@ MEDIAN, LONGEST, READY = 150.0, 500.0, 30_000.0
 Seen on two busy cores without a graphics card: a median of 26 to 61, none above 152, ready after 1,700.  A page that
 draws every row took over a minute to stand there, with frames of 570.
 """
+SUM = 8.0
+"""Milliseconds of a fixed sum in the same browser: the least that was seen on those cores.
+
+Where it takes longer, between the frames themselves, the machine is that much slower for frames too, and the limits
+grow with it.  The sum knows nothing of the page: one that does too much makes its frames longer and not the sum.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +51,35 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
 
 
 def test_scrolling_through_5000_samples_stays_smooth(page: Any, probe: Any) -> None:
-    told = probe(page(5000), f"const WHEEL = 60, THROUGH = true;{SCROLL}")
+    told = probe(page(5000), f"const WHEEL = 60, STRETCHES = 3, THROUGH = true;{SCROLL}")
     assert 0 < told["drawn"] <= DRAWN
     assert told["shells"] <= SHELLS
     assert told["nodes"] <= NODES
     assert told["steps"] > 50
     assert told["last"], told
     assert told["empty"] == [], "no empty row stays in the middle of the window after ten frames"
-    assert told["median"] <= MEDIAN
-    assert told["longest"] <= LONGEST
-    assert told["ready"] <= READY
+    # What the page causes is in every stretch; what another program causes is not.
+    assert any(smooth(s) for s in told["stretches"]), told["stretches"]
+    assert told["ready"] <= READY * max(slow(s) for s in told["stretches"])
+
+
+def slow(stretch: dict[str, float]) -> float:
+    """How many times slower than at its best the machine was."""
+    return max(1.0, stretch["sum"] / SUM)
+
+
+def smooth(stretch: dict[str, float]) -> bool:
+    """Whether its frames keep the limits, at the speed that the machine had then."""
+    return stretch["median"] <= MEDIAN * slow(stretch) and stretch["longest"] <= LONGEST * slow(stretch)
+
+
+def test_a_slow_machine_excuses_no_slow_page() -> None:
+    """Frames may grow with the sum and not beyond, and one long frame is one too many."""
+    assert smooth({"median": 60.0, "longest": 150.0, "sum": SUM})
+    assert not smooth({"median": 160.0, "longest": 170.0, "sum": SUM / 3})
+    assert smooth({"median": 3 * MEDIAN, "longest": 3 * LONGEST, "sum": 3 * SUM})
+    assert not smooth({"median": 3 * MEDIAN + 1, "longest": 3 * LONGEST, "sum": 3 * SUM})
+    assert not smooth({"median": MEDIAN, "longest": 3 * LONGEST + 1, "sum": 3 * SUM})
 
 
 def test_a_page_that_draws_every_row_would_not_pass(page: Any, probe: Any) -> None:
@@ -65,7 +90,7 @@ def test_a_page_that_draws_every_row_would_not_pass(page: Any, probe: Any) -> No
     assert script != all_rows
     assert script in text
     path.write_text(text.replace(script, all_rows).replace(_digest(script), _digest(all_rows)), "utf-8")
-    told = probe(path, f"const WHEEL = 5, THROUGH = false;{SCROLL}")
+    told = probe(path, f"const WHEEL = 5, STRETCHES = 1, THROUGH = false;{SCROLL}")
     assert told["drawn"] == told["shells"] == 400
     assert told["nodes"] > NODES
 
