@@ -17,6 +17,11 @@ SCORERS = {
     "detector": "yolo", "clip": "clip", "dino": "vit", "quality": "iqa", "pixels": "hsv", "masks": "yolo-seg",
     "reference": "portrait", "lpips": "alexnet",
 }  # fmt: skip
+EVERY = {
+    **SCORERS, "second_detector": "owl", "inception": "pool3", "dinov2": "vit-2", "clip_b32": "clip-2",
+    "quality_musiq": "musiq",
+}  # fmt: skip
+"""And the roles that a stack may have besides; `with_further` gives what they say."""
 COLOURS = {"red": (220, 40, 40), "blue": (40, 90, 230), "green": (40, 170, 60), "yellow": (250, 200, 30)}
 SIDE, CANVAS, WIDTH = 32, 256, 16
 """Pixels of pictures and masks; pixels of the canvas, which areas are counted in; length of vectors."""
@@ -56,6 +61,33 @@ def with_masks(images: list[Evidence], seed: int) -> list[Evidence]:
             masks = tuple(_filled(rng, c) if rng.random() < 0.9 else None for c in cells)
             detections = replace(detections, masks=masks)
         found.append(replace(e, sample=sample, detections=detections))
+    return found
+
+
+def with_further(images: list[Evidence], seed: int) -> list[Evidence]:
+    """The same as seen by a second detector, by Inception, whose vectors are of any length, and by further encoders."""
+    rng = np.random.default_rng([seed, 2])
+    true = {e.sample.id: rng.normal(size=WIDTH).astype(np.float32) for e in images}
+    found = []
+    for e in images:
+        if e.detections is None:
+            found.append(e)
+            continue
+        kept = np.flatnonzero(rng.random(len(e.detections)) < 0.8)
+        boxes = np.sort((e.detections.boxes[kept] + rng.normal(0, 0.03, (len(kept), 4))).reshape(-1, 2, 2), axis=1)
+        boxes = np.clip(boxes.reshape(-1, 4), 0, 1) + np.array([0, 0, 1e-3, 1e-3])
+        second = Detections(
+            boxes, np.sort(rng.uniform(0.01, 1.0, len(kept)))[::-1].copy(), tuple(e.detections.labels[k] for k in kept)
+        )
+        vectors = {"clip_b32/image": _vector(rng), "clip_b32/prompt": _vector(rng)}
+        vectors |= {
+            "inception/image": rng.normal(size=WIDTH).astype(np.float32),
+            "inception/true-image": true[e.sample.id],
+        }
+        parts = [f"{k}/{p}" for k in ("dinov2", "clip_b32") for p in ("target-crop", "detected-crop", "reference")]
+        crops = tuple(replace(c, vectors={**c.vectors, **{p: _vector(rng) for p in parts}}) for c in e.crops)
+        quality = {**e.quality, "quality_musiq": float(rng.uniform())}
+        found.append(replace(e, second=second, vectors={**e.vectors, **vectors}, crops=crops, quality=quality))
     return found
 
 

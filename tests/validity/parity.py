@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cases
@@ -67,7 +67,19 @@ OF_SET = {
     "clip_i_diversity": twins.diversity("clip"), "dino_diversity": twins.diversity("dino"),
     "clip_i_copied": twins.copied("clip"), "dino_copied": twins.copied("dino"),
 }  # fmt: skip
-DISTANCES = {"kid_clip": "clip", "kid_dino": "dino"}
+FURTHER: dict[str, tuple[str, Twin]] = {
+    "miou_second": (PLAIN, twins.by_second(twins.miou)),
+    "recall50_second": (PLAIN, twins.by_second(twins.recall50)),
+    "detector_agreement": (PLAIN, twins.agreement),
+    "clip_b32_t": (SCIPY, lambda e: twins.clip_t(e, "clip_b32")),
+    **{
+        f"{name}{what}": (SCIPY, twins.crop_cosine(f"{role}/{part}-crop", f"{role}/reference"))
+        for role, name in (("dinov2", "dinov2"), ("clip_b32", "clip_b32_i"))
+        for what, part in (("", "target"), ("_detected", "detected"))
+    },
+}
+"""Metrics of roles that a stack may have besides the first ones."""
+DISTANCES = {"kid_clip": "clip", "kid_dino": "dino", "kid_inception": "inception"}
 OF_PIXELS = {
     "contrast": ("plain Python", lambda e, pixels: twins.contrast(pixels)),
     "saturation": ("colorsys", lambda e, pixels: twins.saturation(pixels)),
@@ -80,6 +92,8 @@ WITHOUT = {
     "lpips_diversity": "a stored number; LPIPS itself stands against plain loops in `tests/features/test_lpips.py`",
     "dino_detected": "the code of `clip_i_detected`",
     "fid_clip": "of 2,048 images at least; `tests/metrics/test_distances.py` holds it against scipy's matrix root",
+    "fid_inception": "of 2,048 images at least; `tests/features/test_inception.py` holds it against torchmetrics",
+    "quality_musiq": "a stored number",
     "fid_dino": "of 2,048 images at least; `tests/metrics/test_distances.py` holds it against scipy's matrix root",
     **{f"targets_{kind}": "pictured one by one in `tests/metrics/test_failures.py`" for kind in Failure},
     "unexplained": "pictured one by one in `tests/metrics/test_failures.py`",
@@ -103,8 +117,11 @@ def compare() -> list[Line]:
     pairs: dict[str, list[tuple[float | None, float | None]]] = {}
     for seed in SEEDS:
         images, pictures = cases.evidence(seed)
-        metrics = {m.info.name: m for m in all_metrics(cases.SCORERS)}
+        images = cases.with_further(images, seed)
+        metrics = {m.info.name: m for m in all_metrics(cases.EVERY)}
         direct = twins.direct_coco(images)
+        second = twins.direct_coco([replace(e, detections=e.second) for e in images])
+        direct |= {f"{name}_second": second[name] for name in ("ap", "ap50")}
         direct |= {name: twins.kernel_distance(images, kind) for name, kind in DISTANCES.items()}
         for name, expected in direct.items():
             pairs.setdefault(name, []).append((summarise(metrics[name], images).value, expected))
@@ -123,15 +140,16 @@ def compare() -> list[Line]:
 
 
 def _twin(name: str, images: Sequence[Evidence]) -> Callable[[Evidence, np.ndarray], float | None] | None:
-    if name in IMAGES:
-        return lambda e, _: IMAGES[name][1](e)
+    if name in IMAGES or name in FURTHER:
+        return lambda e, _: {**IMAGES, **FURTHER}[name][1](e)
     if name in OF_SET:
         return lambda e, _: OF_SET[name](e, images)
     return OF_PIXELS[name][1] if name in OF_PIXELS else None
 
 
 def _line(name: str, pairs: Sequence[tuple[float | None, float | None]]) -> Line:
-    twin = IMAGES[name][0] if name in IMAGES else OF_PIXELS[name][0] if name in OF_PIXELS else SCIPY
+    named = {**IMAGES, **FURTHER, **OF_PIXELS}
+    twin = named[name][0] if name in named else SCIPY
     twin = (
         COCO if name.startswith("ap") or name in ("ar", "mask_ap50") else "plain Python" if name in DISTANCES else twin
     )

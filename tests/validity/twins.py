@@ -10,6 +10,7 @@ import colorsys
 import contextlib
 import io
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -288,8 +289,34 @@ def crop_cosine(seen: str, wanted: str) -> Callable[[Evidence], float | None]:
     return twin
 
 
-def clip_t(e: Evidence) -> float | None:
-    return 1 - float(cosine(e.vectors["clip/image"].astype(float), e.vectors["clip/prompt"].astype(float)))
+def clip_t(e: Evidence, role: str = "clip") -> float | None:
+    return 1 - float(cosine(e.vectors[f"{role}/image"].astype(float), e.vectors[f"{role}/prompt"].astype(float)))
+
+
+def by_second(twin: Callable[[Evidence], float | None]) -> Callable[[Evidence], float | None]:
+    """The twin on what the second detector saw."""
+    return lambda e: twin(replace(e, detections=e.second))
+
+
+def agreement(e: Evidence) -> float | None:
+    """F1 of two detectors: the most pairs of one asked category and an IoU of 0.5, found by trying them all."""
+    assert e.detections is not None
+    assert e.second is not None
+    asked = {i.category for i in e.sample.layout.instances}
+    sides = [
+        [(d.labels[k], d.boxes[k]) for k in range(len(d)) if d.scores[k] >= SURE and d.labels[k] in asked]
+        for d in (e.detections, e.second)
+    ]
+
+    def most(rest: Sequence[Any], left: frozenset[int]) -> int:
+        if not rest:
+            return 0
+        (label, box), *further = rest
+        fits = [j for j in left if sides[1][j][0] == label and iou(box, sides[1][j][1]) >= 0.5]
+        return max([most(further, left), *(1 + most(further, left - {j}) for j in fits)])
+
+    count = len(sides[0]) + len(sides[1])
+    return 2 * most(sides[0], frozenset(range(len(sides[1])))) / count if count else None
 
 
 def identity(kind: str, what: str) -> Callable[[Evidence], float | None]:
@@ -408,8 +435,9 @@ def kernel_distance(images: Sequence[Evidence], kind: str) -> float:
     true = list({e.sample.id: e.vectors[f"{kind}/true-image"].astype(float) for e in scored}.values())
 
     def kernel(a: np.ndarray, b: np.ndarray) -> float:
-        # Vectors of length sqrt(d): their product over d is that of the unit vectors.
-        return (sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True)) + 1) ** 3
+        # Vectors of length sqrt(d): their product over d is that of the unit vectors.  Inception's are as they are.
+        over = len(a) if kind == "inception" else 1
+        return (sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True)) / over + 1) ** 3
 
     def among(items: Sequence[np.ndarray]) -> float:
         values = [kernel(a, b) for i, a in enumerate(items) for j, b in enumerate(items) if i != j]
