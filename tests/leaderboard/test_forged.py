@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from layoutmark.errors import LayoutmarkError
 from layoutmark.leaderboard import build_board, check_board, file_digest, submit
 from layoutmark.leaderboard.entry import START, board_protocol, pack, read_packed
 from layoutmark.shelf import Shelf
@@ -43,7 +46,9 @@ def forge(board: Path, changes: dict[str, Change]) -> None:
         facts["previous"] = previous
         (folder / "entry.json").write_text(json.dumps(facts), "utf-8")
         previous = file_digest(folder / "entry.json")
-    build_board(board)
+    # An entry that is none cannot be built at all; `check` must still say what is wrong with it.
+    with contextlib.suppress(LayoutmarkError):
+        build_board(board)
 
 
 def test_the_forger_leaves_no_trace_where_nothing_is_changed(board) -> None:
@@ -51,8 +56,8 @@ def test_the_forger_leaves_no_trace_where_nothing_is_changed(board) -> None:
     assert check_board(board) == []
 
 
-def other_seeds(facts: dict[str, Any], _: Any) -> None:
-    parts = {**facts["protocol"]["parts"], "seeds": [7]}
+def other_suite(facts: dict[str, Any], _: Any) -> None:
+    parts = {**facts["protocol"]["parts"], "suite": {**facts["protocol"]["parts"]["suite"], "version": "9"}}
     facts["protocol"] = board_protocol(parts, {m["name"]: m["version"] for m in facts["metrics"]})
 
 
@@ -62,10 +67,71 @@ def failed(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
     images[0].update(status="failed", reason="out of memory", image=None, scores=scores)
 
 
+def failed_and_hidden(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
+    counts = dict(facts["row"]["counts"])
+    failed(facts, images)
+    facts["row"]["counts"] = counts
+
+
+def cut_and_counted(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
+    """The worst image left out, and everything brought in step."""
+    images.pop(0)
+    facts["row"]["counts"].update(requested=2, ok=2)
+
+
+def renamed(_: Any, images: list[dict[str, Any]]) -> None:
+    for image in images:
+        image["method"] = "other"
+
+
 FORGED: dict[str, tuple[Change, str]] = {
-    "mixed protocols": (other_seeds, "entry {number} paint: mixed protocols: {hash}, the first entry has another"),
+    "mixed protocols": (other_suite, "entry {number} paint: mixed protocols: {hash}, the first entry has another"),
     "failed images": (failed, "entry {number} paint: incomplete: 1 of 3 images failed or are missing"),
-    "cut images": (lambda _, i: i.pop(), "entry {number} paint: incomplete: 2 images stored, 3 requested"),
+    "cut images": (
+        lambda _, i: i.pop(),
+        "entry {number} paint: incomplete: 1 of 3 images that the board asks for are not stored\n"
+        "entry {number} paint: counts that are not those of its images",
+    ),
+    "cut images, counted right": (
+        cut_and_counted, "entry {number} paint: incomplete: 1 of 3 images that the board asks for are not stored"
+    ),
+    "an image in place of another": (
+        lambda _, i: i.__setitem__(0, i[1]),
+        "entry {number} paint: incomplete: 1 of 3 images that the board asks for are not stored\n"
+        "entry {number} paint: images that nobody asked for, or stored twice: 1",
+    ),
+    "failed images, hidden": (failed_and_hidden, "entry {number} paint: counts that are not those of its images"),
+    "images of another method": (
+        renamed,
+        "entry {number} paint: incomplete: 3 of 3 images that the board asks for are not stored\n"
+        "entry {number} paint: images that nobody asked for, or stored twice: 3",
+    ),
+    "a score beyond its range": (
+        lambda _, i: i[0]["scores"].update(clip_t=3.0), "entry {number} paint: clip_t of 1 images is outside -1 to 1"
+    ),
+    "a score left out": (
+        lambda _, i: i[0]["scores"].pop("dino"),
+        "entry {number} paint: dino of 1 images is neither a score nor a reason",
+    ),
+    "AP that the detections do not give": (
+        lambda _, i: i[0]["scores"].update(ap50=0.123),
+        "entry {number} paint: ap50 of 1 images is not what its detections give",
+    ),
+    "a method among the reference rows": (
+        lambda f, _: f.update(track="reference"), "entry {number} paint: track reference for a row of kind 'method'"
+    ),
+    "a track of its own": (
+        lambda f, _: f.update(track="gold"),
+        "entry {number} paint: track 'gold'; known are authors, matched and reference",
+    ),
+    "no deviations at all": (
+        lambda f, _: f["row"].pop("deviations"),
+        "entry {number} paint: deviations is not what `leaderboard submit` writes",
+    ),
+    "no notes": (
+        lambda _, i: i[0].pop("notes"),
+        "entry {number} paint: not in the form that `leaderboard submit` writes: KeyError: 'notes'",
+    ),
     "untrained weights": (
         lambda _, i: i[1]["notes"].update(untrained="yes"), "entry {number} paint: untrained: drawn with random weights"
     ),
@@ -95,7 +161,8 @@ def test_what_may_not_stand_is_named_with_its_entry(board, name: str) -> None:
 
     number = next(p.name[:4] for p in (board / "entries").iterdir() if p.name.endswith("-paint"))
     forge(board, {"paint": changed})
-    assert check_board(board) == [expected.format(number=number, hash=kept[0]["protocol"]["hash"])]
+    told = expected.format(number=number, hash=kept[0]["protocol"]["hash"])
+    assert check_board(board) == told.splitlines()
 
 
 def test_values_above_the_true_pictures_are_named(board) -> None:
@@ -114,3 +181,30 @@ def test_line_ends_are_drift_too(board) -> None:
     text = (board / "README.md").read_bytes()
     (board / "README.md").write_bytes(text.replace(b"\n", b"\r\n"))
     assert check_board(board) == ["README.md: not what the entries give. Run: layoutmark leaderboard build"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_is_torn_out_or_turned_round_is_told_and_raises_nothing(board, seed: int) -> None:
+    rng = random.Random(seed)
+
+    def spoiled(*parts: Any) -> None:
+        held: Any = parts[rng.random() < 0.5]
+        while True:
+            key = rng.choice(list(held) if isinstance(held, dict) else range(len(held)))
+            if not (isinstance(held[key], dict | list) and held[key]) or rng.random() < 0.1:
+                break
+            held = held[key]
+        if rng.random() < 0.4:
+            del held[key]
+        else:
+            held[key] = rng.choice([None, -7, "odd", [], {}, 1e300])
+
+    forge(board, {"paint": spoiled})
+    for fault in check_board(board):
+        assert fault
+
+
+def test_an_image_without_pixels_can_have_no_score(board) -> None:
+    forge(board, {"paint": lambda _, images: images[0].update(image=None)})
+    number = next(p.name[:4] for p in (board / "entries").iterdir() if p.name.endswith("-paint"))
+    assert f"entry {number} paint: miou of 1 images without pixels has a score" in check_board(board)

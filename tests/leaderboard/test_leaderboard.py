@@ -160,8 +160,24 @@ def row(results: Any, name: str = "paint") -> Any:
     return next(m for m in results["methods"] if m["name"] == name)
 
 
+def lost(results: Any) -> None:
+    row(results)["counts"].update(failed=1, ok=row(results)["counts"]["ok"] - 1)
+    image = next(i for i in results["images"] if i["method"] == "paint")
+    image.update(status="failed", reason="no memory", image=None)
+    image["scores"] = {name: {"unscored": "failed"} for name in image["scores"]}
+
+
 REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "lost images": (lambda r: row(r)["counts"].update(failed=1), "incomplete: 1 of 3 images failed"),
+    "lost images": (lost, "incomplete: 1 of 3 images failed"),
+    "counts by hand": (lambda r: row(r)["counts"].update(failed=1), "counts that are not those of its images"),
+    "images by hand": (
+        lambda r: r["images"].remove(next(i for i in r["images"] if i["method"] == "paint")),
+        "incomplete: 1 of 3 images that the board asks for are not stored",
+    ),
+    "scores by hand": (
+        lambda r: next(i for i in r["images"] if i["method"] == "paint")["scores"].update(clip_iqa=7.0),
+        "clip_iqa of 1 images is outside 0 to 1",
+    ),
     "untrained": (
         lambda r: next(i for i in r["images"] if i["method"] == "paint")["notes"].update(untrained="yes"),
         "untrained",
@@ -223,6 +239,16 @@ def test_hostile_names_stay_text(tiny, board, run) -> None:
     assert check_board(board) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "found"), [("[match]\nsteps = 25\n", "unknown key 'match'"), ("matched = 3\n", "matched is no table")]
+)
+def test_a_card_that_says_something_else_is_refused(board, text: str, found: str) -> None:
+    (board / "board.toml").write_text(text)
+    with pytest.raises(LayoutmarkError, match=rf"leaderboard tiny, board\.toml: found {found}; expected title, and"):
+        build_board(board)
+    assert main(["leaderboard", "check", str(board)]) == 1
+
+
 def test_the_matched_track_asks_for_its_settings(tiny, board) -> None:
     run = RunFolder(tiny.folder)
     with pytest.raises(LayoutmarkError, match="names no settings"):
@@ -244,6 +270,15 @@ def test_the_matched_track_asks_for_its_settings(tiny, board) -> None:
     rows = [line.split("|")[1].strip() for line in text.partition("## Matched settings")[2].splitlines() if "|" in line]
     assert [r for r in rows if r.startswith("paint")] == ["paint@blind"]
     assert '<th scope="row">paint<wbr>@blind</th>' in page
+    assert check_board(board) == []
+
+
+def test_times_of_a_busy_machine_may_be_left_out(tiny, board) -> None:
+    paths = ["--methods-path", str(tiny.methods)]
+    assert main(["leaderboard", "submit", f"{tiny.folder}:paint", "--board", str(board), "--no-times", *paths]) == 0
+    seconds = {m["name"]: m["seconds_per_image"] for m in build_board(board)["tracks"]["authors"]["methods"]}
+    assert seconds["paint"] is None
+    assert seconds["paint@blind"] is not None
     assert check_board(board) == []
 
 

@@ -38,10 +38,10 @@ def write_board(source: Path, folder: Path, entries: int) -> None:
         entry = references[number - 1] if k < 0 else methods[k % names % len(methods)]
         name = entry.name if k < 0 else f"{entry.name}-{k % names}"
         at = folder / "entries" / f"{number:04d}-{name}"
-        frame, buffer = entry.detections().assign(method=name), io.BytesIO()
+        frame, buffer = entry.detections.assign(method=name), io.BytesIO()
         frame.to_parquet(buffer, index=False, compression="zstd")
         write_bytes(at / "detections.parquet", buffer.getvalue())
-        write_bytes(at / "images.json.gz", pack([{**i, "method": name} for i in entry.images()]))
+        write_bytes(at / "images.json.gz", pack([{**i, "method": name} for i in entry.images]))
         facts = json.loads(json.dumps(dict(entry.facts)))
         facts["row"] |= {"name": name, "version": str(1 + max(k, 0) // names)}
         facts["previous"] = previous

@@ -22,6 +22,9 @@ def add(commands: Any) -> None:
     entered.add_argument("run", metavar="RUN[:METHOD]", help="a run, or one method of it")
     entered.add_argument("--board", type=Path, help=f"folder (default: {HOME}/NAME, the run's suite and stack)")
     entered.add_argument("--track", default="authors", help="authors, or matched: the board's settings for all")
+    entered.add_argument(
+        "--no-times", action="store_true", help="leave out seconds per image: the machine did other things meanwhile"
+    )
     entered.add_argument("--because", default="", metavar="TEXT", help="why settings differ from the card's")
     for verb, text, call in (
         ("build", "Write README.md, index.html and board.json from the entries.", _build),
@@ -36,7 +39,9 @@ def _submit(options: argparse.Namespace) -> int:
     run = RunFolder(folder)
     results = run.read_results()
     board = options.board or HOME / f"{results['suite']['name']}-{results['stack']['name']}"
-    names = submit(run, board, shelf(options), [method] if method else [], options.track, options.because)
+    names = submit(
+        run, board, shelf(options), [method] if method else [], options.track, options.because, not options.no_times
+    )
     for name in names:
         print(f"{board}/entries/{name}")
     print(f"Now run: layoutmark leaderboard build {board}")

@@ -17,7 +17,17 @@ from layoutmark.door import Metric
 from layoutmark.errors import LayoutmarkError, unknown_name
 from layoutmark.evidence import Evidence, SampleOutcome
 from layoutmark.gate.policy import Policy
-from layoutmark.leaderboard import ENTRIES, FACTS, REFERENCE, Entry, board_protocol, file_digest, open_board
+from layoutmark.leaderboard import (
+    AUTHORS,
+    ENTRIES,
+    FACTS,
+    REFERENCE,
+    Entry,
+    board_protocol,
+    file_digest,
+    open_board,
+    refuse_odd,
+)
 from layoutmark.metrics import all_metrics
 from layoutmark.store import RunFolder, parse_address
 from layoutmark.store.runs import RESULTS
@@ -70,14 +80,17 @@ class Side:
 def open_side(address: str, method: str | None = None) -> Side:
     """Read `RUN`, `RUN:METHOD`, a path to results.json, or the folder of a leaderboard or of one of its entries.
 
-    `method` is taken where the address names none; of a leaderboard it is the method's newest entry.
+    `method` is taken where the address names none; of a leaderboard it is the method's newest entry,
+    in the authors' track where it is in both.
 
     Raises LayoutmarkError for what cannot be found or read, an unknown method, or none named of several.
     """
     if (Path(address) / FACTS).is_file():
         return _of_entry(address, Path(address))
     if (Path(address) / ENTRIES).is_dir():
-        names = {entry.name: entry.folder for entry in open_board(Path(address)).current}
+        # Of a method that is in both tracks, the authors' settings are what a run has without being told.
+        current = sorted(open_board(Path(address)).current, key=lambda entry: entry.track == AUTHORS)
+        names = {entry.name: entry.folder for entry in current}
         if method not in names:
             raise unknown_name("method of a leaderboard", str(method), names)
         return _of_entry(address, names[method])
@@ -112,16 +125,20 @@ def _of_entry(address: str, folder: Path) -> Side:
                 do="Restore it from history.",
             )  # fmt: skip
 
-    def row(of: Entry) -> Row:
-        results = {"samples": board.samples(), "images": of.images(), "metrics": of.facts["metrics"]}
-        return Row(*restored(results, of.detections())[of.name])
+    samples = board.samples
 
+    def row(of: Entry) -> Row:
+        refuse_odd(of, samples)
+        results = {"samples": samples, "images": of.images, "metrics": of.facts["metrics"]}
+        return Row(*restored(results, of.detections)[of.name])
+
+    mine = row(entry)
     protocol = entry.facts["protocol"]
     ceiling = next((e for e in board.current if e.row_key == (REFERENCE, CEILING)), None)
     return Side(
         address, folder, entry.name, protocol["hash"], protocol["parts"],
         {m.info.name: m for m in all_metrics(protocol["parts"]["stack"]["names"])},
-        {(i["sample"], i["seed"]): i for i in entry.images()}, row(entry), None if ceiling is None else row(ceiling),
+        {(i["sample"], i["seed"]): i for i in entry.images}, mine, None if ceiling is None else row(ceiling),
     )  # fmt: skip
 
 

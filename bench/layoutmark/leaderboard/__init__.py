@@ -3,6 +3,7 @@
 from layoutmark.leaderboard.board import build_board
 from layoutmark.leaderboard.check import check_board
 from layoutmark.leaderboard.entry import (
+    AUTHORS,
     ENTRIES,
     FACTS,
     REFERENCE,
@@ -12,9 +13,10 @@ from layoutmark.leaderboard.entry import (
     file_digest,
     open_board,
 )
+from layoutmark.leaderboard.form import refuse_odd
 from layoutmark.leaderboard.submit import submit
 
 __all__ = [
-    "ENTRIES", "FACTS", "REFERENCE", "Board", "Entry", "board_protocol", "build_board", "check_board", "file_digest",
-    "open_board", "submit",
+    "AUTHORS", "ENTRIES", "FACTS", "REFERENCE", "Board", "Entry", "board_protocol", "build_board", "check_board",
+    "file_digest", "open_board", "refuse_odd", "submit",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
 from layoutmark.layout import Sample, sample_from_json
 from layoutmark.leaderboard.entry import AUTHORS, MATCHED, REFERENCE, Board, Entry, open_board
+from layoutmark.leaderboard.form import refuse_odd
 from layoutmark.leaderboard.pages import as_html, as_json, as_markdown
 from layoutmark.metrics import HEADLINE, SetMetric, all_metrics, summary
 from layoutmark.store.atomic import write_text
@@ -30,10 +31,14 @@ Restored = tuple[list[Evidence], dict[str, list[SampleOutcome]]]
 def build_board(folder: Path) -> dict[str, Any]:
     """Write README.md, index.html and board.json of a board; returns the content of board.json.
 
-    Equal entries give equal bytes.
+    Equal entries give equal bytes.  Raises LayoutmarkError for an entry that is not what `submit` writes; whether the
+    entries are the right ones is for `check_board` to say.
     """
     with _no_collection():
-        table = computed(open_board(folder))
+        board = open_board(folder)
+        for entry in board.entries:
+            refuse_odd(entry, board.samples)
+        table = computed(board)
     for name, write in FILES.items():
         write_text(folder / name, write(table))
     return table
@@ -54,7 +59,7 @@ def _no_collection() -> Iterator[None]:
 def computed(board: Board) -> dict[str, Any]:
     """All that a board shows, as plain data with rounded numbers."""
     first = board.entries[0].facts if board.entries else {}
-    samples = [sample_from_json(s) for s in board.samples()] if board.entries else []
+    samples = [sample_from_json(s) for s in board.samples] if board.entries else []
     held = {e.number: restore(samples, e) for e in board.entries}
     metrics = _metrics(first) if first else []
     resamples = Resamples()
@@ -78,8 +83,8 @@ def computed(board: Board) -> dict[str, Any]:
 
 def restore(samples: Sequence[Sample], entry: Entry) -> Restored:
     """Detections and outcomes of an entry on the board's samples, image by image."""
-    results = {"samples": samples, "images": entry.images(), "metrics": entry.facts["metrics"]}
-    return restored(results, entry.detections())[entry.name]
+    results = {"samples": samples, "images": entry.images, "metrics": entry.facts["metrics"]}
+    return restored(results, entry.detections)[entry.name]
 
 
 def _metrics(facts: Mapping[str, Any]) -> list[Metric]:

@@ -14,10 +14,10 @@ from layoutmark.leaderboard.entry import (
     START,
     Board,
     Entry,
-    board_protocol,
     file_digest,
     open_board,
 )
+from layoutmark.leaderboard.form import form_faults
 from layoutmark.leaderboard.rules import faults_of
 from layoutmark.metrics import all_metrics
 from layoutmark.score import Outcome, Score
@@ -25,7 +25,7 @@ from layoutmark.score import Outcome, Score
 CEILING = "ceiling"
 BOUNDED = ("ap50", "miou", "clip_i", "dino")
 """Metrics on which nothing can truly be better than the true pictures."""
-DETECTED = ("miou",)
+DETECTED = ("ap50", "miou")
 """Headline metrics of single images that the stored detections are enough for."""
 NEAR = 1e-6
 """Machines differ in the last bits."""
@@ -33,14 +33,16 @@ NEAR = 1e-6
 
 def check_board(folder: Path) -> list[str]:
     """Everything that is wrong with a board, each told with its place; empty if nothing is."""
+    found: list[str] = []
     try:
         board = open_board(folder)
-        found = [*_chain(board), *(fault for e in board.entries for fault in _entry(board, e))]
+        found += _chain(board)
+        found += [fault for e in board.entries for fault in _entry(board, e)]
         if found:
             return found
         table = computed(board)
     except LayoutmarkError as error:
-        return [str(error)]
+        return [*found, str(error)]
     return [*_contradictions(board), *_implausible(table), *_drift(board, table)]
 
 
@@ -64,13 +66,12 @@ def _chain(board: Board) -> list[str]:
 
 
 def _entry(board: Board, entry: Entry) -> list[str]:
-    facts = entry.facts
-    found = faults_of(facts, entry.images(), board.matched)
-    protocol, versions = facts["protocol"], {m["name"]: m["version"] for m in facts["metrics"]}
-    if board_protocol(protocol["parts"], versions)["hash"] != protocol["hash"]:
-        found.append("its protocol does not have the digest it names")
-    if protocol["hash"] != board.entries[0].facts["protocol"]["hash"]:
-        found.append(f"mixed protocols: {protocol['hash']}, the first entry has another")
+    found = form_faults(entry.facts, entry.images, entry.detections, board.samples)
+    if not found:
+        found = faults_of(entry.facts, entry.images, board.matched)
+    mine, first = (e.facts["protocol"]["hash"] for e in (entry, board.entries[0]))
+    if mine != first:
+        found.append(f"mixed protocols: {mine}, the first entry has another")
     return [f"entry {entry.label}: {fault}" for fault in found]
 
 
@@ -84,7 +85,7 @@ def _contradictions(board: Board) -> list[str]:
         m for m in all_metrics(first["protocol"]["parts"]["stack"]["names"])
         if m.info.name in DETECTED and versions.get(m.info.name) == m.info.version
     ]  # fmt: skip
-    samples = [sample_from_json(s) for s in board.samples()]
+    samples = [sample_from_json(s) for s in board.samples]
     found = []
     for entry in board.entries:
         evidence, outcomes = restore(samples, entry)

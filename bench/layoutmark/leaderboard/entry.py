@@ -32,6 +32,7 @@ CARD, SAMPLES, ENTRIES, FACTS = "board.toml", "samples.json.gz", "entries", "ent
 IMAGES, DETECTIONS = "images.json.gz", "detections.parquet"
 START = "0" * 64
 """What the first entry names as the one before it."""
+TITLE = "title"
 REFERENCE, AUTHORS, MATCHED = "reference", "authors", "matched"
 """Tracks: rows that bound the table, each method's own settings, the board's settings for all."""
 
@@ -73,16 +74,24 @@ class Entry:
         """Entries with the same key take each other's place."""
         return self.track, self.name
 
+    @cached_property
     def images(self) -> list[dict[str, Any]]:
         """Status, reason and headline scores of every image, as in results.json."""
         found: list[dict[str, Any]] = read_packed(self.folder / IMAGES)
         return found
 
+    @cached_property
     def detections(self) -> pd.DataFrame:
-        """All detections, as in a run."""
+        """All detections, as in a run.  Raises LayoutmarkError if they are missing or damaged."""
         import pandas as pd
 
-        return pd.read_parquet(self.folder / DETECTIONS)
+        try:
+            return pd.read_parquet(self.folder / DETECTIONS)
+        except (OSError, ValueError) as error:
+            raise LayoutmarkError(
+                f"leaderboard file {self.folder.name}/{DETECTIONS}", found=str(error), expected="a Parquet table",
+                do="Restore it from history.",
+            ) from error  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +118,7 @@ class Board:
         """Digest of the last entry; START without one."""
         return self.entries[-1].own_digest if self.entries else START
 
+    @cached_property
     def samples(self) -> list[dict[str, Any]]:
         """What every entry was asked for, as in results.json."""
         found: list[dict[str, Any]] = read_packed(self.folder / SAMPLES)
@@ -127,6 +137,12 @@ def open_board(folder: Path) -> Board:
         raise LayoutmarkError(
             f"leaderboard {folder.name}, {CARD}", found=str(error), expected="TOML", do="Correct the file."
         ) from error
+    if unknown := sorted(set(data) - {TITLE, MATCHED}) or not isinstance(data.get(MATCHED, {}), dict):
+        raise LayoutmarkError(
+            f"leaderboard {folder.name}, {CARD}",
+            found=f"unknown key {unknown[0]!r}" if isinstance(unknown, list) else f"{MATCHED} is no table",
+            expected=f"{TITLE}, and a table [{MATCHED}] of settings", do="Correct the file.",
+        )  # fmt: skip
     folders = sorted(p for p in (folder / ENTRIES).glob("*") if p.is_dir())
     return Board(folder, tuple(_read_entry(p) for p in folders), data.get(MATCHED, {}))
 
@@ -136,7 +152,8 @@ def _read_entry(folder: Path) -> Entry:
         facts = json.loads((folder / FACTS).read_text("utf-8"))
         found = facts["format"]
         int(folder.name.partition("-")[0])
-        str(facts["row"]["name"] + facts["track"] + facts["previous"])
+        str(facts["row"]["name"] + facts["track"] + facts["previous"] + facts["samples"])
+        str(facts["files"][IMAGES] + facts["files"][DETECTIONS] + facts["protocol"]["hash"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LayoutmarkError(
             f"leaderboard entry {folder.name}", found=f"{type(error).__name__}: {error}",

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.leaderboard.entry import (
@@ -27,6 +27,7 @@ from layoutmark.leaderboard.entry import (
     open_board,
     pack,
 )
+from layoutmark.leaderboard.form import form_faults
 from layoutmark.leaderboard.rules import faults_of
 from layoutmark.metrics import HEADLINE
 from layoutmark.reference_rows import ADVERSARY
@@ -34,13 +35,23 @@ from layoutmark.shelf import Shelf, resolve_settings
 from layoutmark.store import RunFolder
 from layoutmark.store.atomic import write_bytes, write_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def submit(
-    run: RunFolder, folder: Path, shelf: Shelf, methods: Sequence[str] = (), track: str = AUTHORS, because: str = ""
+    run: RunFolder,
+    folder: Path,
+    shelf: Shelf,
+    methods: Sequence[str] = (),
+    track: str = AUTHORS,
+    because: str = "",
+    times: bool = True,
 ) -> list[str]:
     """Append entries for `methods` of a run (all, if none are named) and for the reference rows the board lacks.
 
-    `because` declares why settings differ from the card's.  Returns the new entries' names.  Nothing is written unless
+    `because` declares why settings differ from the card's; without `times` seconds per image are left out, for a run
+    that shared its machine with other programs.  Returns the new entries' names.  Nothing is written unless
     every row may enter.  Raises LayoutmarkError for a row that breaks a rule, a method the run has not, a track whose
     settings are not met, or another protocol than the board's.
     """
@@ -63,7 +74,7 @@ def submit(
         )  # fmt: skip
     have = {e.name for e in board.entries if e.track == REFERENCE}
     known = {m["name"]: m for m in results["metrics"] if m["name"] in HEADLINE}
-    drafts = []
+    drafts, detections = [], run.read_detections()
     for name in [*(n for n in bounds if n not in have), *wanted]:
         row = rows[name]
         of_track = REFERENCE if name in references else track
@@ -78,17 +89,18 @@ def submit(
             "because": because,
             "metrics": list(known.values()),
             "environment": results["environment"]["versions"],
-            "seconds_per_image": results["times"]["per_image_seconds"].get(name),
+            "seconds_per_image": results["times"]["per_image_seconds"].get(name) if times else None,
             "run_protocol": results["protocol"]["hash"],
         }  # fmt: skip
-        if broken := faults_of(facts, images, board.matched):
+        mine = detections[detections["method"] == name]
+        if broken := [*form_faults(facts, images, mine, results["samples"]), *faults_of(facts, images, board.matched)]:
             raise _refused(results["name"], f"{name}: {broken[0]}", "a row that may enter")
-        drafts.append((name, facts, images))
-    return _written(run, results, board, drafts)
+        drafts.append((name, facts, images, mine))
+    return _written(results, board, drafts)
 
 
 def _written(
-    run: RunFolder, results: Mapping[str, Any], board: Board, drafts: Sequence[tuple[str, dict[str, Any], Any]]
+    results: Mapping[str, Any], board: Board, drafts: Sequence[tuple[str, dict[str, Any], Any, pd.DataFrame]]
 ) -> list[str]:
     board.folder.mkdir(parents=True, exist_ok=True)
     samples = pack(results["samples"])
@@ -96,15 +108,14 @@ def _written(
         write_bytes(board.folder / SAMPLES, samples)
         if not (board.folder / CARD).is_file():
             write_text(board.folder / CARD, _card(results))
-    elif _asked(board.samples()) != _asked(results["samples"]):
+    elif _asked(board.samples) != _asked(results["samples"]):
         raise _refused(results["name"], "other samples", f"those of leaderboard {board.name}")
-    detections = run.read_detections()
     previous, number, names = board.head, len(board.entries), []
-    for name, facts, images in drafts:
+    for name, facts, images, detections in drafts:
         number += 1
         folder = board.folder / ENTRIES / f"{number:04d}-{re.sub(r'[^a-z0-9_.-]+', '-', name.lower()) or 'method'}"
         buffer = io.BytesIO()
-        detections[detections["method"] == name].to_parquet(buffer, index=False, compression="zstd")
+        detections.to_parquet(buffer, index=False, compression="zstd")
         write_bytes(folder / DETECTIONS, buffer.getvalue())
         write_bytes(folder / IMAGES, pack(images))
         digests = {file: file_digest(folder / file) for file in (DETECTIONS, IMAGES)}
