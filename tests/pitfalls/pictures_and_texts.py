@@ -17,9 +17,10 @@ from layoutmark.features.clip import OpenClip
 from layoutmark.features.quality import ClipIqa
 from layoutmark.layout import Box, Canvas
 from layoutmark.metrics import alignment, all_metrics, summarise
+from layoutmark.metrics.distances import embedded, frechet_distance
 from layoutmark.outside import read_folder, stretched
 from layoutmark.provenance import protocol_hash
-from layoutmark.score import Score
+from layoutmark.score import Score, Status
 
 SEEN = (clip, dino)
 """The modules of the encoders, which have `squashed` as their own name."""
@@ -203,7 +204,23 @@ def turned_quality(bench: Bench) -> None:
     doctor_finds(bench, "quality orders canaries")
 
 
-not_injected(37, "FID of few images", "FID is no headline metric")
+@pitfall(37, "FID of few images", "64 pictures of the population that the true ones are of",
+         "FID of fewer than 2,048 is not scored; KID near 0")  # fmt: skip
+def few_pictures(bench: Bench) -> None:
+    rng = np.random.default_rng(37)
+    rows = []
+    for number in range(64):
+        seen, true = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 16)))
+        vectors = {"dino/image": seen.astype(np.float32), "dino/true-image": true.astype(np.float32)}
+        rows.append(Evidence(dataclasses.replace(scene().sample, id=f"{number}"), 0, Status.OK, vectors=vectors))
+    sets = embedded(rows, "dino")
+    expect(frechet_distance(sets.seen, sets.true) > 1.0)  # what would be told of two equal populations
+    by_name = {m.info.name: m for m in all_metrics({"dino": "d"})}
+    told, kid = summarise(by_name["fid_dino"], rows), summarise(by_name["kid_dino"], rows).value
+    expect(told.value is None and dict(told.unscored) == {"fewer than 2,048 pictures or true images": 64})
+    expect(kid is not None and abs(kid) < 0.5)
+
+
 not_injected(38, "unreadable answers of a judge model counted as wrong", "no judge model is used")
 
 

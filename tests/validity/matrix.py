@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dials import DIALS, Case, Dial
-from expectations import BETTER, BLIND, DIALS_CHANGED, FLAT, REJECTED, STEEP, WORSE
+from dials import CROWD, DIALS, Case, Dial
+from expectations import BETTER, BLIND, DIALS_CHANGED, FLAT, REJECTED, STEEP, UNJUDGED, WORSE
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = Path(__file__).with_name("response.json")
@@ -49,12 +49,10 @@ class Answer:
     @property
     def expected(self) -> str:
         """``worse``, ``better``, ``flat``, or nothing."""
-        if (self.dial, self.metric) in BLIND:
-            return "worse"
         for word, listed in (("worse", WORSE), ("better", BETTER), ("flat", FLAT)):
             if self.metric in listed.get(self.dial, ()):
                 return word
-        return ""
+        return "worse" if (self.dial, self.metric) in BLIND else ""
 
     @property
     def verdict(self) -> Verdict:
@@ -62,10 +60,10 @@ class Answer:
         if not self.expected:
             return Verdict.OPEN
         if self.expected == "flat":
-            still = self.low is not None and self.high is not None and self.low <= 0 <= self.high
-            return Verdict.HOLDS if still else Verdict.FAILS
-        sign = -1 if self.expected == "worse" else 1
-        if self.rank is not None and sign * self.rank >= STEEP:
+            holds = self.low is not None and self.high is not None and self.low <= 0 <= self.high
+        else:
+            holds = self.rank is not None and (-1 if self.expected == "worse" else 1) * self.rank >= STEEP
+        if holds:
             return Verdict.HOLDS
         return Verdict.BLIND if (self.dial, self.metric) in BLIND else Verdict.FAILS
 
@@ -102,7 +100,7 @@ def kept() -> list[Answer]:
     held = json.loads(KEPT.read_text("utf-8"))
     return [
         Answer(dial.name, metric, tuple(a["values"]), a["rank"], *a["change"])
-        for dial in DIALS
+        for dial in (*DIALS, *CROWD)
         for metric, a in held.get(dial.name, {"metrics": {}})["metrics"].items()
     ]
 
@@ -130,8 +128,13 @@ def table(found: Sequence[Answer]) -> str:
         "| dial | metric | expected | none | most | rank correlation | change, 95 % interval | |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for a in judged:
-        ends = [_number(a.values[0]), _number(a.values[-1])]
+    still = [a for a in judged if a.expected == "flat" and (a.difference, a.low, a.high) == (0.0, 0.0, 0.0)]
+    for dial in dict.fromkeys(a.dial for a in still):
+        unmoved = ", ".join(f"`{a.metric}`" for a in still if a.dial == dial)
+        rows.append(f"| {dial} | {unmoved} | flat | | | none | 0.000 in every image |  |")
+    for a in (a for a in judged if a not in still):
+        first = next((v for v in a.values if v is not None), None)
+        ends = [_number(first), _number(a.values[-1])]
         span = f"{_number(a.difference)} [{_number(a.low)}, {_number(a.high)}]"
         said = "" if a.verdict is Verdict.HOLDS else f"**{a.verdict}**"
         rows.append(
@@ -151,6 +154,7 @@ def _weaknesses(found: Sequence[Answer]) -> list[str]:
 
 def _arguments() -> list[str]:
     return [
+        "", "Judged by no dial:", "", *(f"- `{m}`: {why}." for m, why in UNJUDGED.items()),
         "", "No longer expected, by argument:", "", *(f"- {d}, `{m}`: {why}." for (d, m), why in REJECTED.items()),
         "", "Dials that first showed another defect than they name:", "",
         *(f"- {dial}: {why}." for dial, why in DIALS_CHANGED.items()),

@@ -9,10 +9,13 @@ from pathlib import Path
 import dials
 import expectations
 import matrix
+import more_dials
 import numpy as np
 import pytest
 import response
 from matrix import Answer, Verdict
+
+from layoutmark.metrics import all_metrics
 
 KNOWN = {"detector": "the world itself", "pixels": "hsv"}
 
@@ -26,20 +29,25 @@ def dial(name: str) -> dials.Dial:
     return next(d for d in dials.DIALS if d.name == name)
 
 
-@pytest.mark.parametrize("turned", dials.DIALS, ids=lambda d: d.name)
+@pytest.mark.parametrize("turned", [*dials.DIALS, *dials.CROWD], ids=lambda d: d.name)
 def test_no_defect_is_the_true_picture_and_much_is_another(turned: dials.Dial, everyone: list[dials.Case]) -> None:
     assert len(turned.levels) >= 7
     assert list(turned.levels) == sorted(turned.levels)
+    none, most, again = (turned.views(everyone, turned.levels[k]) for k in (0, -1, -1))
     changed = 0
-    for case in everyone:
-        true, none, most = dials.true_view(case), *(turned.turn(case, turned.levels[k]) for k in (0, -1))
-        assert (none.pixels == true.pixels).all()
-        assert none.sample == case.sample
-        assert most.pixels.shape == true.pixels.shape
-        assert most.pixels.dtype == np.uint8
-        assert (turned.turn(case, turned.levels[-1]).pixels == most.pixels).all()
-        changed += bool((most.pixels != true.pixels).any()) or most.sample.prompt != case.sample.prompt
-    assert changed > len(everyone) // 3
+    for first, last, same in zip(none, most, again, strict=True):
+        case, true = first.case, dials.true_view(first.case)
+        if first.seed == 0:
+            assert (first.view.pixels == true.pixels).all()
+            assert first.view.sample == case.sample
+        assert last.view.pixels.shape == true.pixels.shape
+        assert last.view.pixels.dtype == np.uint8
+        assert (same.view.pixels == last.view.pixels).all()
+        moved = bool((last.view.pixels != first.view.pixels).any())
+        changed += moved or last.view.sample.prompt != case.sample.prompt
+    # Two of one category stand in a third of the scenes; only those can be merged.
+    pairs = sum(len({t.category for t in c.scene.things}) < len(c.scene.things) for c in everyone)
+    assert changed > (pairs - 1 if turned.name == "merged" else len(everyone) // 3)
 
 
 def test_what_a_level_hits_a_higher_level_hits_too(everyone: list[dials.Case]) -> None:
@@ -114,18 +122,76 @@ def test_a_known_weakness_stays_in_the_table_and_is_no_success() -> None:
     assert Answer("shift", "clip_i", values, -0.96, -0.2, -0.3, -0.1).verdict is Verdict.HOLDS
 
 
-def test_expectations_name_dials_and_metrics_that_exist() -> None:
-    from layoutmark.metrics import all_metrics
+SCORERS = (
+    "detector", "clip", "dino", "quality", "pixels", "reference", "segmenter", "masks", "lpips", "inception",
+    "second_detector",
+)  # fmt: skip
+"""Every role a stack may have but the further ones, whose metrics are the first ones' code."""
 
-    scorers = {k: k for k in ("detector", "clip", "dino", "quality", "pixels", "reference")}
-    names, turned = {m.info.name for m in all_metrics(scorers)}, {d.name for d in dials.DIALS}
+
+def test_every_metric_is_judged_or_there_is_a_reason() -> None:
+    names = {m.info.name for m in all_metrics({k: k for k in SCORERS})}
+    turned = {d.name for d in (*dials.DIALS, *dials.CROWD)}
+    judged = set()
     for listed in (expectations.WORSE, expectations.BETTER, expectations.FLAT):
         assert set(listed) <= turned
-        assert {n for row in listed.values() for n in row} <= names
+        judged |= {n for row in listed.values() for n in row}
+    assert judged | set(expectations.UNJUDGED) == names
+    assert not judged & set(expectations.UNJUDGED)
+    moved = {n for listed in (expectations.WORSE, expectations.BETTER) for row in listed.values() for n in row}
+    assert judged == moved, "a metric that only stays where it is may be a constant"
     for named in (*expectations.BLIND, *expectations.REJECTED):
         assert named[0] in turned
         assert named[1] in names
     assert set(expectations.DIALS_CHANGED) <= turned
+
+
+def test_what_is_judged_was_measured() -> None:
+    measured = {(a.dial, a.metric) for a in matrix.kept()}
+    asked = {
+        (dial, metric)
+        for listed in (expectations.WORSE, expectations.BETTER, expectations.FLAT)
+        for dial, row in listed.items()
+        for metric in row
+    }
+    assert asked - measured == set()
+
+
+def test_distances_begin_where_pictures_are_no_longer_the_true_ones() -> None:
+    levels = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    turned = dials.Dial("x", "", levels, dials.true_view)  # type: ignore[arg-type]
+    assert response._rank(turned, [None, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], -1) == pytest.approx(-1.0)
+    assert response._rank(turned, [None, None, 2.0, 3.0, 4.0, 5.0, 6.0], -1) is None, "too few levels"
+    assert response._rank(turned, [1.0] * 7, 1) is None, "a constant has no rank"
+
+
+def test_the_new_dials_do_what_they_say(everyone: list[dials.Case]) -> None:
+    by_name = {d.name: d for d in dials.DIALS}
+    for case in everyone:
+        truth = dials.true_view(case)
+        added = by_name["added things"].turn(case, 1).scene.things
+        assert added[: len(case.scene.things)] == case.scene.things
+        assert {t.category for t in added[len(case.scene.things) :]}.isdisjoint({t.category for t in case.scene.things})
+        merged = by_name["merged"].turn(case, 1).scene.things
+        assert len(merged) == len(case.scene.things) or len({t.category for t in case.scene.things}) < len(
+            case.scene.things
+        )
+        masks = case.world.render(case.scene).masks
+        behind = by_name["other background"].turn(case, 1).pixels
+        for mask in masks:
+            # Where a thing is drawn fully nothing of the background shows; its edge lets some through.
+            assert np.abs(behind[mask].astype(int) - truth.pixels[mask].astype(int)).mean() < 40
+        assert by_name["long prompts"].turn(case, 1).sample.prompt.startswith(case.sample.prompt)
+    shown = by_name["other pictures"].views(everyone, 1)
+    true = sorted(dials.true_view(c).pixels.tobytes() for c in everyone)
+    assert sorted(s.view.pixels.tobytes() for s in shown) == true, "as a set they are the same"
+    assert all((s.view.pixels != dials.true_view(s.case).pixels).any() for s in shown)
+    same = by_name["same in every seed"]
+    for level, alike in ((0, False), (1, True)):
+        by_sample: dict[str, list[bytes]] = {}
+        for s in same.views(everyone, level):
+            by_sample.setdefault(s.view.sample.id, []).append(s.view.pixels.tobytes())
+        assert all(len(v) == 3 and (len(set(v)) == 1) == alike for v in by_sample.values())
 
 
 def test_table_and_plot(found, tmp_path: Path) -> None:
@@ -160,11 +226,13 @@ def test_a_copy_touches_nothing_and_a_swap_keeps_the_boxes(everyone: list[dials.
 
 def test_the_committed_matrix_is_of_these_dials_and_stands_in_the_documents() -> None:
     held = json.loads(matrix.KEPT.read_text("utf-8"))
-    assert set(held) == {d.name for d in dials.DIALS}
-    witnesses = dials.cases()[: matrix.WITNESSES]
-    stale = [d.name for d in dials.DIALS if held[d.name]["shown"] != d.shown(witnesses)]
-    assert stale == [], "measure them again: python tests/validity/response.py --only ..."
-    assert {part["samples"] for part in held.values()} == {72}
+    assert set(held) == {d.name for d in (*dials.DIALS, *dials.CROWD)}
+    few = dials.cases()
+    many = more_dials.crowd(few[0], matrix.WITNESSES)
+    for listed, witnesses, samples in ((dials.DIALS, few[: matrix.WITNESSES], 72), (dials.CROWD, many, 2048)):
+        stale = [d.name for d in listed if held[d.name]["shown"] != d.shown(witnesses)]
+        assert stale == [], "measure them again: python tests/validity/response.py --only ..."
+        assert {held[d.name]["samples"] for d in listed} == {samples}
     found = matrix.kept()
     text = matrix.DOCUMENT.read_text("utf-8")
     assert matrix.page(found) in text, "write it again: python tests/validity/response.py --only"
