@@ -23,6 +23,7 @@ from layoutmark.diffusion import (
 )
 from layoutmark.diffusion import personal_training as training
 from layoutmark.diffusion.attention import Layer
+from layoutmark.diffusion.attention_swap import swapping
 from layoutmark.diffusion.contrast import contrast
 from layoutmark.diffusion.inversion import invert
 from layoutmark.diffusion.matching import Match
@@ -37,8 +38,8 @@ from layoutmark.shelf import Shelf, resolve_settings
 STEPS = 5
 LAYERS = 7
 OFF = Rules(
-    structure_steps=0, appearance_from=0, blend_from=0, structure_stride=1, map_stride=1, map_steps=2, first_layer=3,
-    reference_swap="none", dimensions=8, cycle_error=1.0, foreground=0.0,
+    structure_steps=0, appearance_from=0, guided_until=0, blend_from=0, structure_stride=1, map_stride=1, map_steps=2,
+    first_layer=3, reference_swap="none", dimensions=8, cycle_error=1.0, foreground=0.0,
 )  # fmt: skip
 ON = replace(OFF, structure_steps=3, appearance_from=1, reference_swap="warp_v")
 
@@ -265,6 +266,39 @@ def test_the_subject_looks_at_the_references_subject_and_the_rest_at_itself() ->
         torch.testing.assert_close(found[half + 1, 0, [1, 2]], weights @ value[half, 0, [0, 3]])
 
 
+@pytest.mark.parametrize("swap", ["kv", "warp_v", "subject_kv"])
+def test_guided_steps_give_the_reference_to_the_half_with_the_prompt(
+    stack, words, subject, layout, reference, swap: str
+) -> None:
+    """In a guided step the half without the prompt is as if nothing was swapped, the other as if both were."""
+    rules = replace(OFF, reference_swap=swap)
+    denoiser = Denoiser(stack.unet, rows(words[0], words[1], words[1]), 4.0)
+    halves = {}
+    for name, changes in {"none": {"reference_swap": "none"}, "both": {}, "guided": {"guided_until": 1}}.items():
+        made = Retouch(denoiser, subject, layout, reference, (2, 3), replace(rules, **changes), everywhere)
+        made.rows, made.guided = (0, 1, 2), name == "guided"
+        made.maps.append(torch.ones(16, 16))
+        made.features = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(1))
+        made._attention = lambda height, width: torch.ones(height, width)
+        given = torch.cat([reference[2], layout[2], layout[2]])
+        texts = torch.cat([denoiser.text.unconditional, denoiser.text.conditional])
+        with swapping(stack.unet, lambda site, made=made: made._edits(site, 0, [])), torch.no_grad():
+            out = stack.unet(torch.cat([given] * 2), torch.tensor(500), encoder_hidden_states=texts)[0]
+        halves[name] = out[2], out[5]
+    for half, same, other in ((0, "none", "both"), (1, "both", "none")):
+        torch.testing.assert_close(halves["guided"][half], halves[same][half], atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(halves["guided"][half], halves[other][half], atol=1e-3)
+
+
+def test_guided_steps_end(stack, words, subject, layout, reference) -> None:
+    rules = replace(ON, reference_swap="subject_kv", blend_from=STEPS + 1)
+    made = [retouch(stack, words, subject, layout, reference, replace(rules, guided_until=n)) for n in (0, 3, STEPS)]
+    assert torch.equal(made[0][:2], made[1][:2])  # appearance begins at step 1
+    assert torch.equal(made[1][:4], made[2][:4])
+    assert not torch.allclose(made[0][2], made[1][2], atol=1e-4)
+    assert not torch.allclose(made[1][4], made[2][4], atol=1e-4)
+
+
 def test_without_a_subject_nothing_looks_at_the_reference(stack, words, subject, layout, reference) -> None:
     rules = replace(ON, reference_swap="subject_kv", blend_from=STEPS + 1)
     made = retouch(stack, words, subject, layout, reference, rules, nowhere)
@@ -342,7 +376,7 @@ def test_one_subject_is_stage_one_and_one_retouch(stack, quick, subject_map: str
     picture = decode(stack, layout[-1])[0].permute(1, 2, 0).numpy()
     cut = importlib.import_module("layoutmark.diffusion.cutting").Cut(picture, (16, 16), method.segmenter)
     three = Denoiser(stack.unet, rows(photo, text, text), 4.0)
-    without = encode(stack.tokenizer, stack.text_encoder, [PROMPT.replace("dog ", "")])
+    without = encode(stack.tokenizer, stack.text_encoder, [PROMPT.replace("a red dog ", "")])
     place = contrast(stack.unet, text.conditional, without, layout, four()) if subject_map == "contrast" else None
     made = Retouch(three, none, layout, reference, (3,), method.settings.rules, cut, place=place).run(four())
     assert torch.equal(image, decode(stack, made[-1]))

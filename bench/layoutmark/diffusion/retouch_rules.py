@@ -14,6 +14,8 @@ class Rules:
     """Attention maps come from the layout image before this step (lambda_2)."""
     appearance_from: int
     """Values come from the reference from this step on (lambda_3)."""
+    guided_until: int
+    """Before this step the reference is given to the half with the prompt alone, so that guidance strengthens it."""
     blend_from: int
     """Latents are blended from this step on (lambda_4)."""
     structure_stride: int

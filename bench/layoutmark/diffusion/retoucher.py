@@ -41,9 +41,11 @@ class RetouchSettings:
     """Share of stage 2 from which values come from the reference."""
     lambda_4: float
     """Share of stage 2 from which latents are blended."""
+    guided_until: float
+    """Share of stage 2 until which the reference is given to the half with the prompt alone."""
     structure_stride: int
     subject_map: Literal["attention", "contrast"]
-    """What says where the subject is: attention to its words, or how much the prediction changes without its noun."""
+    """What says where the subject is: attention to its words, or how much the prediction changes without its phrase."""
     map_stride: int
     map_steps: int
     first_layer: int
@@ -59,7 +61,7 @@ class RetouchSettings:
     """Whether there is a stage 2; without it the layout image is the picture."""
 
     def __post_init__(self) -> None:
-        for name in ("lambda_1", "lambda_2", "lambda_3", "lambda_4"):
+        for name in ("lambda_1", "lambda_2", "lambda_3", "lambda_4", "guided_until"):
             if not 0 <= getattr(self, name) <= 1:
                 raise LayoutmarkError(
                     f"setting {name!r}", found=str(getattr(self, name)), expected="a share of the steps in [0, 1]",
@@ -74,9 +76,9 @@ class RetouchSettings:
     def rules(self) -> Rules:
         """What stage 2 does when."""
         return Rules(
-            self.step(self.lambda_2), self.step(self.lambda_3), self.step(self.lambda_4), self.structure_stride,
-            self.map_stride, self.map_steps, self.first_layer, self.reference_swap, self.dimensions, self.cycle_error,
-            self.foreground,
+            self.step(self.lambda_2), self.step(self.lambda_3), self.step(self.guided_until), self.step(self.lambda_4),
+            self.structure_stride, self.map_stride, self.map_steps, self.first_layer, self.reference_swap,
+            self.dimensions, self.cycle_error, self.foreground,
         )  # fmt: skip
 
 
@@ -86,12 +88,14 @@ Place = tuple[Instance, Located]
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One instance with a reference: its subject, and where the plain prompt has its noun."""
+    """One instance with a reference: its subject, and where the plain prompt has its noun and its phrase."""
 
     instance: Instance
     reference: Reference
     subject: Subject
     noun: tuple[int, ...]
+    phrase: range
+    """Where the plain prompt has all its words."""
 
 
 class Retoucher:
@@ -214,17 +218,17 @@ class Retoucher:
         cut = Cut(picture, grid, self.segmenter, self.mask_box(call.instance), self.margin)
         denoiser = Denoiser(stack.unet, text, settings.guidance_scale)
         shown = reference_cells(stack, call.reference)
-        place = self._place(layout, prompt, call.noun) if settings.subject_map == "contrast" else None
+        place = self._place(layout, prompt, call.phrase) if settings.subject_map == "contrast" else None
         retouch = Retouch(denoiser, call.subject, layout, reference, worded.calls[0], settings.rules, cut, shown, place)
         drawn = retouch.run(self._scheduler())
         warnings |= cut.notes
         return drawn
 
-    def _place(self, layout: torch.Tensor, prompt: str, noun: tuple[int, ...]) -> torch.Tensor:
-        """How much of the noun each cell (h, w) of the layout image has."""
+    def _place(self, layout: torch.Tensor, prompt: str, phrase: range) -> torch.Tensor:
+        """How much of a phrase of the plain prompt each cell (h, w) of the layout image has."""
         stack = self.stack
         whole = self._word(prompt, [])
-        rest = replace(whole, ids=tuple(token for at, token in enumerate(whole.ids, 1) if at not in noun))
+        rest = replace(whole, ids=tuple(token for at, token in enumerate(whole.ids, 1) if at not in phrase))
         text, without = (encode_worded(stack, Subject("none"), [words]) for words in (whole, rest))
         return contrast(stack.unet, text, without, layout, self._scheduler())
 
@@ -233,7 +237,7 @@ class Retoucher:
         if subject is None and not self.settings.personalise_missing:
             raise self._missing(instance)
         subject = subject or self.subjects.make([reference], instance.category)
-        return Call(instance, reference, subject, tuple(located.positions))
+        return Call(instance, reference, subject, tuple(located.positions), located.span)
 
     def _word(self, prompt: str, nouns: Sequence[tuple[int, ...]]) -> Worded:
         return word(self.stack.tokenizer, prompt, nouns, self.settings.subject_backend)

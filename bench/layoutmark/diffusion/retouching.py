@@ -88,6 +88,7 @@ class Retouch:
     def __post_init__(self) -> None:
         self.passed: list[torch.Tensor] = []
         self.rows: tuple[int, ...] = (REFERENCE, LAYOUT, TARGET)
+        self.guided = False
         self.maps: deque[torch.Tensor] = deque(maxlen=self.rules.map_steps)
         self.features: torch.Tensor | None = None
         self._matches: dict[int, Match | None] = {}
@@ -108,6 +109,7 @@ class Retouch:
         target = self._blended(index, step.latents[-1:])
         self.passed.append(target)
         self.rows = self._needed(index)
+        self.guided = index < self.rules.guided_until
         fed = {REFERENCE: self.reference[index], LAYOUT: self.layout[index], TARGET: target}
         step.latents = torch.cat([fed[row] for row in self.rows])
         text = self.denoiser.text
@@ -200,13 +202,14 @@ class Retouch:
         if site.cross or index < rules.appearance_from or site.number < rules.first_layer:
             return Edits(probabilities=looks) if looks else None
         if rules.reference_swap == "kv":
-            whole = lambda variable: carried(variable, 0, len(self.rows))  # noqa: E731
+            whole = lambda variable: self._given(variable, carried(variable, 0, len(self.rows)))  # noqa: E731
             return Edits(whole, whole, looks)
         if rules.reference_swap == "subject_kv" and (inside := self._inside(site.layer)) is not None:
             return Edits(probabilities=looks, found=self._from_reference(inside, site.layer))
         # Features of this pass come too late for it: those of the step before stand in, as in DreamMatcher.
         if rules.reference_swap == "warp_v" and self.features is not None and (found := self._match(site.layer)):
-            return Edits(values=lambda values: warped(values, found, len(self.rows)), probabilities=looks)
+            moved = lambda values: self._given(values, warped(values, found, len(self.rows)))  # noqa: E731
+            return Edits(values=moved, probabilities=looks)
         return Edits(probabilities=looks) if looks else None
 
     def _subject_map(self, maps: torch.Tensor, layer: Layer) -> torch.Tensor:
@@ -242,10 +245,13 @@ class Retouch:
                 queries[:, -1], keys[:, 0, :, seen], values[:, 0, :, seen], scale=scale
             )
             own[:, -1] = torch.where(inside[:, None], there, own[:, -1])
-            together: torch.Tensor = own.flatten(0, 1)
-            return together
+            return self._given(mixed, own.flatten(0, 1))
 
         return found
+
+    def _given(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """What the reference changed, in guided steps for the half with the prompt alone."""
+        return torch.cat([before.chunk(2)[0], after.chunk(2)[1]]) if self.guided else after
 
     def _shown(self, grid: tuple[int, int]) -> torch.Tensor | None:
         """Cells (h * w) of a layer's grid that show the reference's subject; None where that is not known."""
