@@ -36,6 +36,7 @@ DAMAGES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "row of nobody": (lambda d: d["rows"][0].update(method="best"), "rows[0]: found method 'best'"),
     "image of nothing": (lambda d: d["images"][0].update(sample="x"), "images[0]: found"),
     "part cut out": (lambda d: d.pop("pairs"), "no key 'pairs'"),
+    "protocol without its hash": (lambda d: d["protocol"].pop("hash"), "protocol: found no key 'hash'"),
     "list as object": (lambda d: d.update(samples={}), "key 'samples': found an object; expected a list"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,32 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "other seeds": (lambda r: r["protocol"]["parts"].update(seeds=[3]), "that of leaderboard tiny"),
     "other samples": (lambda r: r["samples"][0].update(prompt="x"), "other samples"),
 }
+
+
+TORN: dict[str, Callable[[Any], Any]] = {
+    "no times": lambda r: r.update(times=None),
+    "no code": lambda r: row(r).pop("code"),
+    "settings as text": lambda r: row(r).update(settings="odd"),
+    "no names of scorers": lambda r: r["protocol"]["parts"]["stack"].pop("names"),
+}
+
+
+@pytest.mark.parametrize("name", TORN)
+def test_results_with_a_part_torn_out_are_refused(tiny, tmp_path, run, name: str) -> None:
+    change_results(run, TORN[name])
+    with pytest.raises(LayoutmarkError, match=r"submission of run 'tiny': found .+; expected .+\. .+"):
+        submit(run, tmp_path / "new", Shelf([tiny.methods]))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_title_with_quotes_makes_a_card_that_can_be_read(tiny, tmp_path, run) -> None:
+    change_results(run, lambda r: r["suite"].update(title='a "b"\n\\ \U0001f418'))
+    submit(run, tmp_path / "new", Shelf([tiny.methods]))
+    assert tomllib.loads((tmp_path / "new" / "board.toml").read_text("utf-8"))["title"].startswith(
+        'a "b"\n\\ \U0001f418 on'
+    )
+    build_board(tmp_path / "new")
+    assert check_board(tmp_path / "new") == []
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ from layoutmark.store.atomic import write_bytes, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
+    Draft = tuple[str, dict[str, Any], list[dict[str, Any]], pd.DataFrame]
+
 
 def submit(
     run: RunFolder,
@@ -55,16 +57,30 @@ def submit(
     every row may enter.  Raises LayoutmarkError for a row that breaks a rule, a method the run has not, a track whose
     settings are not met, or another protocol than the board's.
     """
-    results = run.read_results()
-    board = open_board(folder)
+    results, board = run.read_results(), open_board(folder)
+    if track not in (AUTHORS, MATCHED):
+        raise _refused(results["name"], f"track {track!r}", f"{AUTHORS} or {MATCHED}")
+    try:
+        drafts = list(_drafts(results, run.read_detections(), board, shelf, methods, track, because, times))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise _refused(
+            results["name"], f"{type(error).__name__}: {error}", "results as layoutmark writes them",
+            f"Run: layoutmark measure {run.path}",
+        ) from error  # fmt: skip
+    return _written(results, board, drafts)
+
+
+def _drafts(
+    results: Mapping[str, Any], detections: pd.DataFrame, board: Board, shelf: Shelf, methods: Sequence[str],
+    track: str, because: str, times: bool,
+) -> Iterator[Draft]:  # fmt: skip
+    """The rows that enter, each after it was found in order."""
     rows = {m["name"]: m for m in results["methods"]}
     references = [name for name, row in rows.items() if row["kind"] == "reference"]
     bounds = [name for name in references if not name.startswith(ADVERSARY)]
     wanted = list(methods) or [name for name in rows if name not in references]
     if unknown := [name for name in wanted if name not in rows]:
         raise _refused(results["name"], f"no method {unknown[0]!r}", "one of " + ", ".join(rows))
-    if track not in (AUTHORS, MATCHED):
-        raise _refused(results["name"], f"track {track!r}", f"{AUTHORS} or {MATCHED}")
     versions = {m["name"]: m["version"] for m in results["metrics"] if m["name"] in HEADLINE}
     protocol = board_protocol(results["protocol"]["parts"], versions)
     if board.entries and (there := board.entries[0].facts["protocol"]["hash"]) != protocol["hash"]:
@@ -74,7 +90,6 @@ def submit(
         )  # fmt: skip
     have = {e.name for e in board.entries if e.track == REFERENCE}
     known = {m["name"]: m for m in results["metrics"] if m["name"] in HEADLINE}
-    drafts, detections = [], run.read_detections()
     for name in [*(n for n in bounds if n not in have), *wanted]:
         row = rows[name]
         of_track = REFERENCE if name in references else track
@@ -95,13 +110,10 @@ def submit(
         mine = detections[detections["method"] == name]
         if broken := [*form_faults(facts, images, mine, results["samples"]), *faults_of(facts, images, board.matched)]:
             raise _refused(results["name"], f"{name}: {broken[0]}", "a row that may enter")
-        drafts.append((name, facts, images, mine))
-    return _written(results, board, drafts)
+        yield name, facts, images, mine
 
 
-def _written(
-    results: Mapping[str, Any], board: Board, drafts: Sequence[tuple[str, dict[str, Any], Any, pd.DataFrame]]
-) -> list[str]:
+def _written(results: Mapping[str, Any], board: Board, drafts: Sequence[Draft]) -> list[str]:
     board.folder.mkdir(parents=True, exist_ok=True)
     samples = pack(results["samples"])
     if not board.entries:
@@ -153,8 +165,10 @@ def _overrides(row: Mapping[str, Any], stack: str, shelf: Shelf) -> dict[str, An
 
 
 def _card(results: Mapping[str, Any]) -> str:
+    suite, stack = (str(results[part].get("title") or results[part]["name"]) for part in ("suite", "stack"))
     return (
-        f'title = "{results["suite"]["title"]} on {results["stack"]["title"]}"\n\n'
+        # A JSON text is a TOML text too.
+        f"title = {json.dumps(f'{suite} on {stack}', ensure_ascii=False)}\n\n"
         "# Settings that every entry of the matched track must have.\n[matched]\n"
     )
 

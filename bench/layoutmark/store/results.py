@@ -14,6 +14,9 @@ TOP: Mapping[str, _Types] = {
     "metrics": (list,), "rows": (list,), "pairs": (list,), "ties": (dict,), "samples": (list,), "images": (list,),
     "environment": (dict,),
 }  # fmt: skip
+WITHIN: Mapping[str, Mapping[str, _Types]] = {
+    "protocol": {"hash": TEXT, "parts": (dict,)}, "suite": {"name": TEXT}, "stack": {"name": TEXT},
+}  # fmt: skip
 TABLES: Mapping[str, Mapping[str, _Types]] = {
     "methods": {"name": TEXT, "kind": TEXT, "counts": (dict,)},
     "metrics": {"name": TEXT, "variant": TEXT, "unit": TEXT, "higher_is_better": (bool,)},
@@ -36,6 +39,7 @@ def problem(data: Mapping[str, Any]) -> Problem | None:
     """The first thing that is wrong with results whose schema is `SCHEMA`, or None."""
     return (
         _types("results", data, TOP)
+        or next((p for key, keys in WITHIN.items() if (p := _types(key, data[key], keys))), None)
         or next((p for key in TABLES for p in _tables(key, data[key])), None)
         or next((p for p in _names(data)), None)
     )
