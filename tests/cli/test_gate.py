@@ -99,6 +99,13 @@ def test_an_entry_of_a_leaderboard_is_a_baseline(tiny, copy, policy, capsys, tmp
     assert main(["gate", "tiny:paint@blind", "--baseline", str(board)]) == 3
     assert "method of a leaderboard: found 'paint@blind'" in capsys.readouterr().err
 
+    submit(RunFolder(copy), board, Shelf([tiny.methods]), ["paint@blind"])
+    (blind,) = (board / "entries").glob("*-paint-blind")
+    before = sorted(board.rglob("*"))
+    assert main(["gate", str(blind), "--baseline", str(entry), "--policy", str(policy)]) == 1
+    assert sorted(board.rglob("*")) == before, "an entry is left as it is"
+    assert list((copy.parent / f"gate-{blind.name}").glob("*.png"))
+
     policy.write_text("[metrics.recall50]\nmargin = 0.05\n", "utf-8")
     assert main(line) == 3
     assert "no score of any of its metrics" in capsys.readouterr().err

@@ -26,6 +26,8 @@ from layoutmark.gate import (
     worst,
     write_pictures,
 )
+from layoutmark.leaderboard import FACTS
+from layoutmark.store import runs_folder
 from layoutmark.store.atomic import write_text
 
 PICTURES = "gate"
@@ -69,7 +71,7 @@ def _gate(options: argparse.Namespace) -> int:
         policy = read_policy(options.policy)
         candidate = open_side(options.candidate, options.method)
         baseline = open_side(options.baseline, options.method or candidate.method)
-        folder = options.pictures or candidate.folder / PICTURES
+        folder = options.pictures or _pictures_of(candidate)
         verdict = judge(candidate, baseline, policy)
         if verdict.outcome in (Outcome.REGRESSION, Outcome.INCONCLUSIVE) and len(verdict.lost) <= policy.lost:
             candidate, baseline, verdict = _second_stage(options, candidate, baseline, policy, verdict)
@@ -89,6 +91,13 @@ def _gate(options: argparse.Namespace) -> int:
         print(text)
     print(f"gate: {verdict.outcome}")
     return verdict.code
+
+
+def _pictures_of(candidate: Side) -> Path:
+    """Beside a run's other files, but never inside an entry of a leaderboard: nothing may be added to those."""
+    if (candidate.folder / FACTS).is_file():
+        return runs_folder() / f"{PICTURES}-{candidate.folder.name}"
+    return candidate.folder / PICTURES
 
 
 def _second_stage(
