@@ -82,7 +82,12 @@ def test_a_comment_stays_short(example, tmp_path) -> None:
     assert len(written("markdown", example.make_results(tmp_path, samples=400, hostile=False), tmp_path / "m")) < 12_000
 
 
-def test_the_command_writes_them(at_tiny, capsys) -> None:
+def test_the_command_writes_them(at_tiny, capsys, tmp_path, monkeypatch) -> None:
+    summary = tmp_path / "step.md"
+    summary.write_text("of another step\n", "utf-8")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     for kind, file in (("markdown", "summary.md"), ("latex", "table.tex")):
         assert main(["report", "tiny", "--report", kind]) == 0
         assert capsys.readouterr().out.strip().endswith(file)
+    shown = (at_tiny.runs / "tiny" / "report" / "summary.md").read_text("utf-8")
+    assert summary.read_text("utf-8") == f"of another step\n{shown}", "the Markdown, once, after what was there"
