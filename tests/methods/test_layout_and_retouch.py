@@ -328,6 +328,16 @@ def test_a_known_place_stands_for_attention(stack, words, subject, layout, refer
     assert not torch.allclose(target[-1][..., ~outside], layout[-1][..., ~outside])
 
 
+def test_a_cell_of_another_is_never_masked(stack, words, subject, layout, reference) -> None:
+    place = torch.ones(16, 16)
+    place[:, :9] = 0
+    denoiser = Denoiser(stack.unet, rows(words[0], words[1], words[1]), 4.0)
+    made = Retouch(denoiser, subject, layout, reference, (2, 3), OFF, everywhere, place=place)
+    target = made.run(new_scheduler(stack, "ddim", STEPS))
+    assert torch.equal(target[..., :9], layout[..., :9])
+    assert not torch.allclose(target[-1][..., 9:], layout[-1][..., 9:])
+
+
 def test_a_stride_that_no_layer_has_is_told(stack, words, subject, layout, reference) -> None:
     with pytest.raises(LayoutmarkError, match=r"setting 'map_stride': found 8, which no cross-attention layer has"):
         retouch(stack, words, subject, layout, reference, replace(ON, map_stride=8))
@@ -377,7 +387,7 @@ def test_one_subject_is_stage_one_and_one_retouch(stack, quick, subject_map: str
     cut = importlib.import_module("layoutmark.diffusion.cutting").Cut(picture, (16, 16), method.segmenter)
     three = Denoiser(stack.unet, rows(photo, text, text), 4.0)
     without = encode(stack.tokenizer, stack.text_encoder, [PROMPT.replace("a red dog ", "")])
-    place = contrast(stack.unet, text.conditional, without, layout, four()) if subject_map == "contrast" else None
+    place = contrast(stack.unet, text.conditional, without, layout, four())[0] if subject_map == "contrast" else None
     made = Retouch(three, none, layout, reference, (3,), method.settings.rules, cut, place=place).run(four())
     assert torch.equal(image, decode(stack, made[-1]))
     assert method.notes[0]["deviations"] == "subject_backend=none"

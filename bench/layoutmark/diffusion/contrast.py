@@ -29,23 +29,30 @@ def looked_at(steps: int) -> range:
 def contrast(
     unet: UNet2DConditionModel, text: torch.Tensor, without: torch.Tensor, trajectory: torch.Tensor, scheduler: Any
 ) -> torch.Tensor:
-    """How much of the words each latent cell has: (h, w) in float32, at least 0, without a unit.
+    """How much of each of K wordings a latent cell has: (K, h, w) in float32, at least 0, without a unit.
 
     The mean over channels of the absolute difference, summed over steps and smoothed over 3 x 3 cells.
 
     Args:
         unet: the plain one.
         text: embeddings (1, 77, channels) of the prompt.
-        without: of the same prompt without the words.
+        without: (K, 77, channels) of the same prompt without one of the wordings each.
         trajectory: latents (steps + 1, 1, C, h, w) before every step and after the last.
         scheduler: one like that they were drawn with, for as many steps.
     """
-    both = torch.cat([text, without]).to(unet.dtype)
-    total = torch.zeros(trajectory.shape[-2:], device=trajectory.device)
+    texts = torch.cat([text, without]).to(unet.dtype)
+    total = torch.zeros(len(without), *trajectory.shape[-2:], device=trajectory.device)
     for index in looked_at(len(trajectory) - 1):
         timestep = scheduler.timesteps[index]
-        scaled = scheduler.scale_model_input(trajectory[index], timestep).expand(2, -1, -1, -1)
-        said, unsaid = unet(scaled.to(unet.dtype), timestep, encoder_hidden_states=both, return_dict=False)[0].float()
-        total += (said - unsaid).abs().mean(0)
-    smooth = F.avg_pool2d(total[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
-    return smooth.clamp(max=float(smooth.flatten().quantile(CLIPPED)))
+        scaled = scheduler.scale_model_input(trajectory[index], timestep).expand(len(texts), -1, -1, -1)
+        noise = unet(scaled.to(unet.dtype), timestep, encoder_hidden_states=texts, return_dict=False)[0].float()
+        total += (noise[1:] - noise[:1]).abs().mean(1)
+    smooth = F.avg_pool2d(total[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
+    most = smooth.flatten(1).quantile(CLIPPED, dim=1)
+    return smooth.minimum(most[:, None, None])
+
+
+def parted(maps: torch.Tensor) -> torch.Tensor:
+    """Maps (K, h, w), each divided by its greatest value, and 0 where another's is greater: a cell is of one thing."""
+    share = maps / maps.amax((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+    return torch.where(share >= share.amax(0), share, 0)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from layoutmark.diffusion.contrast import contrast
+from layoutmark.diffusion.contrast import contrast, parted
 from layoutmark.diffusion.cutting import Cut
 from layoutmark.diffusion.inversion import invert
 from layoutmark.diffusion.personal import Subject, Worded, encode_worded, photo_of, together, word
@@ -192,8 +192,9 @@ class Retoucher:
         personal = self._text([encode_worded(stack, everyone, [worded])])
         trajectory = self.layout_image(initial_noise(stack, [seed]), plain, personal, everyone, worded, places)
         warnings: set[str] = set()
-        for call in calls if self.settings.retouch else ():
-            trajectory = self._retouched(trajectory, prompt, call, warnings)
+        if self.settings.retouch:
+            for call, place in zip(calls, self._places(trajectory, prompt, calls), strict=True):
+                trajectory = self._retouched(trajectory, prompt, call, place, warnings)
         if (cut := len(worded.ids) - LAST_CONTENT) > 0:
             notes["tokens_cut"] = str(cut)
         if warnings:
@@ -202,7 +203,9 @@ class Retoucher:
             notes["deviations"] = ", ".join(tokens)
         return trajectory[-1], notes
 
-    def _retouched(self, layout: torch.Tensor, prompt: str, call: Call, warnings: set[str]) -> torch.Tensor:
+    def _retouched(
+        self, layout: torch.Tensor, prompt: str, call: Call, place: torch.Tensor | None, warnings: set[str]
+    ) -> torch.Tensor:
         """Stage 2 for one subject; the result is the layout image of the next one."""
         stack, settings = self.stack, self.settings
         worded = self._word(prompt, [call.noun])
@@ -218,19 +221,22 @@ class Retoucher:
         cut = Cut(picture, grid, self.segmenter, self.mask_box(call.instance), self.margin)
         denoiser = Denoiser(stack.unet, text, settings.guidance_scale)
         shown = reference_cells(stack, call.reference)
-        place = self._place(layout, prompt, call.phrase) if settings.subject_map == "contrast" else None
         retouch = Retouch(denoiser, call.subject, layout, reference, worded.calls[0], settings.rules, cut, shown, place)
         drawn = retouch.run(self._scheduler())
         warnings |= cut.notes
         return drawn
 
-    def _place(self, layout: torch.Tensor, prompt: str, phrase: range) -> torch.Tensor:
-        """How much of a phrase of the plain prompt each cell (h, w) of the layout image has."""
-        stack = self.stack
-        whole = self._word(prompt, [])
-        rest = replace(whole, ids=tuple(token for at, token in enumerate(whole.ids, 1) if at not in phrase))
-        text, without = (encode_worded(stack, Subject("none"), [words]) for words in (whole, rest))
-        return contrast(stack.unet, text, without, layout, self._scheduler())
+    def _places(self, layout: torch.Tensor, prompt: str, calls: Sequence[Call]) -> Sequence[torch.Tensor | None]:
+        """How much of each subject a cell (h, w) of the layout image has, 0 where another has more; None: attention."""
+        if self.settings.subject_map == "attention":
+            return [None] * len(calls)
+        stack, whole = self.stack, self._word(prompt, [])
+        said = [whole]
+        for call in calls:
+            rest = (token for at, token in enumerate(whole.ids, 1) if at not in call.phrase)
+            said.append(replace(whole, ids=tuple(rest)))
+        text, *without = encode_worded(stack, Subject("none"), said).split(1)
+        return [*parted(contrast(stack.unet, text, torch.cat(without), layout, self._scheduler()))]
 
     def _call(self, instance: Instance, located: Located, reference: Reference) -> Call:
         subject = self.subjects.find([reference], instance.category)

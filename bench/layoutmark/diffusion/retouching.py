@@ -83,7 +83,10 @@ class Retouch:
     shown: torch.Tensor | None = None
     """Cells (h, w) of the reference that show its subject; None if that is not known.  Others give no values."""
     place: torch.Tensor | None = None
-    """How much of the subject each cell (h, w) of the layout image has; None if attention says it, step by step."""
+    """How much of the subject each cell (h, w) of the layout image has; None if attention says it, step by step.
+
+    A cell with 0 is never the subject's.
+    """
 
     def __post_init__(self) -> None:
         self.passed: list[torch.Tensor] = []
@@ -135,7 +138,8 @@ class Retouch:
         """The subject's cells (h, w) of the latents, by what the last steps saw."""
         attention = self._attention(*self.grid)
         mask = self.cut(None if attention is None else attention.double().cpu().numpy())
-        return torch.from_numpy(mask).to(self.layout.device)
+        found = torch.from_numpy(mask).to(self.layout.device)
+        return found if self.place is None else found & (self.place > 0)
 
     @property
     def _located(self) -> bool:
