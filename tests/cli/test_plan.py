@@ -85,8 +85,8 @@ def write(folder: Path, made: Scored) -> RunFolder:
     )
     samples = {e.sample.id: sample_to_json(e.sample) for evidence, _ in made.values() for e in evidence}
     run.write_results({
-        "schema": SCHEMA, "name": folder.name, "suite": {}, "stack": {}, "environment": {}, "ties": {}, "rows": [],
-        "pairs": [], "seeds": [], "images": images, "samples": list(samples.values()),
+        "schema": SCHEMA, "name": folder.name, "suite": {"name": "made"}, "stack": {"name": "made"}, "environment": {},
+        "ties": {}, "rows": [], "pairs": [], "seeds": [], "images": images, "samples": list(samples.values()),
         "protocol": {"hash": "0" * 16,
                      "parts": {"stack": {"names": NAMES}, "metrics": {m.info.name: m.info.version for m in metrics}}},
         "methods": [{"name": name, "kind": "method", "counts": {}} for name in made],
