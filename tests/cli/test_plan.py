@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +162,9 @@ def test_the_table_says_what_it_answers(pilot, capsys, monkeypatch) -> None:
     pilot()
     assert main(["plan", "pilot", "--detect", "0.02"]) == 0
     shown = capsys.readouterr().out
-    for word in ("prompts, 1 seed", "prompts, 8 seeds", "pilot:a", "80 images", "ap50: a true difference of 0.02"):
+    for word in ("1 seed", "8 seeds", "a - b", "80 images", "ap50: prompts that find a true difference of 0.02"):
         assert word in shown
-    assert "one seed of each prompt" not in shown
+    assert "one seed of each sample" not in shown
 
 
 def test_a_pilot_with_one_seed_promises_nothing_of_more(pilot, capsys) -> None:
@@ -184,7 +185,33 @@ def test_equal_methods_need_the_least_and_one_prompt_says_nothing(pilot, tmp_pat
     (pair,) = asked(["one", "--detect", "0.02"], capsys)["pairs"]
     assert (pair["designs"], pair["between_prompts"]) == ([], None)
     assert main(["plan", "one", "--detect", "0.02"]) == 0
-    assert "not known" in capsys.readouterr().out
+    assert "a - b: fewer than two prompts" in capsys.readouterr().out
+
+
+def test_prompts_that_occur_twice_are_no_seeds(tmp_path, monkeypatch, capsys) -> None:
+    """Two layouts under one prompt say nothing of what more seeds would bring; the error is that of its comparison."""
+    monkeypatch.setenv("LAYOUTMARK_RUNS", str(tmp_path))
+    made = drawn((0.4, 0.1), 40, 1)
+    made = {
+        name: ([replace(e, sample=replace(e.sample, prompt=f"p{k // 2}")) for k, e in enumerate(evidence)], values)
+        for name, (evidence, values) in made.items()
+    }
+    write(tmp_path / "pilot", made)
+    for metric in ("ap50", "miou"):
+        (pair,) = asked(["pilot", "--detect", "0.02", "--metric", metric], capsys)["pairs"]
+        assert (pair["n"], pair["prompts"], pair["between_seeds"]) == (40, 20, None)
+        (design,) = pair["designs"]
+        assert (design["seeds"], design["images"]) == (1, 2 * design["prompts"])
+        assert main(["compare", "pilot", "--metrics", metric, "--json"]) == 0
+        (compared,) = json.loads(capsys.readouterr().out)["pairs"]
+        error = (compared["high"] - compared["low"]) / 2 / t_quantile(0.95, 20 - 1)
+        assert pair["between_prompts"] / 20**0.5 == pytest.approx(error, rel=1e-9)
+
+
+def test_what_a_run_does_not_keep_is_not_planned_and_says_why(pilot, capsys) -> None:
+    pilot()
+    assert main(["plan", "pilot", "--detect", "0.02", "--metric", "scribble_in_box"]) == 0
+    assert "a - b: not scored: no scribble" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -196,6 +223,7 @@ def test_equal_methods_need_the_least_and_one_prompt_says_nothing(pilot, tmp_pat
         (["pilot", "--detect", "0.02", "--metric", "ap05"], "metric: found 'ap05'; expected one of ap50, "),
         (["pilot", "--detect", "0.02", "--comparisons", "0"], "comparisons: found 0; expected 1 or more. Count"),
         (["pilto", "--detect", "0.02"], "unknown run: found 'pilto'; expected a run folder, or one of one, pilot"),
+        (["pilot", "--detect", "2"], "margin: found 2.0; expected at most 1: ap50 lies between 0 and 1. Write"),
         (["pilot:a", "--detect", "0.02"], "compare: found 1 method; expected at least two."),
         (["one", "--detect", "-1"], "margin: found -1.0; expected a finite number above 0."),
     ],

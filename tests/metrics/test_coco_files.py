@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from layoutmark.cli.main import main
 from layoutmark.errors import LayoutmarkError
 from layoutmark.metrics.coco_eval import FIGURES, evaluate
 from layoutmark.metrics.coco_files import CocoPair, read_pair
+from layoutmark.metrics.coco_masks import read_mask
 
 
 def boxed(x: int, y: int, w: int, h: int) -> dict[str, Any]:
@@ -119,16 +121,21 @@ def changed(which: int, name: str, value: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (changed(1, "image_id", 3), r"dt.json, detection 1, field 'image_id': found 3; expected one of the 2 ids"),
+        (
+            changed(1, "image_id", 3),
+            r"dt.json, detection 1, field 'image_id': found 3; expected an id that the ground truth",
+        ),
+        (changed(1, "image_id", "--5"), r"found '--5'; expected an id that the ground truth lists"),
         (changed(0, "image_id", "0"), r"field 'image_id': found '0'; expected 0, as the ground truth writes it"),
         (changed(0, "category_id", "7"), r"field 'category_id': found '7'; expected 7, as the ground truth"),
         (changed(0, "image_id", 0.0), r"field 'image_id': found 0.0; expected a whole number or text"),
         (changed(0, "image_id", True), r"found True; expected a whole number"),
         (changed(0, "score", float("nan")), r"detection 0, field 'score': found nan; expected a finite number"),
+        (changed(0, "score", 10**400), r"detection 0, field 'score': found 1000.* \.\.\.; expected a finite number"),
         (changed(0, "score", KeyError), r"detection 0: found no field 'score'"),
         (changed(0, "bbox", [50, 50, -10, 10]), r"field 'bbox': found width -10, height 10.*Two corners\?"),
         (changed(0, "bbox", [1, 2, 3]), r"field 'bbox': found \[1, 2, 3\]; expected four numbers"),
-        ("text", r"dt.json: found a str; expected a list of detections"),
+        ("text", r"dt.json: found text; expected a list of detections"),
     ],
 )
 def test_faults_are_named(tmp_path: Path, found: Any, message: str) -> None:
@@ -136,17 +143,52 @@ def test_faults_are_named(tmp_path: Path, found: Any, message: str) -> None:
         pair(tmp_path, found=found)
 
 
+LONG = {"size": [100, 100], "counts": [0, 2_500_000]}
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
         ([[1, 2, 3]], "found a polygon of other than x, y pairs"),
-        ({"counts": "zz"}, "what cannot be read"),
-        (None, "found nothing; expected polygons or run lengths"),
+        ([[1, 2, 3, 4, 5, float("nan")]], "found nan; expected numbers in pixels of a picture of 100 x 100"),
+        ([[1, 2, 3, 4, 5, 1e12]], "found 1000000000000.0; expected numbers in pixels"),
+        (None, "found neither; expected polygons or run lengths"),
+        ({"counts": [0, 10_000]}, "found size None; expected height and width"),
+        ({"size": [-100, 100], "counts": [0, 10_000]}, "found size -100 x 100; expected whole numbers"),
+        ({"size": [50, 50], "counts": [0, 2500]}, "found a mask of 50 x 50; expected the picture's 100 x 100"),
+        ({"size": [100, 100], "counts": [0, 25]}, "found run lengths that add up to 25; expected 10000, the number"),
+        (LONG, "found run lengths that add up to 2500000; expected 10000"),
+        ({"size": [100, 100], "counts": [5, -3, 9998]}, "found run length -3; expected whole numbers"),
+        ({"size": [100, 100], "counts": [5.5, 9994.5]}, "found run length 5.5; expected whole numbers"),
+        ({"size": [100, 100], "counts": "garbage!!"}, "found counts that are no compressed run lengths"),
+        ({"size": [100, 100], "counts": "\u00e9\u20ac"}, "found counts that are no compressed run lengths"),
+        ({"size": [100, 100], "counts": ""}, "found counts that are no compressed run lengths"),
+        ({"size": [100, 100], "counts": "oooooooo0"}, "found a compressed run length of more than 32 bits"),
+        ({"size": [100, 100], "counts": "O00"}, "found a run length below 0"),
     ],
 )
 def test_masks_that_cannot_be_read(tmp_path: Path, mask: Any, message: str) -> None:
-    with pytest.raises(LayoutmarkError, match=message):
+    """pycocotools reads beyond the picture, never ends, or has an IoU of -1."""
+    with pytest.raises(LayoutmarkError, match=r"dt.json, detection 0, field 'segmentation': " + message):
         pair(tmp_path, found=changed(0, "segmentation", mask), iou_type="segm")
+
+
+def test_run_lengths_of_every_form_are_the_same_mask() -> None:
+    """Random masks as pycocotools compresses them and as plain lengths, with and without the picture's size."""
+    from pycocotools import mask as masks
+
+    random = np.random.default_rng(5)
+    for _ in range(60):
+        height, width = (int(v) for v in random.integers(1, 90, 2))
+        wanted = random.random((height, width)) < random.choice([0.0, 0.02, 0.5, 1.0])
+        packed = masks.encode(np.asfortranarray(wanted.astype(np.uint8)))
+        runs = [(value, len(list(run))) for value, run in groupby(wanted.ravel(order="F").tolist())]
+        plain = [0] * runs[0][0] + [length for _, length in runs]  # the first length is of zeros
+        forms = [packed["counts"].decode(), plain]
+        for counts in forms:
+            for size in ((height, width), (None, None)):
+                read = read_mask({"size": [height, width], "counts": counts}, *size)
+                np.testing.assert_array_equal(masks.decode(read).astype(bool), wanted)
 
 
 def test_ids_that_occur_twice_are_refused(tmp_path: Path) -> None:
@@ -166,6 +208,22 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cat" in shown
     assert "owl" not in shown
     assert main(["metrics", "eval", files[0], str(tmp_path / "none.json")]) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ious"], "--ious: found no --json; expected both"),
+        (["--confidence", "nan"], "--confidence: found nan; expected a finite number"),
+        (["--iou-type", "boxes"], "layoutmark metrics eval: --iou-type: found 'boxes'; expected one of bbox, segm"),
+    ],
+)
+def test_options_that_say_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    pair(tmp_path)
+    assert main(["metrics", "eval", str(tmp_path / "gt.json"), str(tmp_path / "dt.json"), *options]) == 3
+    assert message in capsys.readouterr().err
 
 
 ORACLES = Path(__file__).parents[3] / "shared" / "data" / "oracles"

@@ -34,6 +34,21 @@ def test_unequal_groups_and_no_spread_between_prompts() -> None:
     assert found.prompts == pytest.approx(0.3, rel=0.06)
 
 
+def test_samples_of_one_prompt_are_no_seeds() -> None:
+    rng = np.random.default_rng(2)
+    prompts, layouts, seeds = 3000, 2, 3
+    of_prompts = np.repeat(0.2 * rng.normal(size=prompts), layouts * seeds)
+    of_layouts = np.repeat(0.4 * rng.normal(size=prompts * layouts), seeds)
+    values = of_prompts + of_layouts + 0.3 * rng.normal(size=len(of_prompts))
+    keys = [f"p{k // (layouts * seeds)}" for k in range(len(values))]
+    found = split(values, keys, [f"s{k // seeds}" for k in range(len(values))])
+    assert (found.seeds, found.samples) == (pytest.approx(0.3, rel=0.05), layouts)
+    assert found.prompts == pytest.approx((0.2**2 + 0.4**2 / layouts) ** 0.5, rel=0.05)
+    (design,) = designs(found, 0.05, seeds=(3,))
+    assert design.prompts == pytest.approx(needed_clusters((0.2**2 + 0.4**2 / 2 + 0.3**2 / 6) ** 0.5, 0.05), rel=0.1)
+    assert design.images == design.prompts * layouts * 3
+
+
 def test_one_seed_cannot_be_split_and_no_more_are_promised() -> None:
     values, keys = pilot(200, 1, 0.3, 0.4)
     found = split(values, keys)

@@ -82,6 +82,13 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str
     console.print(table, markup=False)
 
 
+def shown_names(addresses: Iterable[str]) -> dict[str, str]:
+    """How rows are shown: RUN:METHOD, or METHOD alone where all rows are of one run."""
+    names = list(addresses)
+    one_run = len({name.rpartition(":")[0] for name in names}) == 1
+    return {name: name.rpartition(":")[2] if one_run else name for name in names}
+
+
 class Bars:
     """Progress bars on a terminal; in a log one plain line a row, and again every ten seconds."""
 

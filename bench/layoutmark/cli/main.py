@@ -27,10 +27,11 @@ class Parser(argparse.ArgumentParser):
         hint = f"See: {self.prog} --help"
         if "invalid choice: " in message:
             given = message.split("invalid choice: ", 1)[1].split("'")[1]
-            known = [str(c) for a in self._actions for c in a.choices or ()]
+            named = [a for a in self._actions if message.split(": ")[0] == "argument " + "/".join(a.option_strings)]
+            known = [str(c) for a in named or self._actions for c in a.choices or ()]
             close = difflib.get_close_matches(given, known, n=1)
             raise LayoutmarkError(
-                f"{self.prog}: unknown command",
+                f"{self.prog}: " + (named[0].option_strings[-1] if named else "unknown command"),
                 found=repr(given),
                 expected="one of " + ", ".join(known),
                 do=f"Did you mean {close[0]!r}?" if close else hint,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
 from layoutmark.cli.common import command, print_json, print_rows
+from layoutmark.errors import LayoutmarkError
 from layoutmark.metrics.coco_eval import FIGURES, evaluate
 from layoutmark.metrics.coco_files import read_pair
 from layoutmark.metrics.matching import CONFIDENCE
@@ -24,10 +26,21 @@ def add(commands: Any) -> None:
     found.add_argument(
         "--confidence", type=float, default=CONFIDENCE, help=f"least confidence for mean IoU (default: {CONFIDENCE})"
     )
-    found.add_argument("--ious", action="store_true", help="add the IoU matrix of every image to the JSON")
+    found.add_argument("--ious", action="store_true", help="with --json: add the IoU matrix of every image")
 
 
 def _eval(options: argparse.Namespace) -> int:
+    if options.ious and not options.json:
+        raise LayoutmarkError(
+            "--ious", found="no --json", expected="both: no table shows IoU matrices", do="Add --json."
+        )
+    if not math.isfinite(options.confidence):
+        raise LayoutmarkError(
+            "--confidence",
+            found=str(options.confidence),
+            expected="a finite number",
+            do="Give one in the unit of the scores.",
+        )
     pair = read_pair(options.truth, options.found, options.iou_type)
     result = evaluate(pair, confidence=options.confidence, matrices=options.ious)
     if options.json:

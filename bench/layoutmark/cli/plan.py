@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from layoutmark.cli.common import command, print_json, print_rows
+from layoutmark.cli.common import command, print_json, print_rows, shown_names
 from layoutmark.compare import design_study, read_rows
 from layoutmark.compare.designs import POWER
 from layoutmark.store import RunFolder, parse_address
@@ -36,17 +36,22 @@ def _plan(options: argparse.Namespace) -> int:
         print_json(found)
         return 0
     seeds = sorted({d["seeds"] for pair in found["pairs"] for d in pair["designs"]})
+    shown = shown_names(name for pair in found["pairs"] for name in (pair["a"], pair["b"]))
     print_rows(
-        ("a", "b", "pilot", "spread of prompts", "of seeds", *(f"prompts, {k} seed{'s' * (k > 1)}" for k in seeds)),
-        [_row(pair, seeds) for pair in found["pairs"]],
-        f"{options.metric}: a true difference of {options.detect:g} is found with probability {options.power:g}",
+        ("pair", "pilot", "spread of prompts", "of seeds", *(f"{k} seed{'s' * (k > 1)}" for k in seeds)),
+        [_row(pair, seeds, shown) for pair in found["pairs"]],
+        f"{options.metric}: prompts that find a true difference of {options.detect:g} with power {options.power:g}",
     )
+    for pair in found["pairs"]:
+        if pair["reason"]:
+            print(f"{shown[pair['a']]} - {shown[pair['b']]}: {pair['reason']}")
     if any(pair["designs"] and pair["between_seeds"] is None for pair in found["pairs"]):
-        print("The pilot has one seed of each prompt, so what more seeds bring cannot be told: run it with --seeds 2.")
+        print("The pilot has one seed of each sample, so what more seeds bring cannot be told: run it with --seeds 2.")
     return 0
 
 
-def _row(pair: dict[str, Any], seeds: list[int]) -> tuple[str, ...]:
+def _row(pair: dict[str, Any], seeds: list[int], shown: dict[str, str]) -> tuple[str, ...]:
     needed = {d["seeds"]: f"{d['prompts']:,}" for d in pair["designs"]}
     spreads = ["not known" if pair[k] is None else f"{pair[k]:.3f}" for k in ("between_prompts", "between_seeds")]
-    return pair["a"], pair["b"], f"{pair['n']} images", *spreads, *(needed.get(k, "not known") for k in seeds)
+    names = f"{shown[pair['a']]} - {shown[pair['b']]}"
+    return names, f"{pair['n']} images", *spreads, *(needed.get(k, "not known") for k in seeds)

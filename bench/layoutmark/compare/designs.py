@@ -14,7 +14,8 @@ from layoutmark.compare.spread import set_spread
 from layoutmark.compare.stored import Rows
 from layoutmark.door import Metric
 from layoutmark.errors import LayoutmarkError
-from layoutmark.metrics import SetMetric
+from layoutmark.evidence import SampleOutcome
+from layoutmark.metrics import SetMetric, summary
 from layoutmark.statistics import designs, needed_clusters, split_spread
 
 POWER = 0.8
@@ -34,6 +35,12 @@ def design_study(rows: Rows, metric: str, detect: float, power: float = POWER, c
         raise LayoutmarkError(
             "comparisons", found=str(comparisons), expected="1 or more", do="Count the differences that are tested."
         )
+    if detect > chosen.info.high - chosen.info.low:
+        raise LayoutmarkError(
+            "margin", found=repr(detect),
+            expected=f"at most {chosen.info.high - chosen.info.low:g}: {metric} lies between {chosen.info.low:g} and "
+            f"{chosen.info.high:g}", do="Write two points of a hundred as 0.02.",
+        )  # fmt: skip
     level = 1 - (1 - LEVEL) / comparisons
     # What is asked is refused before the pilot is looked at, which may have no answer.
     needed_clusters(0.0, detect, level, power)
@@ -41,24 +48,35 @@ def design_study(rows: Rows, metric: str, detect: float, power: float = POWER, c
     pairs = []
     for a, b in combinations(rows.evidence, 2):
         both = shared(rows.evidence[a], rows.evidence[b])
+        outcomes = rows.outcomes[a][metric], rows.outcomes[b][metric]
+        x, y, samples = scored_by_both(rows.evidence[a], *outcomes, both)
+        spread = None
         if isinstance(chosen, SetMetric):
             mine, theirs = [rows.evidence[a][i] for i, _ in both], [rows.evidence[b][j] for _, j in both]
-            prompts, n = [e.sample.prompt for e in mine], len(mine)
+            samples = [e.sample for e in mine]
             spread = set_spread(chosen, mine, theirs, resamples=resamples)
-        else:
-            outcomes = rows.outcomes[a][metric], rows.outcomes[b][metric]
-            x, y, prompts = scored_by_both(rows.evidence[a], outcomes[0], outcomes[1], both)
-            n = len(x)
-            spread = split_spread(x - y, prompts) if len(set(prompts)) > 1 else None
-        pair: dict[str, Any] = {"a": a, "b": b, "n": n, "prompts": len(set(prompts))}
-        if spread is not None:
-            answers = [asdict(d) for d in designs(spread, detect, level=level, power=power)]
-            pairs.append({**pair, "between_prompts": spread.prompts, "between_seeds": spread.seeds, "designs": answers})
-        else:
-            pairs.append({**pair, "between_prompts": None, "between_seeds": None, "designs": []})
+        elif len({s.prompt for s in samples}) > 1:
+            spread = split_spread(x - y, [s.prompt for s in samples], [s.id for s in samples])
+        pairs.append({
+            "a": a, "b": b, "n": len(samples), "prompts": len({s.prompt for s in samples}),
+            "between_prompts": None if spread is None else spread.prompts,
+            "between_seeds": None if spread is None else spread.seeds,
+            "designs": [asdict(d) for d in designs(spread, detect, level=level, power=power)] if spread else [],
+            "reason": "" if spread else _why_not(chosen, rows, (a, b), outcomes),
+        })  # fmt: skip
     return {
         "metric": metric, "unit": chosen.info.unit, "detect": detect, "level": level, "power": power, "pairs": pairs,
     }  # fmt: skip
+
+
+def _why_not(metric: Metric, rows: Rows, names: Sequence[str], outcomes: Sequence[Sequence[SampleOutcome]]) -> str:
+    """Why no spread is known: what was not scored, else too few prompts or a metric whose error is not known."""
+    summaries = [
+        metric.summarise(rows.evidence[name]) if isinstance(metric, SetMetric) else summary(said)
+        for name, said in zip(names, outcomes, strict=True)
+    ]
+    reasons = dict.fromkeys(reason for found in summaries if found.value is None for reason in found.unscored)
+    return ("not scored: " + ", ".join(reasons)) if reasons else "fewer than two prompts that both have"
 
 
 def _named(metrics: Sequence[Metric], name: str) -> Metric:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from layoutmark.compare.rows import LEVEL, Resamples
 from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
+from layoutmark.layout import Sample
 from layoutmark.metrics import SetMetric
 from layoutmark.metrics.mean import without_pixels
 from layoutmark.score import Score
@@ -64,19 +65,19 @@ def scored_by_both(
     outcomes_a: Sequence[SampleOutcome],
     outcomes_b: Sequence[SampleOutcome],
     both: Sequence[tuple[int, int]],
-) -> tuple[Floats, Floats, list[str]]:
-    """Values (n,) of both and their prompts, over the images of `both`, as `shared` gives them, with two scores."""
+) -> tuple[Floats, Floats, list[Sample]]:
+    """Values (n,) of both and their samples, over the images of `both`, as `shared` gives them, with two scores."""
     scored = [
-        (x.value, y.value, a[i].sample.prompt)
+        (x.value, y.value, a[i].sample)
         for i, j in both
         if isinstance(x := outcomes_a[i].outcome, Score) and isinstance(y := outcomes_b[j].outcome, Score)
     ]
-    return np.array([x for x, _, _ in scored]), np.array([y for _, y, _ in scored]), [prompt for *_, prompt in scored]
+    return np.array([x for x, _, _ in scored]), np.array([y for _, y, _ in scored]), [sample for *_, sample in scored]
 
 
-def _mean_difference(a: Floats, b: Floats, prompts: Sequence[str]) -> dict[str, Any]:
-    pair = paired_mean_difference(a, b, prompts, LEVEL) if prompts else None
-    return NOTHING if pair is None else _json(pair, len(prompts))
+def _mean_difference(a: Floats, b: Floats, samples: Sequence[Sample]) -> dict[str, Any]:
+    pair = paired_mean_difference(a, b, [s.prompt for s in samples], LEVEL) if samples else None
+    return NOTHING if pair is None else _json(pair, len(samples))
 
 
 def _set_difference(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def set_spread(
     metric: SetMetric, a: Sequence[Evidence], b: Sequence[Evidence], groups: Sequence[str] = (),
     resamples: Resamples | None = None,
 ) -> Spread | None:  # fmt: skip
-    """Standard deviations of a - b between groups and inside them; image i of both is the same sample and seed.
+    """Standard deviations of a - b between groups and between seeds of one sample; image i of both is the same one.
 
     `groups`: a key for each image (default: its prompt).  The size is that of the standard error which comparisons
     state (halves of the prompts); only how it splits follows from pseudo-values, because leaving out single images
@@ -42,9 +43,9 @@ def set_spread(
     if pair is None or np.isnan(left_out).any():
         return None
     values = pseudo_values(value_a - value_b, left_out, len(a))
-    split = split_spread(values, [keys[k] for k in out])
+    split = split_spread(values, [keys[k] for k in out], [a[k].sample.id for k in out])
     alone = clustered_mean(values, [prompts[k] for k in out])
     if alone is None or alone.standard_error == 0:
-        return Spread(pair.error * math.sqrt(pair.clusters), split.seeds)
+        return replace(split, prompts=pair.error * math.sqrt(pair.clusters))
     scale = pair.error * math.sqrt(pair.clusters) / (alone.standard_error * math.sqrt(alone.clusters))
-    return Spread(split.prompts * scale, None if split.seeds is None else split.seeds * scale)
+    return replace(split, prompts=split.prompts * scale, seeds=None if split.seeds is None else split.seeds * scale)

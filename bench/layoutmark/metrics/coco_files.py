@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from layoutmark.errors import LayoutmarkError
+from layoutmark.metrics.coco_masks import Unreadable, read_mask
 
 IouType = Literal["bbox", "segm"]
 Id = int | str
+KINDS = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", type(None): "nothing"}
+"""What JSON calls the values that Python reads from it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +105,7 @@ class _Reader:
         }
         crowd = record.get("iscrowd", 0)
         if crowd not in (0, 1):
-            raise _fault(f"{place}, field 'iscrowd'", repr(crowd), "0 or 1")
+            raise _fault(f"{place}, field 'iscrowd'", _short(crowd), "0 or 1")
         shape, area = (
             self._box(record, place) if self.iou_type == "bbox" else self._mask(record, place, ids["image_id"])
         )
@@ -113,7 +116,7 @@ class _Reader:
     def _box(self, record: Mapping[str, Any], place: str) -> tuple[dict[str, Any], float]:
         box = _field(record, "bbox", place)
         if not isinstance(box, list) or len(box) != 4:
-            raise _fault(f"{place}, field 'bbox'", repr(box), "four numbers: x, y, width, height in pixels")
+            raise _fault(f"{place}, field 'bbox'", _short(box), "four numbers: x, y, width, height in pixels")
         values = [_number(v, place, "bbox") for v in box]
         if values[2] < 0 or values[3] < 0:
             raise _fault(
@@ -125,33 +128,21 @@ class _Reader:
     def _mask(self, record: Mapping[str, Any], place: str, image: int) -> tuple[dict[str, Any], float]:
         from pycocotools import mask as masks
 
-        mask, size = _field(record, "segmentation", place), self.sizes[image - 1]
-        where = f"{place}, field 'segmentation'"
         try:
-            if isinstance(mask, list):
-                if not all(isinstance(v, int | float) and v > 0 for v in size):
-                    raise _fault(f"{place}, its image", f"height {size[0]!r}, width {size[1]!r}", "the size in pixels")
-                if not mask or any(not isinstance(p, list) or len(p) < 6 or len(p) % 2 for p in mask):
-                    raise _fault(where, "a polygon of other than x, y pairs", "polygons of three points or more")
-                for value in (v for polygon in mask for v in polygon):
-                    _number(value, place, "segmentation")
-                rle = masks.merge(masks.frPyObjects(mask, *(int(v) for v in size)))
-            elif isinstance(mask, dict) and isinstance(mask.get("counts"), list):
-                rle = masks.frPyObjects(mask, *mask["size"])
-            elif isinstance(mask, dict) and isinstance(mask.get("counts"), str):
-                rle = {"size": mask["size"], "counts": mask["counts"].encode()}
-            else:
-                raise _fault(where, _kind(mask), "polygons or run lengths (size, counts)")
-            return {"segmentation": rle}, float(masks.area(rle))
-        except (KeyError, TypeError, ValueError) as error:
-            raise _fault(where, f"what cannot be read ({error})", "polygons or run lengths (size, counts)") from error
+            rle = read_mask(_field(record, "segmentation", place), *self.sizes[image - 1])
+        except Unreadable as error:
+            raise _fault(f"{place}, field 'segmentation'", error.found, error.expected) from error
+        return {"segmentation": rle}, float(masks.area(rle))
 
 
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise _fault(f"file {path.name!r}", str(error), "a JSON file in COCO's form") from error
+    except OSError as error:
+        found, do = error.strerror or str(error), "Give its path."
+    except (ValueError, RecursionError) as error:
+        found, do = str(error), "Correct the file."
+    raise _fault(f"file {path.name!r}", found, "a JSON file in COCO's form", do)
 
 
 def _numbered(records: Iterable[Any], place: str) -> dict[Id, int]:
@@ -170,7 +161,7 @@ def _numbered(records: Iterable[Any], place: str) -> dict[Id, int]:
 def _id(value: Any, place: str, name: str) -> Id:
     """Whole numbers and text are ids; true, null and fractions are none, and 2.0 may be a number that lost digits."""
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise _fault(f"{place}, field {name!r}", repr(value), "a whole number or text")
+        raise _fault(f"{place}, field {name!r}", _short(value), "a whole number or text")
     return value
 
 
@@ -179,7 +170,7 @@ def _lookup(known: Mapping[Id, int], key: Id, place: str, name: str) -> int:
         return known[key]
     if (other := _retyped(key)) in known:
         raise _mistyped(place, name, key, other)
-    raise _fault(f"{place}, field {name!r}", repr(key), f"one of the {len(known)} ids that the ground truth lists")
+    raise _fault(f"{place}, field {name!r}", _short(key), "an id that the ground truth lists")
 
 
 def _mistyped(place: str, name: str, key: Id, other: Id) -> LayoutmarkError:
@@ -190,7 +181,10 @@ def _retyped(key: Id) -> Id:
     """The id as the other of text and number."""
     if isinstance(key, int):
         return str(key)
-    return int(key) if key.lstrip("-").isdecimal() else key
+    try:
+        return int(key)
+    except ValueError:
+        return key
 
 
 def _field(record: Any, name: str, place: str) -> Any:
@@ -202,13 +196,21 @@ def _field(record: Any, name: str, place: str) -> Any:
 
 
 def _number(value: Any, place: str, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _fault(f"{place}, field {name!r}", repr(value), "a finite number")
-    return float(value)
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # a whole number that no float holds
+        pass
+    raise _fault(f"{place}, field {name!r}", _short(value), "a finite number")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:76]} ..."
 
 
 def _kind(value: Any) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    return KINDS.get(type(value), repr(value))
 
 
 def _fault(what: str, found: str, expected: str, do: str = "Correct the file.") -> LayoutmarkError:

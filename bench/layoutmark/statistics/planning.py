@@ -10,19 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.statistics.clusters import cluster_index, finite, same_length
+from layoutmark.statistics.clusters import cluster_index, clustered_mean, finite, same_length
 from layoutmark.statistics.power import needed_clusters
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Standard deviations of a difference, in its unit: between prompts, and between seeds of one prompt.
+    """Standard deviations of a difference, in its unit: between prompts, and between seeds of one sample.
 
-    `seeds` is None when no prompt has two: the two cannot be told apart, and `prompts` holds both.
+    `seeds` is None when no sample has two: the two cannot be told apart, and `prompts` holds both.
+    `samples`: how many samples a prompt has on average.
     """
 
     prompts: float
     seeds: float | None
+    samples: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +36,33 @@ class Design:
     images: int
 
 
-def split_spread(differences: npt.ArrayLike, clusters: Sequence[str]) -> Spread:
-    """Variance components of a pilot by the analysis of variance of one random factor (Searle 1971).
+def split_spread(differences: npt.ArrayLike, prompts: Sequence[str], samples: Sequence[str] = ()) -> Spread:
+    """Variance components of a pilot: its error by prompts, less what seeds within samples explain of it.
 
     differences: shape (n,), a - b per image (of a metric that is no mean: `pseudo_values` of one less those of the
-    other).  clusters: n prompts.  A component below zero is zero.
+    other).  prompts, samples: n keys each; without samples every prompt has one.  Where every prompt has as many seeds
+    of one sample it is the analysis of variance of one random factor (Searle 1971).  A component below zero is zero.
 
     Raises LayoutmarkError for numbers not finite, unequal lengths, or fewer than two prompts.
     """
     values = finite("differences", differences)
-    same_length("cluster keys", len(clusters), len(values))
-    index, count = cluster_index(clusters)
-    if count < 2:
+    keys = samples or prompts
+    same_length("sample keys", len(keys), len(values))
+    mean = clustered_mean(values, prompts)
+    if mean is None:
+        count = len(set(prompts))
         raise LayoutmarkError(
             "pilot", found=f"{count} prompt{'' if count == 1 else 's'}", expected="at least 2", do="Run more prompts."
         )
-    sizes = np.bincount(index)
-    means = np.bincount(index, weights=values) / sizes
+    of_prompts = mean.standard_error**2 * mean.clusters
+    index, count = cluster_index(keys)
     n = len(values)
-    between = float(np.sum(sizes * (means - values.mean()) ** 2)) / (count - 1)
     if n == count:
-        return Spread(math.sqrt(between), None)
+        return Spread(math.sqrt(of_prompts), None, count / mean.clusters)
+    means = np.bincount(index, weights=values) / np.bincount(index)
     within = float(np.sum((values - means[index]) ** 2)) / (n - count)
-    usual = (n - float(np.sum(sizes**2)) / n) / (count - 1)
-    return Spread(math.sqrt(max(0.0, (between - within) / usual)), math.sqrt(within))
+    between = max(0.0, of_prompts - within * mean.clusters / n)
+    return Spread(math.sqrt(between), math.sqrt(within), count / mean.clusters)
 
 
 def designs(
@@ -66,7 +71,7 @@ def designs(
     """For each number of seeds the fewest prompts with which a true difference of `detect` is found.
 
     Found means: the interval of `level` lies on one side of zero, with probability `power`.  A pilot without two seeds
-    of a prompt answers for the number of seeds it had, taken as 1; more seeds cannot be promised to help.
+    of a sample answers for the number of seeds it had, taken as 1; more seeds cannot be promised to help.
 
     Raises LayoutmarkError as `needed_clusters` does.
     """
@@ -74,7 +79,7 @@ def designs(
         seeds = (1,)
     found = []
     for k in seeds:
-        deviation = math.sqrt(spread.prompts**2 + (spread.seeds or 0.0) ** 2 / k)
+        deviation = math.sqrt(spread.prompts**2 + (spread.seeds or 0.0) ** 2 / (k * spread.samples))
         prompts = needed_clusters(deviation, detect, level, power)
-        found.append(Design(k, prompts, k * prompts))
+        found.append(Design(k, prompts, math.ceil(k * prompts * spread.samples)))
     return found
