@@ -31,6 +31,16 @@ def test_lists_are_json_if_asked(kind, places, capsys) -> None:
     assert [n for n in names if n not in shown] == []
 
 
+def test_a_table_breaks_lines_between_words(places, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["methods", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert [
+        w for w in ("InstanceDiffusion", "Layout-and-Retouch,", "LocRef-Diffusion", "references") if w not in shown
+    ] == []
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_a_users_method_is_listed_and_shown(paint, places, capsys) -> None:
     assert main(["methods", "show", "paint", "--methods-path", str(paint)]) == 0
     assert "Fills every box" in capsys.readouterr().out

@@ -318,6 +318,20 @@ def test_reading_what_is_not_declared_is_seen(check: str, small, tmp_path) -> No
     assert "which the card does not declare" in found[check]
 
 
+def test_an_error_about_something_else_is_no_refusal_of_a_setting(small, tmp_path) -> None:
+    from layoutmark.errors import LayoutmarkError
+
+    def vague(stack: Stack, settings: Mapping[str, object], kind: type[Sound] = Sound) -> Sound:
+        if set(settings) != set(KNOWN):
+            raise LayoutmarkError("settings", found="a bad day", expected="a good one", do="Wait.")
+        return build(stack, settings, kind)
+
+    found = faults(Broken(build=vague), small, tmp_path)
+    assert found == {
+        "unknown_settings_are_refused": "no_such_setting = 1: the error does not say the name no_such_setting"
+    }
+
+
 def test_an_error_without_its_four_parts_is_seen(small, tmp_path) -> None:
     from layoutmark.errors import LayoutmarkError
 

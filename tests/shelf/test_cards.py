@@ -81,6 +81,11 @@ def test_a_card_becomes_typed_frozen_values(tmp_path: Path) -> None:
         ),
         ("name = 'a'", "FILE: found no key 'ratio'; expected a number. Add 'ratio' to the card."),
         (
+            "flag = true",
+            "FILE: found no keys 'name', 'ratio'; expected respectively a text; a number. "
+            "Add 'name', 'ratio' to the card.",
+        ),
+        (
             "name = 'a'\nratio = 1\n[inner]\ntitel = 'x'",
             "FILE, table [inner]: found the unknown key 'titel'; expected one of title, year. Did you mean 'title'?",
         ),

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,6 +145,28 @@ def test_an_adapter_that_cannot_be_used_is_one_clear_error(
     path.unlink() if source is None else path.write_text(source)
     with pytest.raises(LayoutmarkError, match=f"method 'toy': {message}"):
         Shelf([tmp_path]).get_method("toy").load()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("    return None", "found build() gave NoneType without applicable, generate, notes; expected an object with"),
+        (
+            "    return {}['weights']",
+            "found KeyError: 'weights' (adapter.py, line 2); expected build(stack, settings) to",
+        ),
+        (
+            "    import sys\n    from layoutmark.errors import LayoutmarkError\n"
+            "    raise LayoutmarkError('weights', found='none', expected='a file', do='Train them.')",
+            "weights: found none; expected a file. Train them.",
+        ),
+    ],
+)
+def test_what_is_built_must_be_a_method(tmp_path: Path, make_method: MakeMethod, text: str, message: str) -> None:
+    folder = make_method(tmp_path)
+    (folder / "adapter.py").write_text(f"def build(stack, settings):\n{text}\n")
+    with pytest.raises(LayoutmarkError, match=re.escape(message)):
+        Shelf([tmp_path]).get_method("toy").build(None, {})
 
 
 def test_a_suite_is_asked_for_the_function_its_card_promises(tmp_path: Path) -> None:

@@ -66,18 +66,28 @@ def add_stack_options(part: argparse.ArgumentParser, *, dtype: bool = True) -> N
         )  # fmt: skip
 
 
+WORD = 20
+"""Letters of a word that a table does not break: more than those of any method's title."""
+
+
 def print_json(data: Any) -> None:
     """Print plain data as JSON with sorted keys."""
     print(json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False))
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Print a table; columns that are too wide are folded, never cut, and the first one, the name, stays whole."""
+    """Print a table; columns that are too wide are folded, never cut, and the first one, the name, stays whole.
+
+    Words of usual length stay whole too: a fold falls between them.
+    """
     console = Console(soft_wrap=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=title or None)
+    known = list(rows)
     for index, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=index == 0)
-    for row in rows:
+        words = [len(word) for row in known for word in row[index].split()]
+        whole = max((length for length in words if length <= WORD), default=None)
+        table.add_column(column, overflow="fold", no_wrap=index == 0, min_width=whole)
+    for row in known:
         table.add_row(*row)
     console.print(table, markup=False)
 

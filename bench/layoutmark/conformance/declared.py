@@ -42,12 +42,12 @@ def every_setting_is_read(subject: Subject) -> Verdict:
 
 
 def unknown_settings_are_refused(subject: Subject) -> Verdict:
-    """A setting that the card does not have raises LayoutmarkError with its four parts."""
+    """A setting that the card does not have raises LayoutmarkError with its four parts, which names it."""
     return _refused(subject, {UNKNOWN: 1})
 
 
 def wrong_types_are_refused(subject: Subject) -> Verdict:
-    """A setting of another type raises LayoutmarkError with its four parts, for every setting that is read."""
+    """A setting of another type raises LayoutmarkError with its four parts, which names it; for each that is read."""
     settings = subject.settings()
     wrong = {name: 7 if isinstance(value, str | list | dict) else "many" for name, value in settings.items()}
     for name in sorted(_read(subject)):
@@ -91,8 +91,9 @@ def _refused(subject: Subject, change: Mapping[str, object]) -> Verdict:
         subject.build(subject.stack, {**subject.settings(), **change})
     except LayoutmarkError as error:
         parts = {"what": error.what, "found": error.found, "expected": error.expected, "do": error.do}
-        empty = [part for part, text in parts.items() if not text.strip()]
-        return failed(f"{told}: the error does not say {', '.join(empty)}") if empty else PASSED
+        unsaid = [part for part, text in parts.items() if not text.strip()]
+        unsaid += [f"the name {name}" for name in change if name not in str(error)]
+        return failed(f"{told}: the error does not say {', '.join(unsaid)}") if unsaid else PASSED
     except Exception as error:
         return failed(f"{told}: {type(error).__name__} instead of LayoutmarkError")
     return failed(f"{told} is accepted")

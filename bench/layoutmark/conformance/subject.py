@@ -93,7 +93,7 @@ def subject_of(
 
     Raises LayoutmarkError if adapter or stack cannot be used.
     """
-    build = entry.load().build
+    entry.load()  # an adapter that cannot be imported is said before a stack is loaded
     if stack is None:
         stack = MINI if _made_for_mini(entry) else TINY
     given = dict(overrides or {})
@@ -101,11 +101,11 @@ def subject_of(
         found = Shelf().get_stack(stack)
         logging.disable_progress_bar()  # a second of loading needs no bar
         loaded = load_stack(found.folder / found.card.generator.folder, device, numbers(dtype))
-        return Subject(entry.card, entry.folder, build, loaded, stack, given)
+        return Subject(entry.card, entry.folder, entry.build, loaded, stack, given)
     name = MINI if MINI in entry.card.stacks else entry.card.stacks[0]
     without = {key: value for key, value in UNTRAINED.items() if key in entry.card.settings.default}
     chosen = tiny.stack(0, device, numbers(dtype)) if isinstance(stack, str) else stack
-    return Subject(entry.card, entry.folder, build, chosen, name, without | given)
+    return Subject(entry.card, entry.folder, entry.build, chosen, name, without | given)
 
 
 def _made_for_mini(entry: MethodEntry) -> bool:

@@ -68,14 +68,25 @@ def _table(data: Mapping[str, Any], kind: type[Any], file: str, prefix: str) -> 
     for key in data:
         if key not in fields:
             raise unknown_key(where, key, fields)
-    values: dict[str, Any] = {}
-    for name, field in fields.items():
-        if name in data:
-            values[name] = _value(data[name], hints[name], file, f"{prefix}.{name}" if prefix else name)
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise LayoutmarkError(
-                where, found=f"no key {name!r}", expected=_describe(hints[name]), do=f"Add {name!r} to the card."
-            )
+    lacking = [
+        name
+        for name, field in fields.items()
+        if name not in data and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if lacking:
+        wanted = [_describe(hints[name]) for name in lacking]
+        names = ", ".join(map(repr, lacking))
+        raise LayoutmarkError(
+            where,
+            found=f"no {'key' if len(lacking) == 1 else 'keys'} {names}",
+            expected=wanted[0] if len(lacking) == 1 else f"respectively {'; '.join(wanted)}",
+            do=f"Add {names} to the card.",
+        )
+    values = {
+        name: _value(data[name], hints[name], file, f"{prefix}.{name}" if prefix else name)
+        for name in fields
+        if name in data
+    }
     try:
         return kind(**values)
     except LayoutmarkError as error:

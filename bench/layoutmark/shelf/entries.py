@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from layoutmark.door import Method
 from layoutmark.errors import LayoutmarkError, MissingPackage
 from layoutmark.shelf.kinds import MethodCard, ReportCard, Source, StackCard, SuiteCard, SuiteItem
 from layoutmark.shelf.roots import guest_package
@@ -16,6 +20,8 @@ EXTRAS = {
     "safetensors": "torch", "tokenizers": "torch", "ultralytics": "detector", "open_clip": "clip", "pyiqa": "iqa",
 }  # fmt: skip
 """Which extra brings an import a guest may need."""
+CALLS = ("applicable", "generate", "notes")
+"""What a method has, as `door.Method` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,31 @@ class MethodEntry:
     def load(self) -> ModuleType:
         """Import `adapter.py`, which offers ``build(stack, settings) -> Method``."""
         return _load(f"method {self.name!r}", "methods", self.folder, "adapter", "build")
+
+    def build(self, stack: Any, settings: Mapping[str, object]) -> Method:
+        """The method on a loaded stack.
+
+        Raises LayoutmarkError where `build` of its adapter fails, or gives what is no `door.Method`.
+        """
+        what = f"method {self.name!r}"
+        module = self.load()
+        try:
+            built: Method = module.build(stack, settings)
+        except LayoutmarkError:
+            raise
+        except Exception as error:
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            raise LayoutmarkError(
+                what, found=f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})",
+                expected="build(stack, settings) to give a method", do="Repair it; --debug shows where.",
+            ) from error  # fmt: skip
+        lacking = [name for name in CALLS if not hasattr(built, name)]
+        if lacking:
+            raise LayoutmarkError(
+                what, found=f"build() gave {type(built).__name__} without {', '.join(lacking)}",
+                expected=f"an object with {', '.join(CALLS)}", do="See layoutmark.door.Method.",
+            )  # fmt: skip
+        return built
 
     def load_recipe(self) -> ModuleType:
         """Import `train.py`, which offers ``recipe(stack, pictures) -> layoutmark.diffusion.recipe.Recipe``."""

@@ -77,7 +77,7 @@ def measure_card(world: World, entry: StackEntry, shelf: Shelf, folder: Path, wo
     figures = scorer_figures(world, scorers, data)
     card = shelf.get_method(METHOD)
     settings = resolve_settings(card.card, entry.name)
-    method = card.load().build(load_stack(folder / entry.card.generator.folder), settings)
+    method = card.build(load_stack(folder / entry.card.generator.folder), settings)
     rows = prompted(data)
     generated = draw(method, [sample_of(data, i) for i in rows], [image_seed(i) for i in rows])
     wanted = [[t["category"] for t in data.facts[i]["things"]] for i in rows]
