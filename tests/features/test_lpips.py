@@ -14,7 +14,7 @@ from layoutmark.evidence import Evidence
 from layoutmark.features.lpips import ALEXNET, Lpips, shapes
 from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Canvas, Layout, Sample
-from layoutmark.measure.collect import Looker
+from layoutmark.measure.looker import Looker
 from layoutmark.measure.seeds import lpips_diversity
 from layoutmark.metrics import all_metrics
 from layoutmark.plan import Job

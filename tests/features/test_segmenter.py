@@ -18,7 +18,7 @@ from layoutmark.features.scorers import Scorers
 from layoutmark.features.segmenter import CONFIDENCE, BoxUNet, cropped, pasted, reach, save_segmenter
 from layoutmark.features.unet import UNet
 from layoutmark.layout import Canvas, Mask
-from layoutmark.measure.collect import Looker
+from layoutmark.measure.looker import Looker
 from layoutmark.metrics import all_metrics
 from layoutmark.shelf.kinds import Generator, Scorer, StackCard
 from layoutmark.store import Store

@@ -2,7 +2,7 @@
 
     python tests/validity/coverage.py [--repetitions N] [--others N] [--work FOLDER]     write the table anew
 
-Takes a quarter of an hour on one core; with FOLDER each size of each population is kept when it is done, and not made again.
+A quarter of an hour on one core; with FOLDER each size of each population is kept when it is done, and not made again.
 
 Two populations.  Synthetic: images differ in difficulty; a detector finds a target with a probability that falls with
 it, scores what it finds higher, and invents things; a mean is that of an image's share of targets found, with two seeds

@@ -28,7 +28,7 @@ from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import CropEvidence, Detections, Evidence
 from layoutmark.features.crops import crop
 from layoutmark.layout import Mask, Reference
-from layoutmark.measure.collect import Looker
+from layoutmark.measure.looker import Looker
 from layoutmark.measure.pixels import colour_shares, contrast, saturation
 from layoutmark.metrics import all_metrics, summarise
 from layoutmark.provenance import digest_pixels

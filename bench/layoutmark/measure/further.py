@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,8 @@ import numpy.typing as npt
 from layoutmark.door import Pixels, Suite
 from layoutmark.evidence import Detections
 from layoutmark.layout import Sample
+from layoutmark.measure.looker import Looker
 from layoutmark.provenance import digest
-
-if TYPE_CHECKING:
-    from layoutmark.measure.collect import Looker
 
 Vector = npt.NDArray[np.float32]
 SECOND = "second_detector"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +10,12 @@ import numpy.typing as npt
 from layoutmark.door import Pixels, Suite
 from layoutmark.features.crops import crop, masked
 from layoutmark.layout import Instance, Sample
+from layoutmark.measure.looker import Looker
 from layoutmark.provenance import digest_pixels
-
-if TYPE_CHECKING:
-    from layoutmark.measure.collect import Looker
 
 Vector = npt.NDArray[np.float32]
 Place = tuple[str, str]
 """Sample and instance."""
-ENCODERS = ("clip", "dino")
 
 
 def reference_vectors(suite: Suite, looker: Looker) -> dict[Place, dict[str, Vector]]:

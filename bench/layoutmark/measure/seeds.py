@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from layoutmark.door import Pixels
+from layoutmark.measure.looker import Looker
 from layoutmark.plan import Job
 from layoutmark.provenance import digest
-
-if TYPE_CHECKING:
-    from layoutmark.measure.collect import Looker
 
 SCORER = "lpips"
 
