@@ -51,7 +51,7 @@ def generate(
             _reference_row(plan, suite, row, wanted, store)
         else:
             stack = stack or _planned(plan, shelf.get_stack(plan.stack), device)
-            method = shelf.get_method(row.name.partition("@")[0]).build(stack, row.settings)
+            method: Method = shelf.get_method(row.name.partition("@")[0]).build(stack, row.settings)
             done = len(held)
             for batch in _batches(wanted):
                 if all(j.key in held for j in batch):

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from layoutmark.door import Method
 from layoutmark.errors import LayoutmarkError, MissingPackage
 from layoutmark.shelf.kinds import MethodCard, ReportCard, Source, StackCard, SuiteCard, SuiteItem
 from layoutmark.shelf.roots import guest_package
@@ -40,15 +39,15 @@ class MethodEntry:
         """Import `adapter.py`, which offers ``build(stack, settings) -> Method``."""
         return _load(f"method {self.name!r}", "methods", self.folder, "adapter", "build")
 
-    def build(self, stack: Any, settings: Mapping[str, object]) -> Method:
-        """The method on a loaded stack.
+    def build(self, stack: Any, settings: Mapping[str, object]) -> Any:
+        """The method on a loaded stack, a `door.Method`.
 
-        Raises LayoutmarkError where `build` of its adapter fails, or gives what is no `door.Method`.
+        Raises LayoutmarkError where `build` of its adapter fails, or gives something else.
         """
         what = f"method {self.name!r}"
         module = self.load()
         try:
-            built: Method = module.build(stack, settings)
+            built = module.build(stack, settings)
         except LayoutmarkError:
             raise
         except Exception as error:
