@@ -135,6 +135,8 @@ class InstanceDiffusion:
             notes["cut_instances"] = str(len(layout.instances) - SLOTS)
         if cut := tokens_cut(self.stack.tokenizer, prompt):
             notes["tokens_cut"] = str(cut)
+        if cut := sum(tokens_cut(self.stack.tokenizer, instance.phrase) for instance in layout.instances[:SLOTS]):
+            notes["phrase_tokens_cut"] = str(cut)
         return notes
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from layoutmark.diffusion import Stack
-from layoutmark.diffusion.weights import find_weights, read_tensors
+from layoutmark.diffusion.weights import find_weights, read_metadata, read_tensors
 from layoutmark.errors import LayoutmarkError
 
 from .conversion import network_weights
@@ -62,20 +61,28 @@ def trained_network(stack: Stack, place: str, folder: Path) -> Network:
         network = new_network(stack, PositionNetConfig())
         network.load(network_weights(read_tensors(path)))
         return network
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
+    metadata = read_metadata(path)
     if CONFIG not in metadata:
         raise LayoutmarkError(
             f"weights {path.name!r}", found=f"no {CONFIG!r} in the metadata", expected=f"an adapter of {METHOD}",
             do="Is it the file of another method?",
         )  # fmt: skip
-    config: dict[str, Any] = json.loads(metadata[CONFIG])
-    # JSON knows no tuples.
-    config = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
-    network = new_network(stack, PositionNetConfig(**config))
+    network = new_network(stack, _config(metadata[CONFIG], path.name))
     frozen = {name: value for name, value in network.state_dict().items() if not is_trained(name)}
     network.load(frozen | read_tensors(path))
     return network
+
+
+def _config(told: str, name: str) -> PositionNetConfig:
+    try:
+        # JSON knows no tuples.
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(told).items()}
+        return PositionNetConfig(**values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LayoutmarkError(
+            f"weights {name!r}, {CONFIG!r} of the metadata", found=told[:80], expected="widths of a position net",
+            do="Train them again: layoutmark train instancediffusion",
+        ) from error  # fmt: skip
 
 
 def is_trained(name: str) -> bool:

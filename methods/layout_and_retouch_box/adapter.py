@@ -39,6 +39,8 @@ class Settings(RetouchSettings):
 class LayoutAndRetouchBox(Retoucher):
     """Reads boxes of all instances in stage 1, and those of the subjects in stage 2."""
 
+    variant_of = "layout_and_retouch"
+
     def __init__(self, stack: Stack, settings: Settings) -> None:
         super().__init__(stack, settings)
         self.boxes = settings

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from layoutmark.diffusion import Stack
-from layoutmark.diffusion.weights import find_weights, read_tensors
+from layoutmark.diffusion.weights import find_weights, read_metadata, read_tensors
 from layoutmark.errors import LayoutmarkError
 
 from .appearance import (
@@ -81,9 +80,7 @@ def save(network: LocRefNet, path: Path) -> None:
 def load(network: LocRefNet, path: Path) -> None:
     """Read what `save` wrote into a network of the same kind."""
     what = f"weights {path.name!r}"
-    tensors = read_tensors(path)
-    with safe_open(path, framework="pt") as file:
-        kind = file.metadata() or {}
+    kind, tensors = read_metadata(path), read_tensors(path)
     if kind != network.kind:
         raise LayoutmarkError(
             what, found=_told(kind), expected=_told(network.kind),

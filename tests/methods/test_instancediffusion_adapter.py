@@ -152,10 +152,81 @@ def test_another_file_is_refused_by_name(stack, tmp_path: Path) -> None:
         build(stack, weights=str(tmp_path / "other.safetensors"))
 
 
-def test_a_pickle_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:
-    torch.save({"model": Path("/")}, tmp_path / "evil.pth")
-    with pytest.raises(LayoutmarkError, match="files that run code are not loaded"):
-        read_tensors(tmp_path / "evil.pth")
+class Evil:
+    """Unpickled as it is meant to be it makes a file."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.made,)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+@pytest.mark.parametrize("method", ["instancediffusion", "locref"])
+def test_a_pickle_that_would_run_code_is_not_loaded(stack, tmp_path: Path, archive: bool, method: str) -> None:
+    made, path = tmp_path / "made", tmp_path / "evil.pth"
+    torch.save({"model": Evil(made)}, path, _use_new_zipfile_serialization=archive)
+    entry = Shelf().get_method(method)
+    settings = resolve_settings(entry.card, "mini", None, {"weights": str(path)})
+    with pytest.raises(LayoutmarkError, match=r"weights 'evil.pth': found .*"):
+        entry.load().build(stack, settings)
+    assert not made.exists()
+    torch.load(path, weights_only=False)
+    assert made.exists()
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_checkpoints_of_both_forms_are_read(tmp_path: Path, archive: bool) -> None:
+    path = tmp_path / "plain.pth"
+    torch.save({"ema": {"scaleu_s_0": torch.ones(2)}, "iters": 3}, path, _use_new_zipfile_serialization=archive)
+    content = read_tensors(path)
+    assert torch.equal(content["ema"]["scaleu_s_0"], torch.ones(2))
+    assert content["iters"] == 3
+
+
+@pytest.mark.parametrize("method", ["instancediffusion", "locref"])
+@pytest.mark.parametrize("name", ["torn.safetensors", "torn.pth", "torn.bin"])
+def test_a_torn_file_is_told_and_no_traceback(stack, tmp_path: Path, method: str, name: str) -> None:
+    (tmp_path / name).write_bytes(bytes(range(200)))
+    entry = Shelf().get_method(method)
+    settings = resolve_settings(entry.card, "mini", None, {"weights": str(tmp_path / name)})
+    with pytest.raises(LayoutmarkError, match=rf"weights '{name}': found .*expected a safetensors file"):
+        entry.load().build(stack, settings)
+
+
+@pytest.mark.parametrize("told", ["{", "[1]", '{"no_such_width": 3}'])
+def test_widths_that_nobody_wrote_are_refused(stack, tmp_path: Path, told: str) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "odd.safetensors", metadata={trained.CONFIG: told})
+    with pytest.raises(LayoutmarkError, match="weights 'odd.safetensors', 'position_net' of the metadata"):
+        build(stack, weights=str(tmp_path / "odd.safetensors"))
+
+
+def test_the_cards_settings_are_the_published_ones() -> None:
+    """Evaluation commands by default, the demonstration as a preset, the four configurations by name."""
+    card = Shelf().get_method("instancediffusion").card
+    full = {name: resolve_settings(card, "sd15", name) for name in ("", *card.presets)}
+    for name in ("", "paper"):
+        assert (full[name]["alpha"], full[name]["mis"], full[name]["steps"]) == (1.0, 0.36, 50)
+        assert full[name]["negative_prompt"] == f"cartoon style, painting style, {full['demo']['negative_prompt']}"
+    assert (full["demo"]["alpha"], full["demo"]["mis"]) == (0.8, 0.36)
+    assert full["demo"]["negative_prompt"].startswith("longbody, lowres, bad anatomy")
+    assert {full[name]["formats"] for name in ("box", "mask", "point", "scribble")} == {
+        "box", "mask", "point", "scribble",
+    }  # fmt: skip
+    assert full["box"] == full[""]
+    assert resolve_settings(card, "mini", "paper")["negative_prompt"] == ""
+
+
+def test_what_is_cut_of_prompt_and_phrases_is_noted(stack) -> None:
+    method = build(stack)
+    long = Layout(Canvas(32, 32), (replace(instance(0), phrase="a " * 78), instance(1)))
+    method.generate([long, layout(1)], ["a " * 80, "a dog"], [{}] * 2, seeds=[1, 2])
+    assert [(note.get("tokens_cut"), note.get("phrase_tokens_cut")) for note in method.notes] == [
+        ("5", "3"), (None, None),
+    ]  # fmt: skip
 
 
 def test_a_fetched_file_must_stay_the_one_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -328,6 +328,17 @@ def test_a_known_place_stands_for_attention(stack, words, subject, layout, refer
     assert not torch.allclose(target[-1][..., ~outside], layout[-1][..., ~outside])
 
 
+def test_attention_is_stretched_before_it_is_brought_to_another_grid(stack, layout, reference) -> None:
+    """A peak between the finer cells falls below 1, as by the order of the specification."""
+    seen = torch.full((4, 4), 2.0)
+    seen[1, 1] = 6.0
+    made = Retouch(None, Subject("none"), layout, reference, (2,), OFF, everywhere)
+    made.maps.append(seen)
+    assert float(made._attention(8, 8).max()) == pytest.approx(0.75**2)
+    made.maps[0] = torch.ones(4, 4)
+    assert made._attention(8, 8) is None
+
+
 def test_a_cell_of_another_is_never_masked(stack, words, subject, layout, reference) -> None:
     place = torch.ones(16, 16)
     place[:, :9] = 0
@@ -414,6 +425,12 @@ def test_images_depend_on_their_own_input_and_weights_stay(stack, quick) -> None
     assert all(torch.equal(after[name], kept[name]) for name in kept)
     moved = replace(DOG, box=Box(0.6, 0.1, 0.9, 0.4))
     assert torch.equal(method.generate([layout_of(moved)], ["a red dog"], [REFS], seeds=[8]), alone)
+
+
+def test_an_instance_whose_reference_is_not_there_is_noted(stack, quick) -> None:
+    method = build(stack, subject_backend="none", retouch=False)
+    method.generate([layout_of(DOG, CAT, MAT)], [PROMPT], [{"dog": REFS["dog"]}], seeds=[7])
+    assert method.notes == [{"without_reference": "1", "deviations": "subject_backend=none"}]
 
 
 def test_personalised_only_is_the_personalised_pipeline(stack, quick) -> None:

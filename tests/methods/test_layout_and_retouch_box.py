@@ -106,6 +106,7 @@ def test_every_picture_names_what_makes_it_a_variant(stack) -> None:
     assert method.applicable(layout, PROMPT, REFS) is None
     assert "'a blue cat'" in str(method.applicable(layout, "a red dog", REFS))
     method.generate([layout], [PROMPT], [REFS], seeds=[1])
+    assert method.notes[0]["variant_of"] == "layout_and_retouch"
     tokens = method.notes[0]["deviations"].split(", ")
     assert tokens == ["boxes_in_stage1", "mask_clipped_to_box", "subject_backend=none"]
     assert method.deviations(2)[2:4] == ["multi_subject_together", "multi_subject_sequential"]

@@ -18,6 +18,7 @@ from layoutmark.diffusion.noisy_views import LastBlock, NoisyViews
 from layoutmark.diffusion.personal import IDENTIFIER, Subject, encode_worded, new_lora, photo_of
 from layoutmark.diffusion.prompts import content_ids
 from layoutmark.diffusion.regions import mask_region
+from layoutmark.diffusion.repeatable import repeatable
 from layoutmark.diffusion.stack import Stack
 from layoutmark.errors import unknown_name
 from layoutmark.layout import Reference
@@ -87,7 +88,7 @@ def train_subject(
     drawn = NoisyViews.stratified(recipe.draws, latents, kept, generator) if recipe.draws else None
     # On a CPU the fused attention's backward pass is slow on small heads.
     attention = sdpa_kernel([SDPBackend.MATH]) if stack.device.type == "cpu" else nullcontext()
-    with attention, torch.enable_grad(), subject.worn(stack.unet):
+    with attention, repeatable(stack.device), torch.enable_grad(), subject.worn(stack.unet):
         said = None if subject.vectors is not None else encode_worded(stack, subject, [prompt])
         last_block = None if drawn is None or said is None else LastBlock(stack, drawn, said)
         for step in range(recipe.steps):

@@ -106,6 +106,8 @@ class Retoucher:
 
     margin = 0.0
     """Room around `mask_box`, as a share of its side."""
+    variant_of = ""
+    """The method that a variant is one of; it stands in the notes of each of its pictures."""
 
     def __init__(self, stack: Stack, settings: RetouchSettings) -> None:
         self.stack = stack
@@ -199,6 +201,10 @@ class Retoucher:
             notes["tokens_cut"] = str(cut)
         if warnings:
             notes["mask"] = ", ".join(sorted(warnings))
+        if bare := [i.id for i in layout.instances if i.reference and i.reference not in refs]:
+            notes["without_reference"] = ", ".join(bare)
+        if self.variant_of:
+            notes["variant_of"] = self.variant_of
         if tokens := self.deviations(len(calls)):
             notes["deviations"] = ", ".join(tokens)
         return trajectory[-1], notes

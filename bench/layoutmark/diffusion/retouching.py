@@ -148,9 +148,11 @@ class Retouch:
     def _attention(self, height: int, width: int) -> torch.Tensor | None:
         """Where the subject is, or the last steps saw it: (height, width) in [0, 1], None if everywhere alike."""
         mean = torch.stack([*self.maps]).mean(0) if self.place is None else self.place
-        resized = F.interpolate(mean[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
-        stretched = unit_range(resized.cpu().numpy())
-        return None if stretched is None else torch.from_numpy(stretched).to(mean.device)
+        stretched = unit_range(mean.cpu().numpy())
+        if stretched is None:
+            return None
+        shown = torch.from_numpy(stretched).to(mean.device)[None, None]
+        return F.interpolate(shown, (height, width), mode="bilinear", align_corners=False)[0, 0]
 
     def _predict(self, step: Step) -> torch.Tensor:
         index = step.index

@@ -32,7 +32,10 @@ def numbers(name: str) -> torch.dtype:
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Frozen models in evaluation mode.  `dtype` is that of the weights; sampling itself keeps at least float32."""
+    """Frozen models in evaluation mode.  `dtype` is that of the weights; sampling itself keeps at least float32.
+
+    Holding them on a GPU makes the whole process repeat itself there (`repeatable.promise`).
+    """
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
@@ -43,6 +46,7 @@ class Stack:
     dtype: torch.dtype
 
     def __post_init__(self) -> None:
+        promise(self.device)
         for model in (self.unet, self.vae, self.text_encoder):
             model.eval()
             model.requires_grad_(False)
@@ -102,7 +106,7 @@ def load_stack(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
         return folder / part, told
 
     target = torch.device(device)
-    promise(target)
+    promise(target)  # before the weights get there
     place, told = files("text_encoder")
     text_encoder = CLIPTextModel.from_pretrained(place, dtype=dtype, **told)
     place, told = files("unet")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.provenance import digest_file
 from layoutmark.store.fetched import check_lock, fetched_file
 
-__all__ = ["GENERATOR_FILES", "HUB", "check_lock", "fetch_generator", "find_weights", "read_tensors"]
+__all__ = [
+    "GENERATOR_FILES", "HUB", "check_lock", "fetch_generator", "find_weights", "read_metadata", "read_tensors",
+]  # fmt: skip
 
 HUB = re.compile(r"hub:(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[^/]+)/(?P<file>.+)")
 GENERATOR_FILES = (
@@ -75,16 +79,29 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
     Raises LayoutmarkError for a file that cannot be read so; no code of the file is ever run.
     """
-    what = f"weights {path.name!r}"
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Checkpoints of the older form, which is no archive, cannot be mapped.
+        mapped = zipfile.is_zipfile(path)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         return content
     except Exception as error:
-        raise LayoutmarkError(
-            what,
-            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'unreadable'}",
-            expected="a safetensors file, or a checkpoint of tensors and plain containers",
-            do="Fetch it again, or convert it where you trust it; files that run code are not loaded.",
-        ) from error
+        raise _unreadable(path, error, "a safetensors file, or a checkpoint of tensors and plain containers") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself, empty if nothing.  Raises LayoutmarkError if it is no such file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error, "a safetensors file") from error
+
+
+def _unreadable(path: Path, error: Exception, expected: str) -> LayoutmarkError:
+    said = str(error).splitlines()[0] if str(error) else "unreadable"
+    return LayoutmarkError(
+        f"weights {path.name!r}", found=f"{type(error).__name__}: {said}", expected=expected,
+        do="Fetch it again, or convert it where you trust it; files that run code are not loaded.",
+    )  # fmt: skip
