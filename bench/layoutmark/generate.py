@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layoutmark.blank import constant
 from layoutmark.cost import Meter
 from layoutmark.door import Method, Pixels, Suite
 from layoutmark.errors import LayoutmarkError, MissingPackage
-from layoutmark.plan import OUTSIDE, Job, Plan, Row, constant, find_row, generator_digest, image_seed, jobs
+from layoutmark.jobs import Job, image_seed, jobs
+from layoutmark.plan import OUTSIDE, Plan, Row, find_row, generator_digest
 from layoutmark.reference_rows import BASE, SHUFFLED, drawn, shuffled
 from layoutmark.score import Status
 from layoutmark.shelf import Dtype, Shelf, StackEntry

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from layoutmark.blank import constant
 from layoutmark.door import Pixels, Suite
 from layoutmark.errors import LayoutmarkError
+from layoutmark.jobs import jobs
 from layoutmark.layout import Canvas
-from layoutmark.plan import OUTSIDE, Plan, Row, constant, jobs
+from layoutmark.plan import OUTSIDE, Plan, Row
 from layoutmark.provenance import digest, digest_pixels
 from layoutmark.score import Status
 from layoutmark.store import Store

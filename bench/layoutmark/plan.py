@@ -8,24 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from layoutmark.door import Pixels, Suite
+from layoutmark.door import Suite
 from layoutmark.errors import LayoutmarkError, unknown_name
-from layoutmark.layout import Sample
-from layoutmark.provenance import digest, digest_code, digest_file, digest_files, digest_pixels, versions
-from layoutmark.reference_rows import ADVERSARY, BASE, CEILING, SHUFFLED, TITLES, row_names, shuffled
+from layoutmark.provenance import digest, digest_code, digest_file, digest_files, versions
+from layoutmark.reference_rows import TITLES, row_names
 from layoutmark.shelf import Dtype, MethodEntry, Shelf, StackEntry, resolve_settings
-from layoutmark.shelf.kinds import Source
-from layoutmark.statistics import derive_seed
-from layoutmark.store import home, image_key
-from layoutmark.suites import FileSuite, load_built_suite, restricted, squared
+from layoutmark.suites.opening import open_suite
 
 PLAN = "plan.json"
 OUTSIDE = "outside"
 """Kind of a row whose images were made elsewhere; it takes part in comparisons like a method."""
-CONSTANT = 1.5
-"""An image whose grey values deviate less than this (of 255) is called degenerate."""
 WITH_REFERENCES = "references"
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 DRAWS_WITH = ("torch", "diffusers", "transformers")
@@ -153,30 +145,6 @@ def make_plan(
     )
 
 
-def open_suite(shelf: Shelf, name: str, stack: StackEntry, limit: int | None) -> Suite:
-    """A shipped or a built suite, narrowed to the stack's vocabulary, its layouts square as its card declares.
-
-    What was left out and what was done stands in its notes.
-    """
-    whole = whole_suite(shelf, name)
-    aspect = whole.aspect if isinstance(whole, FileSuite) else shelf.get_suite(name).suite.aspect
-    return squared(restricted(whole, stack.card.categories or None, limit), aspect)
-
-
-def whole_suite(shelf: Shelf, name: str) -> Suite:
-    """A shipped or a built suite with all its samples."""
-    entry = shelf.get_suite(name)
-    if entry.suite.source is Source.SHIPPED:
-        shipped: Suite = entry.load().open_suite(name)
-        return shipped
-    return load_built_suite(built_folder(name))
-
-
-def built_folder(name: str) -> Path:
-    """Where `layoutmark suites build` keeps a suite."""
-    return home() / "suites" / name
-
-
 def misfit(entry: MethodEntry, stack: str, suite: Suite) -> str | None:
     """Why a method cannot run on this stack and suite, or None."""
     if stack not in entry.card.stacks:
@@ -192,50 +160,6 @@ def missing_weights(entry: MethodEntry, stack: str) -> str | None:
     if not isinstance(place, str) or place.startswith("hub:") or (entry.folder / "weights" / place).is_file():
         return None
     return f"no weights for stack {stack!r} yet: layoutmark train {entry.name} --stack {stack}"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One image wanted: its sample, its seed index and its key."""
-
-    sample: Sample
-    seed: int
-    key: str
-
-
-def jobs(plan: Plan, suite: Suite, row: Row) -> list[Job]:
-    """Every image of a row, samples in suite order, seeds innermost."""
-    references = {s.id: references_digest(suite, s.id) for s in suite.samples}
-    pictures: dict[tuple[str, int], str] = {}
-    if row.name == SHUFFLED:
-        partner = shuffled(suite.samples)
-        drawn = {(j.sample.id, j.seed): j.key for j in jobs(plan, suite, find_row(plan, BASE))}
-        pictures = {(sample, seed): drawn[other, seed] for sample, other in partner.items() for seed in plan.seeds}
-    of_suite = row.kind == "reference" and row.name.startswith((CEILING, ADVERSARY))
-    made_of = plan.suite_digest if of_suite else plan.stack_digest
-    return [
-        Job(
-            sample,
-            seed,
-            image_key(
-                method=row.name,
-                code=row.code,
-                weights=row.weights,
-                settings={"picture": pictures[sample.id, seed]} if pictures else row.settings,
-                sample=sample,
-                references=references[sample.id],
-                seed=image_seed(plan.suite, sample.id, seed),
-                stack=made_of,
-            ),
-        )
-        for sample in suite.samples
-        for seed in plan.seeds
-    ]
-
-
-def image_seed(suite: str, sample: str, index: int) -> int:
-    """The seed of one image: same for every method, from suite, sample and seed index alone."""
-    return derive_seed(suite, sample, index)
 
 
 def generator_digest(stack: StackEntry, dtype: str = Dtype.FP32) -> str:
@@ -258,16 +182,6 @@ def generator_digest(stack: StackEntry, dtype: str = Dtype.FP32) -> str:
         )
     files = [p for p in folder.rglob("*") if p.is_file()]
     return digest({"files": digest_files(folder, files), "packages": drawn_with})
-
-
-def constant(pixels: Pixels) -> bool:
-    """Whether a picture shows nothing: almost one colour all over."""
-    return float(pixels.astype(np.float64).std(axis=(0, 1)).max()) < CONSTANT
-
-
-def references_digest(suite: Suite, sample: str) -> str:
-    """sha256 over the pixels of a sample's references."""
-    return digest({key: digest_pixels(r.image) for key, r in sorted(suite.references(sample).items())})
 
 
 def find_row(plan: Plan, name: str) -> Row:

@@ -12,10 +12,11 @@ from layoutmark.features.scorers import Scorers
 from layoutmark.measure.collect import collect
 from layoutmark.measure.results import scorer_names
 from layoutmark.metrics import HEADLINE, all_metrics, summarise
-from layoutmark.plan import open_suite, read_plan
+from layoutmark.plan import read_plan
 from layoutmark.shelf import Shelf
 from layoutmark.shelf.kinds import Scorer
 from layoutmark.store import Store
+from layoutmark.suites.opening import open_suite
 
 from .public import save_owl
 from .test_named_encoders import vit_folder

@@ -13,11 +13,11 @@ from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Evidence
 from layoutmark.features.lpips import ALEXNET, Lpips, shapes
 from layoutmark.features.scorers import Scorers
+from layoutmark.jobs import Job
 from layoutmark.layout import Canvas, Layout, Sample
 from layoutmark.measure.looker import Looker
 from layoutmark.measure.seeds import lpips_diversity
 from layoutmark.metrics import all_metrics
-from layoutmark.plan import Job
 from layoutmark.score import Score, Status, Unscored
 from layoutmark.shelf.kinds import Generator, Scorer, StackCard
 from layoutmark.store import Store

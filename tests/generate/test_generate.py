@@ -14,12 +14,14 @@ import pytest
 from layoutmark import generate as verb
 from layoutmark.door import Suite
 from layoutmark.generate import generate
-from layoutmark.plan import Plan, find_row, jobs, make_plan, open_suite
+from layoutmark.jobs import jobs
+from layoutmark.plan import Plan, find_row, make_plan
 from layoutmark.provenance import digest_pixels
 from layoutmark.reference_rows import ADVERSARIES, BAIT, BLANK, CEILING, CONSTANT, GIANT, PASTED, shuffled
 from layoutmark.shelf import Shelf
 from layoutmark.store import Store
 from layoutmark.suites import NarrowedSuite
+from layoutmark.suites.opening import open_suite
 
 COUNT = 5
 

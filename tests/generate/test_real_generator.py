@@ -9,10 +9,12 @@ import pytest
 
 from layoutmark import generate as verb
 from layoutmark.generate import generate
-from layoutmark.plan import Plan, find_row, jobs, make_plan, open_suite
+from layoutmark.jobs import jobs
+from layoutmark.plan import Plan, find_row, make_plan
 from layoutmark.reference_rows import BASE, SHUFFLED, shuffled
 from layoutmark.shelf import Shelf
 from layoutmark.store import Store
+from layoutmark.suites.opening import open_suite
 
 
 def silent(name: str, done: int, total: int) -> None:

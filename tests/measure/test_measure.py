@@ -18,10 +18,12 @@ import pytest
 from layoutmark import generate as verb
 from layoutmark.cli.main import main
 from layoutmark.features.scorers import Scorers
+from layoutmark.jobs import jobs
 from layoutmark.metrics import HEADLINE
-from layoutmark.plan import find_row, jobs, open_suite, read_plan
+from layoutmark.plan import find_row, read_plan
 from layoutmark.shelf import Shelf
 from layoutmark.store import Store
+from layoutmark.suites.opening import open_suite
 
 BASE_INSTALL = Path(__file__).resolve().parents[1] / "house" / "base_install.py"
 RUN = ["run", "mini", "--limit", "3", "--methods", "paint,paint@blind", "--name", "tiny", "--methods-path"]

@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from layoutmark.cli.main import main
-from layoutmark.plan import find_row, jobs, open_suite, read_plan
+from layoutmark.jobs import jobs
+from layoutmark.plan import find_row, read_plan
 from layoutmark.shelf import Shelf
 from layoutmark.store import Store
+from layoutmark.suites.opening import open_suite
 
 
 @pytest.fixture

@@ -18,14 +18,16 @@ from layoutmark.doctor import questions
 from layoutmark.doctor.examination import answer
 from layoutmark.evidence import Evidence
 from layoutmark.generate import generate
+from layoutmark.jobs import jobs
 from layoutmark.leaderboard.rules import faults_of
 from layoutmark.metrics import all_metrics, summarise
-from layoutmark.plan import Plan, find_row, jobs, make_plan, open_suite
+from layoutmark.plan import Plan, find_row, make_plan
 from layoutmark.provenance import protocol_hash
 from layoutmark.score import Status
 from layoutmark.shelf.kinds import Scorer
 from layoutmark.statistics import mean_interval
 from layoutmark.store import RunFolder, Store, feature_key, image_key
+from layoutmark.suites.opening import open_suite
 
 
 @pitfall(40, "one seed for the whole process", "a method that draws from the process's generator", "`methods check`")

@@ -13,13 +13,15 @@ from PIL import Image
 from layoutmark.door import BuiltSuite
 from layoutmark.door.shapes import extent, marks, regridded
 from layoutmark.errors import LayoutmarkError
+from layoutmark.jobs import jobs
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Sample
 from layoutmark.outside import read_folder
-from layoutmark.plan import jobs, make_plan, open_suite
+from layoutmark.plan import make_plan
 from layoutmark.shelf import Shelf
 from layoutmark.shelf.kinds import Aspect, Source, SuiteItem
 from layoutmark.suites import SquaredSuite, load_built_suite, save_built_suite, squared
 from layoutmark.suites.aspect import GREY, squared_picture
+from layoutmark.suites.opening import open_suite
 
 WIDE = Canvas(640, 480)
 

@@ -10,8 +10,8 @@ import pytest
 from layoutmark.door import BuiltSuite
 from layoutmark.door.references import reference_of
 from layoutmark.errors import LayoutmarkError
+from layoutmark.jobs import references_digest
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
-from layoutmark.plan import references_digest
 from layoutmark.shelf.kinds import Source, SuiteItem
 from layoutmark.suites import load_built_suite, restricted, save_built_suite
 

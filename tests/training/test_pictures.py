@@ -11,8 +11,8 @@ from PIL import Image
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Sample
-from layoutmark.plan import whole_suite
 from layoutmark.shelf import Shelf
+from layoutmark.suites.opening import whole_suite
 from layoutmark.training.pictures import suite_pictures
 
 

@@ -30,9 +30,10 @@ def scored(suite: str, work: Path, limit: int | None = None) -> Values:
     from layoutmark.measure.collect import collect
     from layoutmark.measure.results import scorer_names
     from layoutmark.metrics import HEADLINE, all_metrics, summarise
-    from layoutmark.plan import make_plan, open_suite
+    from layoutmark.plan import make_plan
     from layoutmark.shelf import Shelf
     from layoutmark.store import Store
+    from layoutmark.suites.opening import open_suite
 
     shelf, store = Shelf(), Store(work)
     plan = make_plan(shelf, suite=suite, stack="mini", methods=None, adversaries=True, limit=limit)

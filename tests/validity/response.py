@@ -123,13 +123,14 @@ def known(dial: Dial, level: float, shown: Sequence[Shown]) -> list[Evidence]:
 
 def measured(work: Path, everyone: Sequence[Case]) -> tuple[Look, dict[str, str]]:
     """Evidence by the miniature stack's scorers, along the same code as a run; and the scorers' names."""
+    from layoutmark.jobs import Job
     from layoutmark.measure import collect
     from layoutmark.measure.results import scorer_names
     from layoutmark.measure.words import phrasings, vocabularies
-    from layoutmark.plan import Job, whole_suite
     from layoutmark.provenance import digest
     from layoutmark.shelf import Shelf
     from layoutmark.suites.narrowed import NarrowedSuite
+    from layoutmark.suites.opening import whole_suite
 
     class _WithoutPortraits(NarrowedSuite):
         def __init__(self, suite: NarrowedSuite) -> None:

@@ -25,8 +25,8 @@ from layoutmark.diffusion.schedulers import new_scheduler
 from layoutmark.diffusion.stack import Stack
 from layoutmark.generate import load
 from layoutmark.layout import Sample
-from layoutmark.plan import open_suite
 from layoutmark.shelf import Shelf
+from layoutmark.suites.opening import open_suite
 
 STEPS, SCALE = 25, 4.0
 

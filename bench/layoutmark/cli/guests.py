@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from layoutmark.cli import suites
 from layoutmark.cli.common import command, print_json, print_rows, shelf
 from layoutmark.errors import MissingPackage
-from layoutmark.plan import built_folder
 from layoutmark.provenance import canonical
 from layoutmark.shelf import Dtype, MethodEntry, Shelf
 from layoutmark.shelf.kinds import Source
+from layoutmark.suites.opening import built_folder
 
 if TYPE_CHECKING:
     from layoutmark.diffusion.golden import Difference

@@ -9,7 +9,7 @@ from layoutmark.cli.common import Bars, add_stack_options, command, shelf
 from layoutmark.errors import LayoutmarkError
 from layoutmark.generate import load
 from layoutmark.personalise import personalise
-from layoutmark.plan import open_suite
+from layoutmark.suites.opening import open_suite
 
 
 def add(commands: Any) -> None:

@@ -15,11 +15,12 @@ from layoutmark.cli.common import Bars, add_stack_options, add_to_step_summary, 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.generate import generate
 from layoutmark.measure import measure
-from layoutmark.plan import PLAN, Plan, make_plan, open_suite, read_plan
+from layoutmark.plan import PLAN, Plan, make_plan, read_plan
 from layoutmark.publish import print_table, write_report
 from layoutmark.shelf import parse_overrides
 from layoutmark.store import RunFolder, Store, home, runs_folder
 from layoutmark.store.atomic import write_text
+from layoutmark.suites.opening import open_suite
 
 FIRST = 72
 """Samples of a run without arguments: all methods that fit are through with them in five minutes on two cores."""

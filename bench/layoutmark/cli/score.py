@@ -13,10 +13,11 @@ from layoutmark.cli.common import Bars, command, print_json, shelf
 from layoutmark.generate import generate
 from layoutmark.measure import measure
 from layoutmark.outside import add_row, read_folder
-from layoutmark.plan import PLAN, make_plan, open_suite, whole_suite
+from layoutmark.plan import PLAN, make_plan
 from layoutmark.publish import print_table, write_report
 from layoutmark.store import Store, home, runs_folder
 from layoutmark.store.atomic import write_text
+from layoutmark.suites.opening import open_suite, whole_suite
 
 
 def add(commands: Any) -> None:

@@ -13,7 +13,6 @@ from layoutmark.cli.common import Tally, command, print_json, shelf
 from layoutmark.door import Suite
 from layoutmark.door.ledger import watched
 from layoutmark.errors import LayoutmarkError
-from layoutmark.plan import built_folder, whole_suite
 from layoutmark.provenance import digest
 from layoutmark.shelf.kinds import Source
 from layoutmark.store.atomic import write_bytes, write_text
@@ -27,6 +26,7 @@ from layoutmark.suites import (
     restricted,
     save_built_suite,
 )
+from layoutmark.suites.opening import built_folder, whole_suite
 from layoutmark.suites.sheet import contact_sheet
 from layoutmark.suites.sheet_html import sheet_html
 

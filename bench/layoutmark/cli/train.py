@@ -10,9 +10,9 @@ from typing import Any
 
 from layoutmark.cli.common import add_stack_options, command, print_rows, shelf
 from layoutmark.errors import LayoutmarkError, MissingPackage, unknown_name
-from layoutmark.plan import open_suite
 from layoutmark.provenance import digest_file
 from layoutmark.shelf import MethodEntry, Shelf, StackEntry, parse_overrides, resolve_settings
+from layoutmark.suites.opening import open_suite
 
 MINI = "mini"
 

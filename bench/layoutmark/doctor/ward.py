@@ -16,11 +16,11 @@ from layoutmark.evidence import Detections
 from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Sample
 from layoutmark.metrics.matching import CONFIDENCE
-from layoutmark.plan import open_suite
 from layoutmark.provenance import digest_pixels
 from layoutmark.shelf import Shelf, StackEntry
 from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, INCEPTION, LPIPS, QUALITY, SECOND, kind_of
 from layoutmark.shelf.kinds import Source
+from layoutmark.suites.opening import open_suite
 
 CANARIES = 8
 """True images that the scorers are tried on."""

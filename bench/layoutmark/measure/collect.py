@@ -15,6 +15,7 @@ from layoutmark.evidence import CropEvidence, Detections, Evidence
 from layoutmark.features import masks
 from layoutmark.features.crops import crop, detected_boxes, on_grid
 from layoutmark.features.scorers import Scorers
+from layoutmark.jobs import Job, jobs
 from layoutmark.layout import Instance, Sample
 from layoutmark.measure.further import Further, Seen
 from layoutmark.measure.looker import Looker
@@ -24,7 +25,7 @@ from layoutmark.measure.references import reference_vectors as _reference_vector
 from layoutmark.measure.seeds import lpips_diversity
 from layoutmark.measure.vocabulary import check_vocabulary
 from layoutmark.measure.words import phrasings, vocabularies
-from layoutmark.plan import Job, Plan, jobs
+from layoutmark.plan import Plan
 from layoutmark.provenance import digest_code, digest_pixels
 from layoutmark.score import SCORED, Status
 from layoutmark.store import Store

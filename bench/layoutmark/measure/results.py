@@ -12,12 +12,13 @@ from layoutmark.compare import adversaries_ahead, all_pairs, all_ties, by_count,
 from layoutmark.door import Metric, Pixels, Suite
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.features.scorers import Scorers
+from layoutmark.jobs import jobs
 from layoutmark.layout import Sample, sample_to_json
 from layoutmark.measure import pixels
 from layoutmark.measure.collect import collect
 from layoutmark.metrics import HEADLINE, all_metrics
 from layoutmark.metrics.leakage import leakage
-from layoutmark.plan import Plan, Row, jobs
+from layoutmark.plan import Plan, Row
 from layoutmark.provenance import digest_code, digest_pixels, protocol_hash, versions
 from layoutmark.score import SCORED, Outcome, Score, Status
 from layoutmark.shelf import Shelf

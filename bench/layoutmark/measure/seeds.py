@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from layoutmark.door import Pixels
+from layoutmark.jobs import Job
 from layoutmark.measure.looker import Looker
-from layoutmark.plan import Job
 from layoutmark.provenance import digest
 
 SCORER = "lpips"
