@@ -13,7 +13,7 @@ from .text import clean, count, esc, finite, name, number
 UNSEEN = 0.5
 """A category of which the detector finds less than this share on true images says little about a method."""
 FEW = 10
-SEEN = ("recall50", "miou", "clip_i_identity", "dino_identity", "colour_accuracy")
+SEEN = ("recall50", "miou", "clip_i_identity", "dino_identity", "clip_t_phrase", "colour_accuracy")
 STRATA = ("size", "overlap", "count")
 
 
@@ -29,9 +29,11 @@ def _true_images(results: Results) -> str:
     metrics = [results.metrics[m] for m in SEEN if m in results.metrics]
     samples = {str(s["id"]): s for s in results.samples}
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    # A true image is the same in every seed, and its targets count once.
+    first = min((image["seed"] for image in results.images if image["method"] == CEILING), default=0)
     for image in results.images:
         sample = samples.get(str(image["sample"]))
-        if image["method"] != CEILING or sample is None:
+        if image["method"] != CEILING or sample is None or image["seed"] != first:
             continue
         for instance in sample["instances"]:
             part = (image.get("instances") or {}).get(instance["id"]) or {}
@@ -79,19 +81,24 @@ def _few(n: int) -> str:
 
 
 def _normalised(results: Results) -> str:
-    """(value - floor) / (ceiling - floor), the floor being the best floor row."""
-    shown = [(m, bounds) for m in results.headline if (bounds := _bounds(results, m)) is not None]
-    if not shown or not results.methods:
+    """(value - floor) / (ceiling - floor), the floor being the best floor row, as the results have it."""
+    placed = {
+        (str(m["name"]), metric.name): cell.normalised
+        for m in results.methods
+        for metric in results.headline
+        if (cell := results.cell(str(m["name"]), metric.name)) is not None and cell.normalised is not None
+    }
+    shown = [metric for metric in results.headline if any(metric.name == its for _, its in placed)]
+    if not shown:
         return ""
-    heads = "".join(f'<th scope="col">{name(m.title)}</th>' for m, _ in shown)
+    heads = "".join(f'<th scope="col">{name(metric.title)}</th>' for metric in shown)
     rows = ""
     for method in results.methods:
-        cells = ""
-        for metric, (floor, top) in shown:
-            cell = results.cell(str(method["name"]), metric.name)
-            value = None if cell is None or cell.value is None else (cell.value - floor) / (top - floor)
-            cells += '<td class="unscored">not scored</td>' if value is None else f"<td>{number(value)}</td>"
-        rows += f'<tr><th scope="row">{name(method["name"])}</th>{cells}</tr>'
+        row = ""
+        for metric in shown:
+            value = placed.get((str(method["name"]), metric.name))
+            row += '<td class="unscored">not scored</td>' if value is None else f"<td>{number(value)}</td>"
+        rows += f'<tr><th scope="row">{name(method["name"])}</th>{row}</tr>'
     return (
         "<h3>Scores between floor and ceiling</h3>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Normalised scores"><table class="bins-table">'
@@ -99,17 +106,3 @@ def _normalised(results: Results) -> str:
         '<p class="key">0 is the best floor row, 1 the true images. Offered beside the raw scores, never instead: '
         "both ends are measured too, and their own uncertainty is left out here.</p>"
     )
-
-
-def _bounds(results: Results, metric: Metric) -> tuple[float, float] | None:
-    """(floor, ceiling); None where one of them has no number or they do not bound anything."""
-    sign = 1 if metric.higher else -1
-    top = results.cell(CEILING, metric.name)
-    # Shuffled layouts leave the pictures as they are: no floor of their quality.
-    bounding = [str(r["name"]) for r in results.references if str(r["name"]).startswith("floor")]
-    cells = [results.cell(n, metric.name) for n in bounding if (n, metric.name) != ("floor-shuffled", "clip_iqa")]
-    floors = [c.value for c in cells if c is not None and c.value is not None]
-    if top is None or top.value is None or not floors:
-        return None
-    floor = max(floors, key=lambda v: sign * v)
-    return (floor, top.value) if sign * (top.value - floor) > 0 else None

@@ -35,6 +35,7 @@ class Cell:
     """One number of the table: value and interval, how many of how many, and why the rest has none.
 
     `worst` is the value if every lost image counted as the worst; None where that is not known or nothing is lost.
+    `normalised` is the value between the best floor row (0) and the true images (1); None where they bound nothing.
     """
 
     value: float | None
@@ -44,6 +45,7 @@ class Cell:
     of: int
     unscored: Mapping[str, int]
     worst: float | None = None
+    normalised: float | None = None
 
 
 class Results:
@@ -99,7 +101,8 @@ class Results:
             unscored["not a finite number"] = int(row.get("of", 0))
         low, high = finite(row.get("low")), finite(row.get("high"))
         worst = finite(row.get("worst")) if row.get("worst") != row.get("value") else None
-        return Cell(value, low, high, int(row.get("n", 0)), int(row.get("of", 0)), unscored, worst)
+        placed = finite(row.get("normalised"))
+        return Cell(value, low, high, int(row.get("n", 0)), int(row.get("of", 0)), unscored, worst, placed)
 
     def group(self, method: str, metric: str) -> int | None:
         """Place of a method's tie group, best 0; None when nothing was compared."""

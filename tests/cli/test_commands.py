@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import layoutmark
+from layoutmark.cli.common import print_rows
 from layoutmark.cli.main import main
 
 STACKS = Path(layoutmark.__file__).parent / "stacks"
@@ -170,4 +171,19 @@ def test_doctor_finds_a_broken_class_table(places, capsys) -> None:
     assert not checks["class table"]["ok"]
     assert checks["perfect boxes score 1"]["ok"], "one broken check stops nobody else"
     assert main(line) == 1
-    assert "WRONG" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "WRONG  class table: " in shown
+    assert f"of {len(checks)} checks are ok" in shown
+
+
+def test_tables_are_folded_on_terminals_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row of a log or a pipe is a line, however long; COLUMNS says otherwise."""
+    long = "words " * 50
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_rows(("name", "text"), [("a", long)])
+    assert long.strip() in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "40")
+    print_rows(("name", "text"), [("a", long)])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 40

@@ -220,7 +220,7 @@ def test_what_a_run_does_not_keep_is_not_planned_and_says_why(pilot, capsys) -> 
         (["pilot", "--detect", "0"], "margin: found 0.0; expected a finite number above 0. State the least diff"),
         (["pilot", "--detect", "nan"], "margin: found nan; expected a finite number above 0."),
         (["pilot", "--detect", "0.02", "--power", "80"], "power: found 80.0; expected a share between 0 and 1."),
-        (["pilot", "--detect", "0.02", "--metric", "ap05"], "metric: found 'ap05'; expected one of ap50, "),
+        (["pilot", "--detect", "0.02", "--metric", "ap05"], "unknown metric: found 'ap05'; expected one of ap50, "),
         (["pilot", "--detect", "0.02", "--comparisons", "0"], "comparisons: found 0; expected 1 or more. Count"),
         (["pilto", "--detect", "0.02"], "unknown run: found 'pilto'; expected a run folder, or one of one, pilot"),
         (["pilot", "--detect", "2"], "margin: found 2.0; expected at most 1: ap50 lies between 0 and 1. Write"),

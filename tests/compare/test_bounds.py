@@ -43,6 +43,7 @@ def test_less_is_better_turns_the_scale_round() -> None:
 def test_shuffled_layouts_are_no_floor_of_what_asks_nothing_of_the_layout() -> None:
     values = {"a": 0.5, "ceiling": 0.8, "floor-shuffled": 0.7, "floor-blank": 0.2}
     assert placed(values, "clip_iqa")["a"] == pytest.approx(0.5)
+    assert placed(values, "kid_dino")["a"] == placed(values, "quality_musiq")["a"] == pytest.approx(0.5)
     assert placed(values, "clip_t")["a"] == pytest.approx(-2)
 
 
@@ -54,6 +55,7 @@ def test_shuffled_layouts_are_no_floor_of_what_asks_nothing_of_the_layout() -> N
         ({"a": 0.5, "ceiling": None, "floor-blank": 0.1}, "true images have no value"),
         ({"a": 0.5, "ceiling": 0.9}, "no floor row has a value"),
         ({"a": 0.5, "ceiling": 0.9, "adversary-bait": 0.1}, "no floor row has a value"),
+        ({"a": 0.5, "ceiling": 1e-17, "floor-blank": 0.0}, "a floor row equals or beats the true images"),
         ({"a": 0.5, "ceiling": 0.2, "floor-blank": 0.2}, "a floor row equals or beats the true images"),
     ],
 )

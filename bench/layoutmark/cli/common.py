@@ -26,6 +26,7 @@ from rich.table import Table
 from layoutmark.shelf import Dtype, Shelf
 
 Call = Callable[[argparse.Namespace], int]
+WIDE = 1000
 
 
 def command(commands: Any, name: str, text: str, call: Call, *, as_json: bool = False) -> argparse.ArgumentParser:
@@ -76,11 +77,12 @@ def print_json(data: Any) -> None:
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Print a table; columns that are too wide are folded, never cut, and the first one, the name, stays whole.
+    """Print a table; columns too wide for a terminal are folded, never cut, and the first one, the name, stays whole.
 
-    Words of usual length stay whole too: a fold falls between them.
+    Words of usual length stay whole too: a fold falls between them.  In a file or a pipe nothing is folded, unless COLUMNS says how wide it is: a row is a line there.
     """
-    console = Console(soft_wrap=False)
+    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = Console(soft_wrap=False, width=WIDE if wide else None)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", title=title or None)
     known = list(rows)
     for index, column in enumerate(columns):

@@ -6,14 +6,18 @@ import argparse
 import os
 from typing import Any
 
-from layoutmark.cli.common import command, print_json, print_rows, shelf
+from layoutmark.cli.common import command, print_json, shelf
 from layoutmark.doctor import admit, examine, store_canaries
 
 
 def add(commands: Any) -> None:
     """Add the command."""
     part = command(
-        commands, "doctor", "Check suites, stacks and scorers for silent errors before a run.", _doctor, as_json=True
+        commands,
+        "doctor",
+        "Check a suite, a stack and its scorers for silent errors; the exit code is 1 if one is found.",
+        _doctor,
+        as_json=True,
     )
     part.add_argument("--suite", default="mini", help="name of a suite (default: mini)")
     part.add_argument("--stack", default="mini", help="name of a stack (default: mini)")
@@ -35,5 +39,7 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.json:
         print_json([c.to_json() for c in found])
     else:
-        print_rows(("check", "result", "detail"), [(c.name, "ok" if c.ok else "WRONG", c.detail) for c in found])
+        for check in found:
+            print(f"{'ok' if check.ok else 'WRONG':5}  {check.name}: {check.detail}")
+        print(f"{sum(c.ok for c in found)} of {len(found)} checks are ok")
     return 0 if all(c.ok for c in found) else 1

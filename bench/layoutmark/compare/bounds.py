@@ -8,8 +8,21 @@ from typing import Any
 from layoutmark.metrics import HEADLINE
 from layoutmark.reference_rows import ADVERSARY, BLANK, CEILING, FLOOR, SHUFFLED
 
-OF_PICTURES = ("clip_iqa", "contrast", "saturation", "clip_i_diversity", "dino_diversity")
-"""Metrics that ask nothing of the layout: shuffled layouts leave them as they are and are no floor of theirs."""
+OF_PICTURES = (
+    "clip_iqa",
+    "quality_",
+    "contrast",
+    "saturation",
+    "clip_i_diversity",
+    "dino_diversity",
+    "lpips_",
+    "kid_",
+    "fid_",
+)
+"""How the names of metrics begin that ask nothing of the layout: shuffled layouts leave them as they are and are no
+floor of theirs."""
+ROUNDING = 1e-9
+"""Equal pixels give equal vectors, but not always the last digit of their mean."""
 Row = Mapping[str, Any]
 
 
@@ -29,7 +42,9 @@ def _placed(row: Row, held: Mapping[tuple[str, str], Row], references: Sequence[
     floors = [
         held[name, metric]["value"]
         for name in references
-        if name.startswith(FLOOR) and (name, metric) in held and not (name == SHUFFLED and metric in OF_PICTURES)
+        if name.startswith(FLOOR)
+        and (name, metric) in held
+        and not (name == SHUFFLED and metric.startswith(OF_PICTURES))
     ]
     known = [v for v in floors if v is not None]
     why = ""
@@ -39,7 +54,7 @@ def _placed(row: Row, held: Mapping[tuple[str, str], Row], references: Sequence[
         why = "true images have no value"
     elif not known:
         why = "no floor row has a value"
-    elif sign * (top["value"] - max(known, key=lambda v: sign * v)) <= 0:
+    elif sign * (top["value"] - max(known, key=lambda v: sign * v)) <= ROUNDING:
         why = "a floor row equals or beats the true images"
     if why or top is None:
         return {"normalised": None, "not_normalised": why}
@@ -65,9 +80,8 @@ def adversaries_ahead(rows: Sequence[Row], references: Sequence[str]) -> list[di
         top = score.get(CEILING)
         rivals = [score[m] for m in methods] or ([top] if top is not None else [])
         best = max(tricks, key=lambda m: score[m], default=None)
-        # Equal pixels give equal vectors, but not always the last digit of their mean.
-        if best is None or not rivals or score[best] <= max(rivals) + 1e-9:
+        if best is None or not rivals or score[best] <= max(rivals) + ROUNDING:
             continue
-        above = top is not None and score[best] > top + 1e-9
+        above = top is not None and score[best] > top + ROUNDING
         found.append({"metric": name, "row": best, "value": mine[best]["value"], "above_ceiling": above})
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import combinations
@@ -11,7 +10,7 @@ from typing import Any
 from layoutmark.compare.pairs import scored_by_both, shared
 from layoutmark.compare.rows import LEVEL, Resamples
 from layoutmark.compare.spread import set_spread
-from layoutmark.compare.stored import Rows
+from layoutmark.compare.stored import Rows, named
 from layoutmark.door import Metric
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import SampleOutcome
@@ -30,7 +29,7 @@ def design_study(rows: Rows, metric: str, detect: float, power: float = POWER, c
 
     Raises LayoutmarkError for a metric that the pilot does not have, no comparison, and as `designs` does.
     """
-    chosen = _named(rows.metrics, metric)
+    chosen = named(rows.metrics, metric)
     if comparisons < 1:
         raise LayoutmarkError(
             "comparisons", found=str(comparisons), expected="1 or more", do="Count the differences that are tested."
@@ -77,14 +76,3 @@ def _why_not(metric: Metric, rows: Rows, names: Sequence[str], outcomes: Sequenc
     ]
     reasons = dict.fromkeys(reason for found in summaries if found.value is None for reason in found.unscored)
     return ("not scored: " + ", ".join(reasons)) if reasons else "fewer than two prompts that both have"
-
-
-def _named(metrics: Sequence[Metric], name: str) -> Metric:
-    known = {m.info.name: m for m in metrics}
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        raise LayoutmarkError(
-            "metric", found=repr(name), expected="one of " + ", ".join(known),
-            do=f"Did you mean {close[0]!r}?" if close else "Name a metric of the pilot.",
-        )  # fmt: skip
-    return known[name]

@@ -102,14 +102,8 @@ def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]], metrics
     """
     found = read_rows(addresses)
     evidence, outcomes = found.evidence, found.outcomes
-    known = {m.info.name: m for m in found.metrics}
-    for name in metrics:
-        if name not in known:
-            raise LayoutmarkError(
-                "unknown metric", found=repr(name), expected="one of " + ", ".join(known),
-                do="Name metrics of these runs.",
-            )  # fmt: skip
-    headline = [known[name] for name in metrics or HEADLINE if name in known]
+    known = [m.info.name for m in found.metrics]
+    headline = [named(found.metrics, name) for name in metrics or [name for name in HEADLINE if name in known]]
     rows = [result_row(n, m, evidence[n], outcomes[n][m.info.name]) for n in evidence for m in headline]
     pairs = all_pairs(evidence, outcomes, headline)
     ties = all_ties(rows, pairs, list(evidence), headline)
@@ -122,6 +116,18 @@ def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]], metrics
         "ranks": all_ranks(evidence, outcomes, pairs, ties, headline),
         "pareto": pareto(rows),
     }
+
+
+def named(metrics: Sequence[Metric], name: str) -> Metric:
+    """The metric of this name.  Raises LayoutmarkError with the closest name."""
+    known = {m.info.name: m for m in metrics}
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        raise LayoutmarkError(
+            "unknown metric", found=repr(name), expected="one of " + ", ".join(known),
+            do=f"Did you mean {close[0]!r}?" if close else "Name a metric of these runs.",
+        )  # fmt: skip
+    return known[name]
 
 
 def _unused(name: str, taken: Container[str]) -> str:

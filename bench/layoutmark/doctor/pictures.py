@@ -46,7 +46,7 @@ def _forms(ward: Ward) -> tuple[bool, str]:
             except LayoutmarkError:
                 continue
             taken.append(f"{kind} took {form}")
-    return not taken, ", ".join(taken) or f"{len(FORMS)} other forms are refused by {', '.join(sorted(asked))}"
+    return not taken, ", ".join(taken) or f"{', '.join(FORMS)}: refused by {', '.join(sorted(asked))}"
 
 
 def empty(side: tuple[int, ...]) -> dict[str, Pixels]:
