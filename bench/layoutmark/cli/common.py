@@ -79,7 +79,8 @@ def print_json(data: Any) -> None:
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
     """Print a table; columns too wide for a terminal are folded, never cut, and the first one, the name, stays whole.
 
-    Words of usual length stay whole too: a fold falls between them.  In a file or a pipe nothing is folded, unless COLUMNS says how wide it is: a row is a line there.
+    Words of usual length stay whole too: a fold falls between them.  In a file or a pipe nothing is
+    folded, unless COLUMNS says how wide it is: a row is a line there.
     """
     wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(soft_wrap=False, width=WIDE if wide else None)
