@@ -40,7 +40,7 @@ SEGMENTED = 0.5
 SETTINGS = ("encoder", "reading", "projection")
 """Settings of the card that `recipe` is told."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "no_projection": {}, "plain_loss": {"weights": (1.0, 1.0)}, "reading_p": {},
+    "no_projection": {}, "plain_loss": {"weights": (1.0, 1.0)}, "reading_p": {}, "no_augmentation": {"changed": False},
 }  # fmt: skip
 """Presets of the card with weights of their own, and what `recipe` is told beside their settings."""
 STACKS: Mapping[str, Mapping[str, Any]] = {
@@ -60,6 +60,7 @@ def recipe(
     reading: Reading = "T",
     projection: Projection = "trained",
     weights: tuple[float, float] = (FOREGROUND, BACKGROUND),
+    changed: bool = True,
     by_noise: bool = True,
     steps: int = STEPS,
     batch: int = BATCH,
@@ -76,6 +77,7 @@ def recipe(
         reading: T or P.
         projection: "fixed" for the ablation without trained heads.
         weights: of the error in the foreground and in the background; (1, 1) is the plain error.
+        changed: whether references are changed by chance; False takes the boxes as they are.
         by_noise: weigh a step by its noise level as the miniature stack's own training does; False is the paper's loss.
         steps: of the optimiser.
         batch: pictures at once.
@@ -87,7 +89,7 @@ def recipe(
     if stack.device.type == "cpu":
         stack.unet.set_attn_processor(AttnProcessor())
     attention = ImageAttention(stack.unet, network.branches, Fusion())
-    examples = Examples(stack, pictures, network.appearance.side)
+    examples = Examples(stack, pictures, network.appearance.side, changed)
     latents = Latents(stack, pictures.pixels)
     kept = kept_signal(stack.scheduler_config).to(stack.device)
     level = loss_weight(kept / (1 - kept)) if by_noise else torch.ones_like(kept)
@@ -143,8 +145,9 @@ def dropped(count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch
 class Examples:
     """Training pictures that have an instance large enough, with references cut from them."""
 
-    def __init__(self, stack: Stack, pictures: Renders, side: int) -> None:
+    def __init__(self, stack: Stack, pictures: Renders, side: int, changed: bool = True) -> None:
         self.pictures = pictures
+        self.changed = changed
         self.grid = (stack.latent_shape[1], stack.latent_shape[2])
         self.size = (self.grid[0] * stack.pixels_per_cell, self.grid[1] * stack.pixels_per_cell)
         self.side = side
@@ -161,13 +164,15 @@ class Examples:
         return str(captions[int(torch.randint(len(captions), (), generator=generator))])
 
     def inputs(self, which: list[int], generator: torch.Generator) -> Inputs:
-        """Boxes of these pictures with references cut out of them and changed a little."""
+        """Boxes of these pictures with references cut out of them, as they are or changed a little."""
         return Inputs.of([self._pairs(index, generator) for index in which], self.size, self.grid, self.side)
 
     def _pairs(self, index: int, generator: torch.Generator) -> list[Pair]:
         pixels = torch.from_numpy(self.pictures.pixels[index].copy()).permute(2, 0, 1).float() / 255
         large = [instance for instance in self.pictures.layout(index).instances if instance.box.area >= LEAST_AREA]
         kept = sorted(large, key=lambda instance: -instance.box.area)[:MOST_INSTANCES]
+        if not self.changed:
+            return [Pair(instance.box, _inside(pixels, torch.tensor(instance.box.xyxy))) for instance in kept]
         return [Pair(instance.box, own_reference(pixels, instance, generator)) for instance in kept]
 
 
@@ -185,9 +190,6 @@ def own_reference(pixels: torch.Tensor, instance: Instance, generator: torch.Gen
     )
     box = torch.tensor(instance.box.xyxy)
     sides = (box[2:] - box[:2]).repeat(2)
-    x0, y0, x1, y1 = ((box + move * sides).clamp(0, 1) * torch.tensor([width, height, width, height])).round().tolist()
-    left, top = min(int(x0), width - 1), min(int(y0), height - 1)
-    right, bottom = max(int(x1), left + 1), max(int(y1), top + 1)
     image = pixels
     if instance.mask is not None and alone < SEGMENTED:
         canvas = torch.tensor(COLOURS["mean"]).view(3, 1, 1)
@@ -195,12 +197,20 @@ def own_reference(pixels: torch.Tensor, instance: Instance, generator: torch.Gen
         if mask.shape != (height, width):  # a mask has the size of the picture it was drawn on
             mask = F.interpolate(mask[None, None].float(), (height, width), mode="nearest-exact")[0, 0] > 0
         image = torch.where(mask, image, canvas)
-    image = image[:, top:bottom, left:right]
+    image = _inside(image, (box + move * sides).clamp(0, 1))
     if flip < 0.5:
         image = image.flip(2)
     image = colours.adjust_brightness(image, change[0])
     image = colours.adjust_contrast(image, change[1])
     return colours.adjust_saturation(image, change[2])
+
+
+def _inside(image: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
+    """The pixels of an image (3, H, W) in a box (4,) in fractions, at least one."""
+    height, width = image.shape[1:]
+    x0, y0, x1, y1 = (box * torch.tensor([width, height, width, height])).round().tolist()
+    left, top = min(int(x0), width - 1), min(int(y0), height - 1)
+    return image[:, top : max(int(y1), top + 1), left : max(int(x1), left + 1)]
 
 
 def _large(thing: dict[str, list[float]]) -> bool:

@@ -96,6 +96,7 @@ def test_the_card_knows_its_presets() -> None:
         "no_references": "mini.safetensors",
         "no_projection": "mini-no-projection.safetensors",
         "plain_loss": "mini-plain-loss.safetensors",
+        "no_augmentation": "mini-no-augmentation.safetensors",
         "reading_p": "mini-p.safetensors",
     }
     assert card.inputs == ("prompt", "boxes", "references")

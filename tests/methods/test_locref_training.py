@@ -197,6 +197,20 @@ def test_own_references_are_changed_a_little() -> None:
     assert all(min(train.own_reference(pixels, edge, generator).shape) >= 1 for _ in range(60))
 
 
+def test_without_augmentation_references_are_the_boxes_as_they_are(stack, pictures) -> None:
+    told = train.PRESETS["no_augmentation"]
+    assert told == {"changed": False}
+    plain = train.Examples(stack, pictures, 32, **told)
+    own = plain._pairs(0, torch.Generator().manual_seed(0))
+    assert torch.equal(plain._pairs(0, torch.Generator().manual_seed(1))[0].image, own[0].image)
+    pixels = torch.from_numpy(pictures.pixels[0]).permute(2, 0, 1) / 255
+    for pair, (x0, y0, x1, y1) in zip(own, BOXES[:2], strict=True):
+        place = pixels[:, int(32 * y0) : int(32 * y1), int(32 * x0) : int(32 * x1)]
+        torch.testing.assert_close(pair.image, place)
+    changed = train.Examples(stack, pictures, 32)._pairs(0, torch.Generator().manual_seed(0))
+    assert not torch.equal(changed[0].image, own[0].image)
+
+
 # 14
 @pytest.mark.parametrize("reading", ["T", "P"])
 def test_a_file_gives_back_what_was_saved(stack, tmp_path: Path, reading: str) -> None:
