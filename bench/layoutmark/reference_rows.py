@@ -21,7 +21,7 @@ FLOOR, ADVERSARY = "floor-", "adversary-"
 CONSTANT, PASTED, GIANT, BAIT = (ADVERSARY + kind for kind in ("constant", "pasted", "giant", "bait"))
 BOUNDS = {
     CEILING: "True images: what the scorers say when nothing is wrong",
-    SHUFFLED: "Images of the method `base` judged by other samples' layouts and prompts",
+    SHUFFLED: "Images of base, judged by other samples' layouts and prompts",
     BLANK: "One grey picture for every sample",
 }
 ADVERSARIES = {
