@@ -28,7 +28,7 @@ RESULTS = {
     "pairs": [],
     "ties": {},
     "samples": [{"id": "s1", "prompt": "a dög", "instances": []}],
-    "images": [{"method": "base", "sample": "s1", "seed": 0, "status": "ok", "scores": {}}],
+    "images": [{"method": "base", "sample": "s1", "seed": 0, "status": "ok", "scores": {"ap50": 0.3}}],
     "environment": {"versions": {}},
     "times": {"total": 1.0},
 }
@@ -87,7 +87,18 @@ WRONG = [
     (("methods", 0, "counts"), KeyError, "methods[0]", "no key 'counts'", "an object"),
     (("metrics", 0, "higher_is_better"), 1, "metrics[0], key 'higher_is_better'", "an integer 1", "true or false"),
     (("images", 0, "sample"), "s2", "images[0]", "'base', 's2'", "a method and a sample of this file"),
-]
+    (("images", 0, "status"), "lost", "images[0], key 'status'", "'lost'",
+     "one of ok, degenerate, filtered, not_applicable, failed, missing"),
+    (("images", 0, "scores", "ap50"), None, "images[0], score 'ap50'", "null", 'a number or {"unscored": reason}'),
+    (("images", 0, "scores", "ap50"), "0.5", "images[0], score 'ap50'", "a text '0.5'",
+     'a number or {"unscored": reason}'),
+    (("images", 0, "scores", "ap50"), KeyError, "images[0], key 'scores'", "no 'ap50'",
+     "every metric of the list 'metrics'"),
+    (("images", 0, "instances"), [], "images[0], key 'instances'", "a list", "an object"),
+    (("images", 0, "instances"), {"0": 3}, "images[0], instance '0'", "an integer 3", "an object"),
+    (("images", 0, "scores", "ap50"), {"reason": "x"}, "images[0], score 'ap50'", "an object",
+     'a number or {"unscored": reason}'),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("path", "to", "where", "found", "expected"), WRONG)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from layoutmark.score import Status
+
 SCHEMA = "layoutmark-results-1"
+STATUSES = tuple(str(status) for status in Status)
 NUMBER, TEXT = (int, float), (str,)
 _Types = tuple[type, ...]
 
@@ -28,7 +31,9 @@ TABLES: Mapping[str, Mapping[str, _Types]] = {
     "samples": {"id": TEXT, "prompt": TEXT, "instances": (list,)},
     "images": {"method": TEXT, "sample": TEXT, "seed": (int,), "status": TEXT, "scores": (dict,)},
 }  # fmt: skip
-MAY_LACK: Mapping[str, Mapping[str, _Types]] = {"rows": {"worst": (*NUMBER, type(None))}}
+MAY_LACK: Mapping[str, Mapping[str, _Types]] = {
+    "rows": {"worst": (*NUMBER, type(None))}, "images": {"instances": (dict,)},
+}  # fmt: skip
 """Keys that came later: of this type where they are."""
 WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a text", dict: "an object", list: "a list"}
 Problem = tuple[str, str, str]
@@ -61,9 +66,8 @@ def _types(where: str, item: Mapping[str, Any], keys: Mapping[str, _Types]) -> P
             return where, f"no key {key!r}", " or ".join(map(_word, types))
         # bool is an int to Python, not to a reader.
         if not isinstance(item[key], types) or (isinstance(item[key], bool) and bool not in types):
-            shown = repr(item[key]) if isinstance(item[key], str | int | float) else ""
             expected = " or ".join(dict.fromkeys(map(_word, types)))
-            return f"{where}, key {key!r}", f"{_word(type(item[key]))} {shown}".strip(), expected
+            return f"{where}, key {key!r}", _shown(item[key]), expected
     return None
 
 
@@ -82,7 +86,31 @@ def _names(data: Mapping[str, Any]) -> Sequence[Problem]:
     for i, image in enumerate(data["images"]):
         if image["method"] not in methods or image["sample"] not in samples:
             return [(f"images[{i}]", f"{image['method']!r}, {image['sample']!r}", "a method and a sample of this file")]
+        if image["status"] not in STATUSES:
+            return [(f"images[{i}], key 'status'", repr(image["status"]), "one of " + ", ".join(STATUSES))]
+        if absent := metrics - image["scores"].keys():
+            return [(f"images[{i}], key 'scores'", f"no {min(absent)!r}", "every metric of the list 'metrics'")]
+        for part, scores in ((f"images[{i}]", image["scores"]), *_of_instances(i, image)):
+            if not isinstance(scores, dict):
+                return [(part, _shown(scores), "an object")]
+            for metric, value in scores.items():
+                if type(value) not in NUMBER and not _unscored(value):
+                    return [(f"{part}, score {metric!r}", _shown(value), 'a number or {"unscored": reason}')]
     return []
+
+
+def _of_instances(i: int, image: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    listed = image.get("instances", {})
+    return [(f"images[{i}], instance {key!r}", scores) for key, scores in listed.items()]
+
+
+def _unscored(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("unscored"), str)
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value) if isinstance(value, str | int | float) else ""
+    return f"{_word(type(value))} {shown}".strip()
 
 
 def _word(kind: type) -> str:

@@ -101,6 +101,8 @@ class RunFolder:
         path = self.path / DETECTIONS
         try:
             return pd.read_parquet(path)
+        except FileNotFoundError as error:
+            raise _damaged(path, "no such file", "a table of detections", "Measure the run again.") from error
         except (OSError, ValueError) as error:
             raise _damaged(path, str(error), "a table of detections", "Measure the run again.") from error
 
