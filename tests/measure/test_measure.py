@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,20 @@ def test_the_same_command_gives_the_same_bytes_and_looks_at_nothing_twice(tiny, 
     assert without_times(copy) == without_times(tiny.folder)
     assert (copy / "results.csv").read_bytes() == (tiny.folder / "results.csv").read_bytes()
     assert (copy / "detections.parquet").read_bytes() == (tiny.folder / "detections.parquet").read_bytes()
+
+
+def test_only_the_feature_that_is_gone_is_computed_again(tiny, copy, places, capsys) -> None:
+    """The count stands in the table and among the times; a part file that is gone costs its own features alone."""
+    before = results(copy)
+    assert main(["measure", "tiny"]) == 0
+    stored = results(copy)["times"]["features"]["stored"]
+    assert stored > 10
+    assert f"features: {stored} were stored, 0 computed now" in capsys.readouterr().out
+    with sqlite3.connect(places / "home" / "store.sqlite") as store:
+        store.execute("DELETE FROM features WHERE key = (SELECT MIN(key) FROM features)")
+    assert main(["measure", "tiny"]) == 0
+    assert results(copy)["times"]["features"] == {"stored": stored - 1, "computed": 1}
+    assert {k: v for k, v in results(copy).items() if k != "times"} == {k: v for k, v in before.items() if k != "times"}
 
 
 def test_masks_are_scored_and_their_names_say_where_they_come_from(tiny) -> None:

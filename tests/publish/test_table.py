@@ -1,6 +1,7 @@
 import importlib.util
 import io
 import math
+import os
 import re
 from pathlib import Path
 from types import ModuleType
@@ -69,6 +70,20 @@ def test_files_that_are_there_are_named_and_others_are_not(example: ModuleType, 
     text = printed(example.make_results(None, hostile=False), tmp_path)
     assert text.splitlines()[-1] == str(tmp_path / "results.json")
     assert "index.html" not in text
+
+
+def test_a_report_of_an_earlier_measurement_is_named_as_such(example: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "report" / "index.html"
+    page.parent.mkdir()
+    page.write_text("")
+    (tmp_path / "results.json").write_text("{}")
+    os.utime(page, ns=(5, 5))
+    os.utime(tmp_path / "results.json", ns=(5, 5))
+    results = example.make_results(None, hostile=False)
+    assert printed(results, tmp_path).splitlines()[-1] == str(page)
+    os.utime(tmp_path / "results.json", ns=(6, 6))
+    last = printed(results, tmp_path).splitlines()[-1]
+    assert last == f"{page} (of an earlier measurement; layoutmark report {tmp_path} writes it anew)"
 
 
 def test_methods_left_out_are_told(example: ModuleType) -> None:

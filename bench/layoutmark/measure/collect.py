@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,11 +41,16 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def collect(
-    plan: Plan, suite: Suite, scorers: Scorers, store: Store, progress: Callable[[str, int, int], None]
-) -> dict[str, list[Evidence]]:
-    """Evidence per row, in the order of its jobs.  Needs heavy packages only for features that are not stored."""
+    plan: Plan, suite: Suite, scorers: Scorers, store: Store, progress: Callable[[str, int, int], None],
+    told: Counter[str] | None = None,
+) -> dict[str, list[Evidence]]:  # fmt: skip
+    """Evidence per row, in the order of its jobs.  Needs heavy packages only for features that are not stored.
+
+    `told` counts features that were `stored` and those that were `computed`.
+    """
     check_vocabulary(suite, scorers)
     looker = Looker(scorers, store, scorers.digests(), digest_code(Path(__file__).parents[1] / "features"))
+    looker.told = looker.told if told is None else told
     vocabulary = vocabularies(suite.samples)
     references, true = _reference_vectors(suite, looker), true_vectors(suite, looker)
     words = {t for s in suite.samples for t in (s.prompt, *(i.phrase for i in s.layout.instances))}

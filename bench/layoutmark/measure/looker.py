@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,6 +34,8 @@ class Looker:
     code: str
     """Digest of the code that prepares pictures and calls the models."""
     cache: dict[str, Arrays] = field(default_factory=dict)
+    told: Counter[str] = field(default_factory=Counter)
+    """How many features were `stored`, and how many were `computed` because they were not."""
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -55,6 +58,7 @@ class Looker:
         unseen = [c for c in contents if keys[c] not in self.cache]
         self.cache.update(self.store.features([keys[c] for c in unseen]))
         missing = [c for c in unseen if keys[c] not in self.cache]
+        self.told.update(stored=len(unseen) - len(missing), computed=len(missing))
         for at in range(0, len(missing), 512):
             part = missing[at : at + 512]
             arrays = compute([contents[c] for c in part])

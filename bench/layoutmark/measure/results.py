@@ -53,7 +53,8 @@ def measure(
     """Write results.json, results.csv, detections.parquet and images/ of a run; returns the results."""
     stack = shelf.get_stack(plan.stack)
     scorers = Scorers(stack.card, stack.folder, device)
-    evidence = collect(plan, suite, scorers, store, progress)
+    told = Counter(stored=0, computed=0)
+    evidence = collect(plan, suite, scorers, store, progress, told)
     names = scorer_names(suite, scorers)
     metrics = all_metrics(names)
     outcomes = {row.name: {m.info.name: list(m.outcomes(evidence[row.name])) for m in metrics} for row in plan.rows}
@@ -120,7 +121,7 @@ def measure(
         ],
         "leakage": _leakage(evidence, names),
         "environment": {"versions": versions()},
-        "times": {"generate_seconds": dict(seconds), **_costs(plan, suite, store)},
+        "times": {"generate_seconds": dict(seconds), **_costs(plan, suite, store), "features": dict(told)},
     }
     folder.write_results(results)
     folder.write_csv(rows)

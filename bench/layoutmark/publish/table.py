@@ -27,6 +27,7 @@ STATES = ("ok", "degenerate", "filtered", "not_applicable", "failed", "missing")
 WIDTH = 14
 """Characters of an interval, and of a line of a reason."""
 FILES = ("results.json", "results.csv", "report/index.html")
+OLD = " (of an earlier measurement; layoutmark report {run} writes it anew)"
 _PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 # Names come from files: a control character must not reach the terminal, nor turn the line around.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -54,9 +55,13 @@ def print_table(results: Mapping[str, Any], console: Console, run: Path | None =
             console.print(text, **_PLAIN)
     for note in _adversaries(results):
         console.print(_clean(note), **_PLAIN)
-    for file in FILES if run is not None else ():
-        if run is not None and (run / file).is_file():
-            console.print(_clean(run / file), **_PLAIN)
+    if features := results.get("times", {}).get("features"):
+        text = f"features: {features['stored']:,} were stored, {features['computed']:,} computed now"
+        console.print(text, **_PLAIN)
+    there = [run / file for file in FILES if run is not None and (run / file).is_file()]
+    for path in there:
+        old = path.stat().st_mtime_ns < there[0].stat().st_mtime_ns
+        console.print(_clean(path) + (OLD.format(run=_clean(run)) if old else ""), **_PLAIN)
 
 
 def _adversaries(results: Mapping[str, Any]) -> list[str]:
