@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,15 @@ def test_lists_are_json_if_asked(kind, places, capsys) -> None:
     assert main([kind]) == 0
     shown = capsys.readouterr().out
     assert [n for n in names if n not in shown] == []
+
+
+def test_threads_sleep_while_they_wait_unless_told(places, monkeypatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert main(["stacks"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert main(["stacks"]) == 0
+    assert os.environ.pop("OMP_WAIT_POLICY") == "PASSIVE"
 
 
 def test_a_table_breaks_lines_between_words(places, capsys, monkeypatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Any
 
 from layoutmark.cli.common import command, print_json, shelf
@@ -29,9 +28,6 @@ def add(commands: Any) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    # Many short questions: threads that wait for one another would keep a busy machine's cores at full load.  Read when
-    # torch loads, which it has not yet.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if options.store_canaries:
         print(store_canaries(admit(shelf(options), options.suite, options.stack)))
         return 0
