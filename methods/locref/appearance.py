@@ -17,6 +17,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
 from layoutmark.diffusion.weights import HUB, find_weights
+from layoutmark.diffusion.whole import load_whole
 from layoutmark.errors import LayoutmarkError
 
 Reading = Literal["T", "P"]
@@ -92,16 +93,13 @@ def published_encoder(place: str, folder: Path, dtype: torch.dtype) -> nn.Module
         found = files[0].parent
     else:
         found = Path(place).expanduser()
-    try:
-        whole = CLIPVisionModelWithProjection.from_pretrained(
-            found, dtype=dtype, local_files_only=True, use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
+    if not found.is_dir():
         raise LayoutmarkError(
-            f"image encoder of {METHOD}", found=f"{place!r}: {str(error).splitlines()[0]}",
+            f"image encoder of {METHOD}", found=f"no folder {place!r}",
             expected="a folder with config.json and model.safetensors of a CLIP vision encoder",
             do="Name one: --set encoder=FOLDER",
-        ) from error  # fmt: skip
+        )  # fmt: skip
+    whole = load_whole(CLIPVisionModelWithProjection, found, f"image encoder of {METHOD}, {place!r}", dtype=dtype)
     encoder: nn.Module = whole.vision_model
     return encoder.eval().requires_grad_(False)
 

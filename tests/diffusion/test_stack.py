@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tiny_models
 import torch
+from safetensors.torch import load_file, save_file
 
 from layoutmark.diffusion import Stack, load_stack
 from layoutmark.errors import LayoutmarkError
@@ -68,4 +70,57 @@ def test_unknown_codec_is_refused(folder: Path) -> None:
     path = folder / "vae" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"_class_name": "VQModel"}))
     with pytest.raises(LayoutmarkError, match="found class 'VQModel'; expected 'AutoencoderKL'"):
+        load_stack(folder)
+
+
+WEIGHTS = {
+    "unet": "diffusion_pytorch_model.safetensors", "vae": "diffusion_pytorch_model.safetensors",
+    "text_encoder": "model.safetensors",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", list(WEIGHTS))
+def test_a_part_that_is_not_whole_is_refused(folder: Path, part: str) -> None:
+    """A library would draw at random what is not there."""
+    path = folder / part / WEIGHTS[part]
+    tensors = load_file(path)
+    first = min(tensors)
+    save_file({n: v for n, v in tensors.items() if n != first}, path, metadata={"format": "pt"})
+    with pytest.raises(LayoutmarkError, match=f"part '{part}': found no weights for '{first}' and 0 more"):
+        load_stack(folder)
+
+
+@pytest.mark.parametrize("part", list(WEIGHTS))
+@pytest.mark.parametrize("file", ["weights", "config.json"])
+@pytest.mark.parametrize("fault", ["torn", "gone"])
+def test_torn_files_are_told_by_the_part(folder: Path, part: str, file: str, fault: str) -> None:
+    path = folder / part / (WEIGHTS[part] if file == "weights" else file)
+    content = path.read_bytes()
+    path.unlink()
+    if fault == "torn":
+        path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(LayoutmarkError, match=rf"stack folder 'stack'.*{part}"):
+        load_stack(folder)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_a_schedule_that_is_none_is_told(folder: Path, content: str | None) -> None:
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(LayoutmarkError, match="part 'scheduler': found"):
+        load_stack(folder)
+
+
+@pytest.mark.parametrize("fault", ["empty", "torn", "other"])
+def test_a_tokenizer_without_the_text_encoders_words_is_refused(folder: Path, fault: str) -> None:
+    for path in (folder / "tokenizer").iterdir():
+        if fault == "empty":
+            path.unlink()
+        elif fault == "torn":
+            path.write_text(path.read_text("utf-8")[:99], "utf-8")
+    if fault == "other":
+        words = tiny_models.tokenizer()
+        words.add_tokens(["layoutmark"])
+        words.save_pretrained(folder / "tokenizer")
+    with pytest.raises(LayoutmarkError, match="part 'tokenizer': found"):
         load_stack(folder)

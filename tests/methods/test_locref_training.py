@@ -268,8 +268,27 @@ def test_a_published_encoder_stays_frozen_and_out_of_the_file(stack, tmp_path: P
     assert torch.equal(made.appearance(pixels, "reference"), expected)
     pooled = network.new_network(stack, str(tmp_path / "encoder"), "P")
     assert pooled.appearance(pixels, "composite").shape == (2, 16, 24)
-    with pytest.raises(LayoutmarkError, match=r"image encoder of locref: found 'nowhere'.*--set encoder=FOLDER"):
+    with pytest.raises(
+        LayoutmarkError, match=r"image encoder of locref: found no folder 'nowhere'.*--set encoder=FOLDER"
+    ):
         network.new_network(stack, "nowhere", "T")
+
+
+def test_an_encoder_that_is_not_whole_is_refused(stack, tmp_path: Path) -> None:
+    config = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14,
+        projection_dim=8,
+    )  # fmt: skip
+    CLIPVisionModelWithProjection(config).save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    first = min(tensors)
+    save_file({n: v for n, v in tensors.items() if n != first}, path, metadata={"format": "pt"})
+    with pytest.raises(LayoutmarkError, match=f"image encoder of locref, .*: found no weights for .*{first}"):
+        network.new_network(stack, str(tmp_path), "T")
+    path.write_bytes(b"torn" * 99)
+    with pytest.raises(LayoutmarkError, match="image encoder of locref, .*expected a config.json and weights"):
+        network.new_network(stack, str(tmp_path), "T")
 
 
 # exact resumption

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from layoutmark.diffusion.weights import find_weights
+from layoutmark.diffusion.whole import load_whole, unfit
 from layoutmark.errors import LayoutmarkError, MissingPackage
 from layoutmark.layout import Box
 
@@ -102,8 +103,12 @@ class Sam:
             for file in SAM_FILES:
                 folder = find_weights(f"hub:{self.place}/{file}", folder, "the segmenter 'sam'").parent
         # Files in half precision would otherwise stay so, and the processor gives float32.
-        model = SamModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
-        processor = SamProcessor(SamImageProcessor.from_pretrained(folder, local_files_only=True))
+        what = f"weights of the segmenter 'sam', {self.place!r}"
+        model = load_whole(SamModel, folder, what, dtype=torch.float32)
+        try:
+            processor = SamProcessor(SamImageProcessor.from_pretrained(folder, local_files_only=True))
+        except Exception as error:  # the library has errors of its own
+            raise unfit(what, error) from error
         return model.to(self.device).eval(), processor
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from layoutmark.diffusion.repeatable import promise
+from layoutmark.diffusion.whole import load_whole, read_config, unfit
 from layoutmark.errors import LayoutmarkError, unknown_name
 
 CODEC = "AutoencoderKL"
@@ -67,8 +67,8 @@ class Stack:
 def load_stack(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Stack:
     """Load a pipeline folder (unet, vae, text_encoder, tokenizer, scheduler): local files, safetensors only.
 
-    Half-precision files are cast to `dtype`.  Raises LayoutmarkError if a part is missing, if weights are in a format
-    that can run code, or if the UNet predicts anything but the noise.
+    Half-precision files are cast to `dtype`.  Raises LayoutmarkError if a part is missing or not whole, if weights are
+    in a format that can run code, or if the UNet predicts anything but the noise.
     """
     what = f"stack folder {folder.name!r}"
     missing = [part for part in PARTS if not (folder / part).is_dir()]
@@ -77,7 +77,7 @@ def load_stack(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
             what, found="no " + ", ".join(missing), expected="a folder each for " + ", ".join(PARTS),
             do="Check the path, or fetch the stack again.",
         )  # fmt: skip
-    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    config = read_config(folder / "scheduler" / "scheduler_config.json", f"{what}, part 'scheduler'")
     prediction = config.get("prediction_type", "epsilon")
     if prediction != "epsilon":
         raise LayoutmarkError(
@@ -92,7 +92,7 @@ def load_stack(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
                 what, found=f"no safetensors file in {part!r}", expected="weights as safetensors",
                 do="Convert the weights; pickled files are not loaded.",
             )  # fmt: skip
-    codec = json.loads((folder / "vae" / "config.json").read_text()).get("_class_name", CODEC)
+    codec = read_config(folder / "vae" / "config.json", f"{what}, part 'vae'").get("_class_name", CODEC)
     if codec != CODEC:
         raise LayoutmarkError(
             f"{what}, part 'vae'",
@@ -101,27 +101,47 @@ def load_stack(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
             do="Use another stack.",
         )
 
-    def files(part: str) -> tuple[Path, dict[str, Any]]:
-        told = {"local_files_only": True, "use_safetensors": True, "variant": _variant(folder / part)}
-        return folder / part, told
+    def model(kind: Any, part: str, **told: Any) -> Any:
+        variant = _variant(folder / part)
+        read_config(folder / part / "config.json", f"{what}, part {part!r}")
+        return load_whole(kind, folder / part, f"{what}, part {part!r}", variant=variant, **told).to(target)
 
     target = torch.device(device)
     promise(target)  # before the weights get there
-    place, told = files("text_encoder")
-    text_encoder = CLIPTextModel.from_pretrained(place, dtype=dtype, **told)
-    place, told = files("unet")
-    unet = UNet2DConditionModel.from_pretrained(place, torch_dtype=dtype, **told)
-    place, told = files("vae")
-    vae = AutoencoderKL.from_pretrained(place, torch_dtype=dtype, **told)
+    text_encoder = model(CLIPTextModel, "text_encoder", dtype=dtype)
     return Stack(
-        unet=unet.to(target),
-        vae=vae.to(target),
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-        text_encoder=text_encoder.to(target),
+        unet=model(UNet2DConditionModel, "unet", torch_dtype=dtype),
+        vae=model(AutoencoderKL, "vae", torch_dtype=dtype),
+        tokenizer=_tokenizer(folder / "tokenizer", int(text_encoder.config.vocab_size), f"{what}, part 'tokenizer'"),
+        text_encoder=text_encoder,
         scheduler_config=config,
         device=target,
         dtype=dtype,
     )
+
+
+def _tokenizer(folder: Path, most: int, what: str) -> CLIPTokenizer:
+    """Raises LayoutmarkError for one without words, that cannot be read, or that knows words the text encoder does not.
+
+    Without any file the library gives an empty one.
+    """
+    held = {path.name for path in folder.iterdir()}
+    if "tokenizer.json" not in held and not {"vocab.json", "merges.txt"} <= held:
+        raise LayoutmarkError(
+            what, found="neither tokenizer.json nor vocab.json and merges.txt",
+            expected="the words of the text encoder",
+            do="Fetch the files again.",
+        )  # fmt: skip
+    try:
+        found: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the library has errors of its own
+        raise unfit(what, error) from error
+    if len(found) > most:
+        raise LayoutmarkError(
+            what, found=f"{len(found)} words", expected=f"at most the {most} of the text encoder",
+            do="Fetch the files again.",
+        )  # fmt: skip
+    return found
 
 
 def _variant(folder: Path) -> str | None:
