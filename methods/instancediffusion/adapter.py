@@ -20,7 +20,7 @@ from layoutmark.errors import LayoutmarkError
 from .dataprep import grounding
 from .network import Network, masked_pairs
 from .position_net import SLOTS, Formats, Grounding
-from .sampler import Condition, alpha_schedule, new_plms, sample, shared_steps
+from .sampler import SCHEDULE, Condition, alpha_schedule, new_plms, sample, shared_steps
 from .trained import METHOD, new_network, trained_network
 
 
@@ -149,9 +149,13 @@ def pooled_states(stack: Stack, phrases: Sequence[str]) -> torch.Tensor:
 
 
 def build(stack: Stack, settings: Mapping[str, object]) -> InstanceDiffusion:
-    """Build InstanceDiffusion on a stack.  Raises LayoutmarkError for bad settings, or weights missing or unfit."""
+    """Build InstanceDiffusion on a stack.
+
+    Raises LayoutmarkError for bad settings, weights missing or unfit, or a stack with another noise schedule.
+    """
     chosen = read_settings(Settings, settings, METHOD)
     _check(chosen)
+    _check_schedule(stack)
     if chosen.allow_untrained and not chosen.weights:
         return InstanceDiffusion(stack, new_network(stack), chosen, trained=False)
     return InstanceDiffusion(stack, trained_network(stack, chosen.weights, Path(__file__).parent), chosen)
@@ -167,3 +171,13 @@ def _check(settings: Settings) -> None:
             f"{METHOD}: setting 'branches_at_once'", found=str(settings.branches_at_once), expected="at least 1",
             do="Take 8.",
         )  # fmt: skip
+
+
+def _check_schedule(stack: Stack) -> None:
+    """Its sampler is its own: on a stack that was trained with other noise it would draw nonsense."""
+    for name, expected in SCHEDULE.items():
+        if (found := stack.scheduler_config.get(name, expected)) != expected:
+            raise LayoutmarkError(
+                f"noise schedule of the stack, {name}, for {METHOD}", found=str(found), expected=str(expected),
+                do="Use a stack in the shape of Stable Diffusion 1.",
+            )  # fmt: skip

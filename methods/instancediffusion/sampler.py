@@ -7,8 +7,9 @@ goes on from the mean of all latents (arXiv 2402.03290).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,6 +20,16 @@ from layoutmark.errors import LayoutmarkError
 from .network import Network
 
 TRAINED_STEPS = 1000
+SCHEDULE: Mapping[str, object] = MappingProxyType(
+    {
+        "num_train_timesteps": TRAINED_STEPS,
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "trained_betas": None,
+    }
+)
+"""Noise of the training, as in Stable Diffusion."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +65,7 @@ def new_plms(steps: int) -> Any:
             "steps of instancediffusion", found=str(steps), expected="a divisor of 1000, at least 2",
             do="Take 20, 25 or 50.",
         )  # fmt: skip
-    scheduler = PNDMScheduler(
-        num_train_timesteps=TRAINED_STEPS,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        skip_prk_steps=True,
-        steps_offset=1,
-        set_alpha_to_one=False,
-    )
+    scheduler = PNDMScheduler(**SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False)
     scheduler.set_timesteps(steps)
     return scheduler
 

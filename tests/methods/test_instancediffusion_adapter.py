@@ -133,6 +133,15 @@ def test_bad_settings_are_refused_before_the_first_image(stack, change: dict[str
         build(stack, **change)
 
 
+@pytest.mark.parametrize("change", [{"beta_schedule": "linear"}, {"beta_end": 0.02}, {"trained_betas": [0.1]}])
+def test_a_stack_with_other_noise_is_refused(stack, change: dict[str, Any]) -> None:
+    other = replace(stack, scheduler_config={**stack.scheduler_config, **change})
+    name, value = next(iter(change.items()))
+    with pytest.raises(LayoutmarkError, match=f"noise schedule of the stack, {name}, .*") as error:
+        build(other)
+    assert error.value.found == str(value)
+
+
 def test_an_adapter_comes_back_from_its_file(stack, tmp_path: Path) -> None:
     made = opened(stack, formats="mask")
     trained.save_adapter(made.network, tmp_path / "own.safetensors")
