@@ -78,3 +78,25 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text("utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def table(document: Path, method: str) -> dict[str, dict[str, str]]:
+    """The first table of a document whose first rows hold a method: cells by the row's name and the column's word."""
+    plain = re.sub(r"\\(.)", r"\1", document.read_text("utf-8"))
+    for block in re.findall(r"(?:^\|.*\n)+", plain, re.MULTILINE):
+        head, _, *rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in block.splitlines()]
+        if method in (row[0] for row in rows):
+            names = [re.sub(r".*\((.*)\)|(.*) ↑", r"\1\2", name) for name in head]
+            return {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in rows}
+    raise AssertionError(f"{document}: no table with {method}")
+
+
+def test_the_first_table_is_the_boards() -> None:
+    shown = table(ROOT / "README.md", "locref")
+    board = table(ROOT / "leaderboards" / "mini-refs-mini" / "README.md", "locref")
+    ranked = [name for name in board if name != "ceiling" and not name.startswith("floor-")]
+    assert sorted(shown) == sorted(["true images", *ranked])
+    for name, cells in shown.items():
+        for column, cell in cells.items():
+            there = board["ceiling" if name == "true images" else name][column]
+            assert cell == there or (cell == "not controlled" and there.endswith(cell)), f"{name}, {column}: {there}"
