@@ -58,8 +58,9 @@ def trained_network(stack: Stack, place: str, folder: Path) -> Network:
     """
     path = find_weights(place, folder, METHOD)
     if path.suffix != ".safetensors":
+        weights = network_weights(read_tensors(path))  # first, because the published widths take seconds to build
         network = new_network(stack, PositionNetConfig())
-        network.load(network_weights(read_tensors(path)))
+        network.load(weights)
         return network
     metadata = read_metadata(path)
     if CONFIG not in metadata:

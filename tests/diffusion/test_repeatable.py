@@ -42,6 +42,11 @@ ALWAYS = {
 }  # fmt: skip
 """Not named among the exceptions by the documentation of `torch.use_deterministic_algorithms` (torch 2.15): products,
 and sums in a fixed order."""
+BY_ELEMENT = {
+    "MulBackward1", "PowBackward0", "SafeSoftmaxBackward0", "SelectBackward0", "SigmoidBackward0", "SubBackward0",
+    "torch::autograd::CopySlices",
+}  # fmt: skip
+"""What the training of a subject adds: number by number, row by row."""
 IN_THE_MODE = {
     "ConvolutionBackward0": "cuDNN is asked for a deterministic algorithm (same documentation)",
     "IndexBackward0": "index_put, adding: sorted before it adds on CUDA; named for the CPU only (same documentation)",
@@ -112,6 +117,26 @@ def test_a_gradient_passes_through_known_operations_alone(losses: list[set[str]]
     # All that needs the mode is indeed there.
     assert IN_THE_MODE.keys() <= found
     assert ["IndexPutBackward0" in graph for graph in losses] == [True, True, False]  # injected, injected, not
+
+
+@pytest.mark.parametrize(
+    ("backend", "draws"), [("dreambooth", 0), ("dreambooth", 4), ("textual_inversion", 0)]
+)  # fmt: skip
+def test_a_subject_is_trained_through_known_operations_alone(monkeypatch, backend: str, draws: int) -> None:
+    graphs: list[set[str]] = []
+    real = torch.Tensor.backward
+
+    def backward(loss: torch.Tensor) -> None:
+        graphs.append(steps_of(loss.grad_fn))
+        real(loss)
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    shown = Reference("it", "dog", pixels, pixels[..., 0] > 99)
+    recipe = personal_training.PersonalRecipe(steps=2, batch=1, rate=1e-2, rank=2, views=1, draws=draws)
+    personal_training.train_subject(tiny_models.stack(), [shown], "dog", backend, recipe)
+    assert len(graphs) == 2
+    assert set().union(*graphs) - ALWAYS - BY_ELEMENT - IN_THE_MODE.keys() == set()
 
 
 def test_an_operation_nobody_looked_up_is_seen() -> None:

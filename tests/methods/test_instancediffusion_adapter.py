@@ -232,10 +232,8 @@ def test_the_cards_settings_are_the_published_ones() -> None:
 def test_what_is_cut_of_prompt_and_phrases_is_noted(stack) -> None:
     method = build(stack)
     long = Layout(Canvas(32, 32), (replace(instance(0), phrase="a " * 78), instance(1)))
-    method.generate([long, layout(1)], ["a " * 80, "a dog"], [{}] * 2, seeds=[1, 2])
-    assert [(note.get("tokens_cut"), note.get("phrase_tokens_cut")) for note in method.notes] == [
-        ("5", "3"), (None, None),
-    ]  # fmt: skip
+    told = [method._notes(*given, True) for given in ((long, "a " * 80), (layout(1), "a dog"))]
+    assert [(n.get("tokens_cut"), n.get("phrase_tokens_cut")) for n in told] == [("5", "3"), (None, None)]
 
 
 def test_a_fetched_file_must_stay_the_one_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
