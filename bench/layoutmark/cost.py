@@ -1,16 +1,19 @@
-"""What a call costs: seconds, and the most memory that was taken while it ran."""
+"""What a call costs: seconds, the most memory that was taken while it ran, and what it ran on."""
 
 from __future__ import annotations
 
+import platform
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
 CUDA, PROCESS = "cuda", "process"
 """Where memory was counted: what torch took of the GPU, or all that the process had resident."""
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_PROCESSORS = Path("/proc/cpuinfo")
 _SLACK = 16 * 2**20
 """The kernel counts resident memory loosely, core by core: so far above it the high-water mark may stand when new."""
 
@@ -41,6 +44,23 @@ class Meter:
     ) -> None:
         self.peak_bytes = _peak(self.memory)
         self.seconds = time.monotonic() - self._begun
+
+
+@cache
+def hardware(device: str) -> str:
+    """What work is done on, as the system calls it: the GPU, or the processor and how many threads torch takes."""
+    torch = sys.modules.get("torch")
+    if torch is not None and device.startswith(CUDA):
+        return str(torch.cuda.get_device_name(device))
+    try:
+        told = [
+            line.partition(":")[2] for line in _PROCESSORS.read_text().splitlines() if line.startswith("model name")
+        ]
+    except OSError:
+        told = []
+    threads = 1 if torch is None else torch.get_num_threads()
+    name = " ".join((told or [platform.processor() or platform.machine()])[0].split())
+    return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _forget(device: str) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layoutmark.blank import constant
-from layoutmark.cost import Meter
+from layoutmark.cost import Meter, hardware
 from layoutmark.door import Method, Pixels, Suite
 from layoutmark.errors import LayoutmarkError, MissingPackage
 from layoutmark.jobs import Job, image_seed, jobs
@@ -183,7 +183,8 @@ def _call(method: Method, suite: Suite, suite_name: str, ready: Sequence[Job], s
             do="Set what layoutmark.door.Method asks for on every call.",
         )
     array = images.permute(0, 2, 3, 1).cpu().numpy()
-    cost = {"seconds": meter.seconds / len(ready), "peak_bytes": meter.peak_bytes, "memory": meter.memory}
+    cost = {"seconds": meter.seconds / len(ready), "peak_bytes": meter.peak_bytes, "memory": meter.memory,
+            "device": hardware(device)}  # fmt: skip
     for job, pixels, notes in zip(ready, array, method.notes, strict=True):
         _put(store, job.key, pixels, dict(notes), cost)
 

@@ -89,11 +89,22 @@ def footnotes(results: Results) -> str:
         "<h3>Deviations from the published methods</h3>"
         f"{deviations or '<p>None declared.</p>'}"
         "<h3>How to read the numbers</h3>" + _reading(results) + "<h3>Methods</h3>"
-        + "".join(_maker(m) for m in (*results.methods, *results.references))
+        + "".join(_maker(m) for m in (*results.methods, *results.references)) + _devices(results)
         + "<h3>Suite and models</h3>" + _pairs(_world(results))
         + "<h3>Environment</h3>" + _pairs(dict(data.get("environment", {}).get("versions", {})))
         + "<details><summary>Protocol</summary>" + _code(data["protocol"].get("parts", {})) + "</details></section>"
     )  # fmt: skip
+
+
+def _devices(results: Results) -> str:
+    """What drew the pictures of each method; where it was more than one thing, that pixels may differ by rounding."""
+    drawn_on = (results.data.get("times") or {}).get("drawn_on") or {}
+    lines = {
+        method: "; ".join(f"{device}: {plural(number, 'image')}" for device, number in devices.items())
+        + (" (pixels of different devices may differ by rounding)" if len(devices) > 1 else "")
+        for method, devices in drawn_on.items()
+    }
+    return f"<h3>Drawn on</h3>{_pairs(lines)}" if lines else ""
 
 
 def _titled(part: Mapping[str, Any]) -> str:

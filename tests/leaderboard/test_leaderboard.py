@@ -306,6 +306,7 @@ def test_times_of_a_busy_machine_may_be_left_out(tiny, board) -> None:
     seconds = {m["name"]: m["seconds_per_image"] for m in build_board(board)["tracks"]["authors"]["methods"]}
     assert seconds["paint"] is None
     assert seconds["paint@blind"] is not None
+    assert "drawn on" in (board / "README.md").read_text("utf-8")
     assert check_board(board) == []
 
 

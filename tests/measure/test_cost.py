@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from layoutmark.cost import PROCESS, Meter
+from layoutmark.cost import PROCESS, Meter, hardware
 
 
 def test_seconds_are_those_of_the_block() -> None:
@@ -78,3 +79,9 @@ def test_work_on_the_processor_does_not_ask_a_gpu_that_is_there(monkeypatch: pyt
     with Meter("cuda:0") as meter:
         pass
     assert (meter.memory, meter.peak_bytes, asked) == ("cuda", 7, ["waited", "waited"])
+
+
+def test_the_processor_is_named_with_the_threads_that_are_taken() -> None:
+    told = hardware("cpu")
+    assert told.endswith(f", {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}")
+    assert len(told.partition(",")[0]) > 2

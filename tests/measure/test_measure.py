@@ -18,6 +18,7 @@ import pytest
 
 from layoutmark import generate as verb
 from layoutmark.cli.main import main
+from layoutmark.cost import hardware
 from layoutmark.features.scorers import Scorers
 from layoutmark.jobs import jobs
 from layoutmark.metrics import HEADLINE
@@ -66,6 +67,14 @@ def test_the_same_command_gives_the_same_bytes_and_looks_at_nothing_twice(tiny, 
     assert without_times(copy) == without_times(tiny.folder)
     assert (copy / "results.csv").read_bytes() == (tiny.folder / "results.csv").read_bytes()
     assert (copy / "detections.parquet").read_bytes() == (tiny.folder / "detections.parquet").read_bytes()
+
+
+def test_what_drew_the_images_is_told(tiny) -> None:
+    table = results(tiny.folder)
+    images = {m["name"]: m["counts"]["requested"] for m in table["methods"] if m["kind"] == "method"}
+    drawn = table["times"]["drawn_on"]
+    assert set(drawn) <= set(images)
+    assert drawn["paint"] == {hardware("cpu"): images["paint"]}
 
 
 def test_only_the_feature_that_is_gone_is_computed_again(tiny, copy, places, capsys) -> None:

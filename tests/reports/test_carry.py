@@ -27,6 +27,15 @@ def test_cost_needs_times_and_draws_what_is_known(part: Any, results: Any) -> No
     assert "of the cuda" in captions[1]
 
 
+def test_what_drew_the_pictures_is_told(part: Any, results: Any) -> None:
+    view = part("results").Results
+    assert "Drawn on" not in part("sections").footnotes(view(results))
+    results["times"] = {"drawn_on": {"base": {"A processor, 2 threads": 24}, "ilgd": {"A GPU": 20, "unknown": 4}}}
+    page = part("sections").footnotes(view(results))
+    assert "A processor, 2 threads: 24 images<" in page
+    assert "A GPU: 20 images; unknown: 4 images (pixels of different devices may differ by rounding)" in page
+
+
 def test_leakage_is_drawn_for_rows_that_have_any(part: Any, results: Any) -> None:
     view = part("results").Results
     assert part("leakage").figures(view(results)) == []

@@ -122,6 +122,7 @@ def _method(entry: Entry) -> dict[str, Any]:
         "track": entry.track, "settings": row["settings"], "code": row["code"], "weights": row["weights"],
         "deviations": row["deviations"], "overrides": facts["overrides"], "because": facts["because"],
         "counts": row["counts"], "seconds_per_image": facts["seconds_per_image"],
+        "drawn_on": facts.get("drawn_on", {}),
     }  # fmt: skip
 
 

@@ -126,12 +126,13 @@ def _cell(row: Table, best: bool) -> str:
 
 
 def _notes(part: Table) -> list[str]:
-    """Footnotes: who reads no layout, what each method does otherwise than its paper, settings changed by hand."""
+    """Footnotes: who reads no layout, what drew the pictures, deviations from papers, settings changed by hand."""
     found = []
     if free := [_plain(m["name"]) for m in part["methods"] if not controls_layout(m)]:
         found.append(
             f"not controlled: {', '.join(free)} read no layout, so layout scores say what chance and the prompt give"
         )
+    found += [f"drawn on {device}: {', '.join(names)}" for device, names in sorted(_devices(part).items())]
     for method in part["methods"]:
         ids = ", ".join(_plain(d["id"]) for d in method["deviations"])
         if ids:
@@ -139,6 +140,15 @@ def _notes(part: Table) -> list[str]:
         if method["overrides"]:
             given = ", ".join(f"{_plain(k)} = {_plain(v)}" for k, v in sorted(method["overrides"].items()))
             found.append(f"{_plain(method['name'])}: {given} ({_plain(method['because'])})")
+    return found
+
+
+def _devices(part: Table) -> dict[str, list[str]]:
+    """Names of methods by what drew their pictures; an entry need not tell."""
+    found: dict[str, list[str]] = {}
+    for method in part["methods"]:
+        for device in method["drawn_on"]:
+            found.setdefault(_plain(device), []).append(_plain(method["name"]))
     return found
 
 

@@ -105,6 +105,7 @@ def _drafts(
             "metrics": list(known.values()),
             "environment": results["environment"]["versions"],
             "seconds_per_image": results["times"]["per_image_seconds"].get(name) if times else None,
+            "drawn_on": results["times"].get("drawn_on", {}).get(name, {}),
             "run_protocol": results["protocol"]["hash"],
         }  # fmt: skip
         mine = detections[detections["method"] == name]

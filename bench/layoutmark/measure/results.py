@@ -34,6 +34,8 @@ SHOWN = 0.25
 MOST_SHOWN = 50
 COUNTED = ("success_rate", "recall50", "miou")
 """Metrics that are told by number of instances too."""
+UNKNOWN = "unknown"
+"""What drew an image of which nobody wrote it down."""
 PORTRAIT, TRUE_CROP = "reference portrait", "target-box crop of the true image"
 
 
@@ -237,8 +239,8 @@ def _leakage(evidence: Mapping[str, Sequence[Evidence]], names: Mapping[str, str
 
 
 def _costs(plan: Plan, suite: Suite, store: Store) -> dict[str, Any]:
-    """Seconds and peak memory by number of instances, out of what was written down when the images were made."""
-    seconds, cost = {}, {}
+    """Seconds and peak memory by number of instances, and on what: as written down when the images were made."""
+    seconds, cost, devices = {}, {}, {}
     for row in plan.rows:
         if row.kind != "method":
             continue
@@ -252,10 +254,12 @@ def _costs(plan: Plan, suite: Suite, store: Store) -> dict[str, Any]:
         listed = [float(r["seconds"]) for part in by_number.values() for r in part]
         if listed:
             seconds[row.name] = sum(listed) / len(listed)
+            drawn = [str(r.get("device", UNKNOWN)) for part in by_number.values() for r in part]
+            devices[row.name] = dict(sorted(Counter(drawn).items()))
             cost[row.name] = [
                 _cost(count, part, row.settings.get("steps")) for count, part in sorted(by_number.items())
             ]
-    return {"per_image_seconds": seconds, "cost": cost}
+    return {"per_image_seconds": seconds, "cost": cost, "drawn_on": devices}
 
 
 def _cost(count: int, records: Sequence[Mapping[str, Any]], steps: Any) -> dict[str, Any]:
