@@ -48,10 +48,8 @@ def read_folder(folder: Path, suite: Suite, whole: Suite) -> dict[str, Pixels | 
             continue
         try:
             with Image.open(path) as image:
-                # A JPEG under another name has lost what no decoder brings back.
-                right = image.format == "PNG"
-                pixels = np.asarray(image.convert("RGB"))
-                found[path.stem] = _fitted(suite, path.stem, pixels) if right else f"a {image.format} file, not a PNG"
+                wrong = _unusable(image)
+                found[path.stem] = wrong or _fitted(suite, path.stem, np.asarray(image.convert("RGB")))
         except UnidentifiedImageError:
             found[path.stem] = "unreadable file: not a picture"
         except Exception as error:  # nearly anything can come from inside a decoder
@@ -64,6 +62,17 @@ def read_folder(folder: Path, suite: Suite, whole: Suite) -> dict[str, Pixels | 
             do="Name them by sample id.",
         )
     return found
+
+
+def _unusable(image: Image.Image) -> str:
+    """Why a picture's pixels are not those that its maker saw; empty if they are."""
+    if image.format != "PNG":  # a JPEG under another name has lost what no decoder brings back
+        return f"a {image.format} file, not a PNG"
+    if image.mode.startswith(("I", "F")):  # turned into 8 bits, all that is not black would be white
+        return "a PNG of 16 bits a channel, not of 8"
+    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+        return "a PNG with transparent pixels"
+    return ""
 
 
 def _fitted(suite: Suite, sample: str, pixels: Pixels) -> Pixels | str:

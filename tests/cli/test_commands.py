@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from PIL import Image
 import layoutmark
 from layoutmark.cli.common import print_rows
 from layoutmark.cli.main import main
+from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
+from layoutmark.outside import read_folder
 
 STACKS = Path(layoutmark.__file__).parent / "stacks"
 
@@ -73,6 +76,27 @@ def folder_of(samples: list[dict[str, Any]], run: Path, folder: Path) -> Path:
     for sample in samples:
         shutil.copy(run / sample["true_image"], folder / f"{sample['id']}.png")
     return folder
+
+
+def test_forms_of_pictures_made_elsewhere(tmp_path) -> None:
+    """Grey and opaque pictures are what they show; 16 bits and transparency are refused by name."""
+    ids = [f"s{k}" for k in range(5)]
+    samples = [Sample(i, "a cat", Layout(Canvas(8, 8), (Instance("0", "a cat", "cat", Box(0, 0, 1, 1)),))) for i in ids]
+    suite = SimpleNamespace(samples=samples, name="made")
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    glass = np.dstack([grey, grey, grey, np.full((8, 8), 255, np.uint8)])
+    Image.fromarray(grey).save(tmp_path / "s0.png")
+    Image.fromarray(glass).save(tmp_path / "s1.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "s2.png")
+    glass[0, 0, 3] = 254
+    Image.fromarray(glass).save(tmp_path / "s3.png")
+    Image.fromarray(grey).save(tmp_path / "s4.png", transparency=5)
+    found = read_folder(tmp_path, suite, suite)
+    for name in ("s0", "s1"):
+        np.testing.assert_array_equal(found[name], np.dstack([grey] * 3))
+    assert [found[name] for name in ("s2", "s3", "s4")] == [
+        "a PNG of 16 bits a channel, not of 8", "a PNG with transparent pixels", "a PNG with transparent pixels",
+    ]  # fmt: skip
 
 
 def test_images_made_elsewhere(at_tiny, tmp_path, capsys, monkeypatch) -> None:
