@@ -70,7 +70,7 @@ def _unusable(image: Image.Image) -> str:
         return f"a {image.format} file, not a PNG"
     if image.mode.startswith(("I", "F")):  # turned into 8 bits, all that is not black would be white
         return "a PNG of 16 bits a channel, not of 8"
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
         return "a PNG with transparent pixels"
     return ""
 
