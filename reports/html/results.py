@@ -36,6 +36,7 @@ class Cell:
 
     `worst` is the value if every lost image counted as the worst; None where that is not known or nothing is lost.
     `normalised` is the value between the best floor row (0) and the true images (1); None where they bound nothing.
+    `caution` says why a value asks for care.
     """
 
     value: float | None
@@ -46,6 +47,7 @@ class Cell:
     unscored: Mapping[str, int]
     worst: float | None = None
     normalised: float | None = None
+    caution: str = ""
 
 
 class Results:
@@ -102,7 +104,8 @@ class Results:
         low, high = finite(row.get("low")), finite(row.get("high"))
         worst = finite(row.get("worst")) if row.get("worst") != row.get("value") else None
         placed = finite(row.get("normalised"))
-        return Cell(value, low, high, int(row.get("n", 0)), int(row.get("of", 0)), unscored, worst, placed)
+        return Cell(value, low, high, int(row.get("n", 0)), int(row.get("of", 0)), unscored, worst, placed,
+                    str(row.get("caution") or ""))  # fmt: skip
 
     def group(self, method: str, metric: str) -> int | None:
         """Place of a method's tie group, best 0; None when nothing was compared."""

@@ -110,7 +110,7 @@ def _cell(cell: Cell | None, group: int | None, free: bool) -> str:
     tied = "" if group is None else f'<sup><span class="hidden"> tie group </span>{LETTERS[group % 26]}</sup>'
     span = interval(cell.low, cell.high) or "no interval"
     few = "" if cell.n == cell.of else f'<small class="few">{count(cell.n)} of {count(cell.of)}</small>'
-    few += worst
+    few += worst + (f'<small class="few">{esc(cell.caution)}</small>' if cell.caution else "")
     few += '<small class="free">not controlled</small>' if free else ""
     klass = ' class="top"' if best else ""
     return f'<td{klass}><span class="value">{mark}{number(cell.value)}{tied}</span><small>{span}</small>{few}</td>'

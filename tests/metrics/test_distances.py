@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
+from layoutmark.compare import result_row
 from layoutmark.evidence import Evidence
 from layoutmark.metrics import SetMetric, all_metrics
 from layoutmark.metrics.distances import BLOCK, LEAST, frechet_distance, kernel_distances
@@ -95,6 +96,13 @@ def test_what_cannot_be_told_says_why(make: Make, offered) -> None:
     assert (kid.summarise([]).value, kid.summarise([]).of) == (None, 0)
     assert {o.outcome for o in kid.outcomes(images)} == {Unscored("a value of the set")}
     assert offered["fid_dino"].summarise(images).unscored == {"fewer than 2,048 pictures or true images": 30}
+
+
+def test_few_pictures_are_said_to_be_few(make: Make, offered) -> None:
+    few = result_row("m", offered["kid_dino"], row(make, 0.3), [])
+    assert few["caution"] == "noisy: 30 pictures, 2,048 and more are usual"
+    assert few["value"] is not None
+    assert offered["kid_dino"].summarise(row(make, 0.3, samples=LEAST)).caution == ""
 
 
 def test_frechet_distance_is_told_of_many_and_has_no_interval(make: Make, offered) -> None:

@@ -27,6 +27,13 @@ def test_cost_needs_times_and_draws_what_is_known(part: Any, results: Any) -> No
     assert "of the cuda" in captions[1]
 
 
+def test_a_value_that_asks_for_care_says_why(part: Any, results: Any) -> None:
+    results["rows"][0]["caution"] = "noisy: 24 pictures"
+    view = part("results").Results(results)
+    metric = view.metrics[results["rows"][0]["metric"]]
+    assert part("table").turned(view, [metric], "x").count("noisy: 24 pictures") == 1
+
+
 def test_what_drew_the_pictures_is_told(part: Any, results: Any) -> None:
     view = part("results").Results
     assert "Drawn on" not in part("sections").footnotes(view(results))

@@ -45,7 +45,7 @@ def result_row(
     outcomes: Sequence[SampleOutcome],
     resamples: Resamples | None = None,
 ) -> dict[str, Any]:
-    """One cell of the table: value, interval (clustered by prompt), n of N, what was not scored and why."""
+    """One cell of the table: value, interval (clustered by prompt), n of N, what was not scored and why, cautions."""
     found = summarise(metric, evidence) if isinstance(metric, SetMetric) else summary(outcomes)
     low = high = None
     if found.value is not None:
@@ -69,7 +69,7 @@ def result_row(
         "method": name, "metric": info.name, "variant": info.variant, "value": found.value, "low": low, "high": high,
         "worst": worst,
         "n": found.n, "of": found.of, "unit": info.unit, "higher_is_better": info.direction is Direction.HIGHER,
-        "unscored": dict(found.unscored),
+        "unscored": dict(found.unscored), "caution": found.caution,
     }  # fmt: skip
 
 

@@ -59,7 +59,9 @@ class KernelDistance:
         if reason is not None:
             why = {**counted.unscored, reason: counted.n} if counted.n else counted.unscored
             return Summary(None, 0, counted.of, why)
-        return Summary(self._value(sets), counted.n, counted.of, counted.unscored)
+        few = min(len(sets.seen), len(sets.true))
+        caution = f"noisy: {few:,} pictures, {LEAST:,} and more are usual" if few < LEAST else ""
+        return Summary(self._value(sets), counted.n, counted.of, counted.unscored, caution)
 
     def resampled(self, evidence: Sequence[Evidence], weights: Weights) -> Floats:
         """The distance under each row of weights (draws, len(evidence)); NaN where it has none."""

@@ -27,6 +27,8 @@ class Summary:
     n: int
     of: int
     unscored: Mapping[str, int] = field(default_factory=dict)
+    caution: str = ""
+    """Why a value that is there asks for care; empty where nothing is to be said."""
 
 
 @runtime_checkable

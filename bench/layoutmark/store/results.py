@@ -32,7 +32,7 @@ TABLES: Mapping[str, Mapping[str, _Types]] = {
     "images": {"method": TEXT, "sample": TEXT, "seed": (int,), "status": TEXT, "scores": (dict,)},
 }  # fmt: skip
 MAY_LACK: Mapping[str, Mapping[str, _Types]] = {
-    "rows": {"worst": (*NUMBER, type(None))}, "images": {"instances": (dict,)},
+    "rows": {"worst": (*NUMBER, type(None)), "caution": TEXT}, "images": {"instances": (dict,)},
 }  # fmt: skip
 """Keys that came later: of this type where they are."""
 WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a text", dict: "an object", list: "a list"}
