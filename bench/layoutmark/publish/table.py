@@ -27,6 +27,8 @@ STATES = ("ok", "degenerate", "filtered", "not_applicable", "failed", "missing")
 WIDTH = 14
 """Characters of an interval, and of a line of a reason."""
 FILES = ("results.json", "results.csv", "report/index.html")
+MOST = 3
+"""Reasons of a method that are printed."""
 OLD = " (of an earlier measurement; layoutmark report {run} writes it anew)"
 _PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 # Names come from files: a control character must not reach the terminal, nor turn the line around.
@@ -53,7 +55,7 @@ def print_table(results: Mapping[str, Any], console: Console, run: Path | None =
         for method in results["methods"]:
             text = f"{_clean(method['name'])}: {_states(method)}"
             console.print(text, **_PLAIN)
-    for note in _adversaries(results):
+    for note in (*_reasons(results), *_adversaries(results)):
         console.print(_clean(note), **_PLAIN)
     if features := results.get("times", {}).get("features"):
         text = f"features: {features['stored']:,} were stored, {features['computed']:,} computed now"
@@ -62,6 +64,17 @@ def print_table(results: Mapping[str, Any], console: Console, run: Path | None =
     for path in there:
         old = path.stat().st_mtime_ns < there[0].stat().st_mtime_ns
         console.print(_clean(path) + (OLD.format(run=_clean(run)) if old else ""), **_PLAIN)
+
+
+def _reasons(results: Mapping[str, Any]) -> list[str]:
+    """Why images of methods are not as asked for, the most frequent reasons first, `MOST` a method."""
+    found = []
+    for method in results["methods"]:
+        reasons = sorted((method.get("reasons") or {}).items(), key=lambda item: (-item[1], item[0]))
+        if method.get("kind") != "reference":
+            found += [f"{method['name']}: {number} x {reason}" for reason, number in reasons[:MOST]]
+            found += [f"{method['name']}: {len(reasons) - MOST} more in {FILES[0]}"] * (len(reasons) > MOST)
+    return found
 
 
 def _adversaries(results: Mapping[str, Any]) -> list[str]:
