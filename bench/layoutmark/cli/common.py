@@ -27,6 +27,9 @@ from layoutmark.shelf import Dtype, Shelf
 
 Call = Callable[[argparse.Namespace], int]
 WIDE = 1000
+"""Columns of a table that no terminal shows: none is folded."""
+WORD = 20
+"""Letters of a word that a table does not break: more than those of any method's title."""
 
 
 def command(commands: Any, name: str, text: str, call: Call, *, as_json: bool = False) -> argparse.ArgumentParser:
@@ -65,10 +68,6 @@ def add_stack_options(part: argparse.ArgumentParser, *, dtype: bool = True) -> N
             "--dtype", default=Dtype.FP32, metavar="NAME",
             help=f"numbers of the generator's weights: {', '.join(Dtype)} (default: {Dtype.FP32})",
         )  # fmt: skip
-
-
-WORD = 20
-"""Letters of a word that a table does not break: more than those of any method's title."""
 
 
 def print_json(data: Any) -> None:
