@@ -19,7 +19,7 @@ fillers: tuple[str, ...] = tuple(FILLERS)
 
 
 def open_suite(name: str) -> Suite:
-    """Open `mini` or `mini-refs`: fixed scenes, checked against their sha256 while opening."""
+    """Open `mini`, `mini-refs` or `mini-dev`: fixed scenes, checked against their sha256 while opening."""
     return open_listed(name)
 
 

@@ -1,4 +1,4 @@
-"""Recipe of the fixed lists: compose the planned scenes, hash their content, write `mini.json` and `mini-refs.json`.
+"""Recipe of the fixed lists: compose the planned scenes, hash their content, write `NAME.json` of each suite.
 
 Run once by a maintainer, for a new version of a suite only; what is published is never edited.
 

@@ -53,5 +53,6 @@ PLANS = {
     for plan in (
         Plan("mini", "1", 1_000_000, portraits=False, cells=_MINI),
         Plan("mini-refs", "1", 2_000_000, portraits=True, cells=_MINI_REFS),
+        Plan("mini-dev", "1", 4_000_000, portraits=True, cells=_MINI_REFS),
     )
 }

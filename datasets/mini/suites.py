@@ -1,4 +1,4 @@
-"""The fixed suites `mini` and `mini-refs`: scenes out of a committed list, drawn and checked when opened."""
+"""The fixed suites `mini`, `mini-refs`, `mini-dev`: scenes out of a committed list, drawn and checked when opened."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class MiniSuite:
 
 
 def open_listed(name: str) -> MiniSuite:
-    """Open `mini` or `mini-refs`."""
+    """Open `mini`, `mini-refs` or `mini-dev`."""
     if name not in PLANS:
         raise unknown_name("suite", name, PLANS)
     return MiniSuite(name, json.loads((HERE / f"{name}.json").read_text("utf-8")))

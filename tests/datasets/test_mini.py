@@ -23,7 +23,7 @@ from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED
 
 ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / "datasets" / "mini"
-NAMES = ("mini", "mini-refs")
+NAMES = ("mini", "mini-refs", "mini-dev")
 
 
 @pytest.fixture(scope="module")

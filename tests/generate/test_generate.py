@@ -181,7 +181,7 @@ def adversary_plan(shelf: Shelf, suite: str) -> Plan:
     return make_plan(shelf, suite=suite, stack="mini", methods=None, limit=3, adversaries=True)
 
 
-@pytest.mark.parametrize("name", ["mini", "mini-refs"])
+@pytest.mark.parametrize("name", ["mini", "mini-refs", "mini-dev"])
 def test_adversaries_are_drawn_of_what_the_suite_shows(name: str, shelf: Shelf, tmp_path: Path) -> None:
     plan = adversary_plan(shelf, name)
     assert [r.name for r in plan.rows] == [CEILING, BLANK, *ADVERSARIES]

@@ -68,7 +68,7 @@ def test_a_suite_without_counts_has_no_stratum_whatever_is_installed() -> None:
     assert token_strata(object(), ["a", "b"]) == {}
 
 
-@pytest.mark.parametrize("name", ["mini", "mini-refs"])
+@pytest.mark.parametrize("name", ["mini", "mini-refs", "mini-dev"])
 def test_shipped_suites_bring_their_counts(name: str) -> None:
     if tokens.vocabulary() is None:
         pytest.skip("open_clip is not installed")

@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_seeds_of_training_held_out_and_suites_are_apart() -> None:
-    lists = [json.loads((ROOT / f"datasets/mini/{n}.json").read_text("utf-8")) for n in ("mini", "mini-refs")]
+    lists = [
+        json.loads((ROOT / f"datasets/mini/{n}.json").read_text("utf-8")) for n in ("mini", "mini-refs", "mini-dev")
+    ]
     suites = {row["seed"] for listed in lists for row in listed["samples"]}
     assert len(suites) == sum(len(listed["samples"]) for listed in lists) > 0
     training = range(TRAIN_SEED, TRAIN_SEED + TRAIN_COUNT)
