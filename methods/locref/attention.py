@@ -177,7 +177,11 @@ def _copy(linear: nn.Module) -> nn.Module:
 def _attend(
     attn: Attention, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, visible: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Attention of (..., cells, C) to (..., tokens, C), with the heads and the scale of the layer."""
-    q, k, v = (part.unflatten(-1, (attn.heads, -1)).transpose(-3, -2) for part in (query, key, value))
+    """Attention of (..., cells, C) to (..., tokens, C), with the heads and the scale of the layer.
+
+    In single precision whatever the weights are: sums over more tokens, seen or not, are cut up otherwise, and in half
+    precision a picture would show how many instances its company has.
+    """
+    q, k, v = (part.float().unflatten(-1, (attn.heads, -1)).transpose(-3, -2) for part in (query, key, value))
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=attn.scale)
-    return mixed.transpose(-3, -2).flatten(-2)
+    return mixed.transpose(-3, -2).flatten(-2).to(query.dtype)
