@@ -15,6 +15,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 
 from layoutmark.diffusion import Stack, encode
+from layoutmark.diffusion.mixed import mixed
 from layoutmark.diffusion.noising import encode_pictures, kept_signal, loss_weight, noisy
 from layoutmark.diffusion.recipe import Recipe, Renders
 from layoutmark.layout import Instance, Layout
@@ -79,7 +80,7 @@ def recipe(stack: Stack, pictures: Renders) -> Recipe:
         noise = torch.randn(clean.shape, generator=generator).to(stack.device)
         time = torch.tensor(below(len(kept), batch), device=stack.device)
         context = encode(stack.tokenizer, stack.text_encoder, captions)
-        with torch.autocast(stack.device.type, dtype=torch.bfloat16):
+        with mixed(stack.device):
             grounded = {
                 name: Grounding.together([examples.grounding(i, name, empty=next(empty)) for i in rows])
                 for name, rows in chosen.items()

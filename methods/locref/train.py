@@ -14,6 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torchvision.transforms import functional as colours
 
 from layoutmark.diffusion import Stack, encode
+from layoutmark.diffusion.mixed import mixed
 from layoutmark.diffusion.noising import Latents, kept_signal, loss_weight, noisy
 from layoutmark.diffusion.recipe import Recipe, Renders
 from layoutmark.errors import LayoutmarkError
@@ -107,7 +108,7 @@ def recipe(
         noise = torch.randn(clean.shape, generator=generator).to(stack.device)
         time = torch.randint(len(kept), (batch,), generator=generator).to(stack.device)
         context = encode(stack.tokenizer, stack.text_encoder, captions)
-        with torch.autocast(stack.device.type, dtype=torch.bfloat16):
+        with mixed(stack.device):
             condition = Condition.of(network.appearance, inputs, stack.device, stack.dtype)
             with attention, attention.acting(condition):
                 predicted = stack.unet(noisy(clean, noise, kept[time]), time, context).sample

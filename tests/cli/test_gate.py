@@ -94,7 +94,9 @@ def test_an_entry_of_a_leaderboard_is_a_baseline(tiny, copy, policy, capsys, tmp
     line = ["gate", "tiny:paint", "--baseline", str(entry), "--policy", str(policy)]
     assert main(line) == 0
     assert main(["gate", "tiny:paint@blind", *line[2:]]) == 1
-    assert "clip_i: worse\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "clip_i: worse\n" in out
+    assert "of their pictures are not at hand; entries keep none)" in out
     assert main([*line[:3], str(board), *line[4:]]) == 0, "of a leaderboard the candidate's method is taken"
     assert main(["gate", "tiny:paint@blind", "--baseline", str(board)]) == 3
     assert "method of a leaderboard: found 'paint@blind'" in capsys.readouterr().err

@@ -81,7 +81,9 @@ def _gate(options: argparse.Namespace) -> int:
         raise
     gone = sum(sheet.gone for sheet in sheets)
     shown = f"the {len(sheets)} worst samples side by side: {folder}" if sheets else "no sample lost anything"
-    shown += f" ({gone} of their pictures are gone)" if gone else ""
+    if gone:
+        entry = any((side.folder / FACTS).is_file() for side in (candidate, baseline))
+        shown += f" ({gone} of their pictures are not at hand{'; entries keep none' if entry else ''})"
     _write(options, junit(verdict), markdown(verdict, shown))
     if options.json:
         print_json({**verdict.to_json(), "pictures": {"folder": str(folder), "sheets": [asdict(s) for s in sheets]}})

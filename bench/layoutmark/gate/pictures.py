@@ -39,7 +39,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One picture file and the loss it shows; `gone` of its two pictures are no longer there."""
+    """One picture file and the loss it shows; `gone` of its two pictures are not at hand."""
 
     file: str
     loss: Loss

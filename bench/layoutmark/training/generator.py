@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from layoutmark.diffusion.mixed import mixed
 from layoutmark.diffusion.noising import loss_weight, noisy
 from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.codec import CHANNELS, PatchCode, encode_all
@@ -142,7 +143,7 @@ def train_generator(
         noise = torch.randn(clean.shape, generator=generator).to(place)
         time = torch.randint(0, 1000, (batch,), generator=generator).to(place)
         latents_in = noisy(clean, noise, signal[time]).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(place.type, dtype=torch.bfloat16, enabled=True):
+        with mixed(place):
             context = text_encoder(ids.to(place)).last_hidden_state
             predicted = drawn_by(latents_in, time, context).sample
         loss: torch.Tensor = ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[time]).mean()

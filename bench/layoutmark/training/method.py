@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from layoutmark.diffusion.mixed import has_bfloat16
 from layoutmark.diffusion.recipe import Recipe
 from layoutmark.training.loop import CURVES, WORTH_COMPILING, average, train
 from layoutmark.training.team import ALONE, Team
@@ -66,7 +67,12 @@ def train_method(
     facts = {
         "batch": recipe.batch * accumulate * team.size,
         "generator": made_on,
-        "machine": {"cores": os.cpu_count(), "gpu": torch.cuda.is_available(), "processor": platform.machine()},
+        "machine": {
+            "bf16": has_bfloat16(named[0][1].device),
+            "cores": os.cpu_count(),
+            "gpu": torch.cuda.is_available(),
+            "processor": platform.machine(),
+        },
         "parameters": sum(p.numel() for p in trained),
         "rate": recipe.rate,
         "seconds": round(seconds),

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
+from layoutmark.diffusion.mixed import mixed
 from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.codec import CHANNELS, PATCH, PatchCode, images_of, to_patches
 from layoutmark.training.loop import WORTH_COMPILING, average, device, train
@@ -62,7 +63,7 @@ def train_vae(
         latents = ((to_patches(images) - mean) @ encode.T).permute(0, 3, 1, 2)
         noisy = latents + NOISE * torch.randn(latents.shape, generator=generator).to(place)
         last = torch.channels_last
-        with torch.autocast(place.type, dtype=torch.bfloat16):
+        with mixed(place):
             found = encoder(images.contiguous(memory_format=last))[:, :CHANNELS]
             decoded = decoder(noisy.contiguous(memory_format=last))
         found, decoded = found.float(), decoded.float()
