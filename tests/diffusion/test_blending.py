@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from layoutmark.diffusion.blending import on_grid, subject_mask, unit_range
+from layoutmark.diffusion.blending import grown, on_grid, soft_edged, subject_mask, unit_range
 
 
 @pytest.fixture
@@ -81,6 +81,20 @@ def test_attention_alike_everywhere_says_nothing() -> None:
     stretched = unit_range(np.array([[2.0, 4.0], [3.0, 2.0]]))
     assert stretched is not None
     assert stretched.tolist() == [[0, 1], [0.5, 0]]
+
+
+def test_growing_adds_rings_and_softening_keeps_what_is_even(segment) -> None:
+    assert np.array_equal(grown(segment, 0), segment)
+    twice = grown(segment, 2)
+    assert twice.sum() == (12 + 4) * (8 + 4)
+    assert np.array_equal(grown(grown(segment, 1), 1), twice)
+    assert np.array_equal(soft_edged(segment, 0), segment)
+    for even in (np.ones_like(segment), np.zeros_like(segment)):
+        assert np.array_equal(soft_edged(even, 1.5), even)
+    soft = soft_edged(segment, 1.0)
+    assert soft.sum() == pytest.approx(segment.sum()), "what one side loses the other gains"
+    assert (soft[segment] >= 0.25).all()
+    assert (soft[~segment] <= 0.5).all()
 
 
 def test_half_a_cell_counts() -> None:

@@ -152,5 +152,23 @@ def test_a_mask_outside_its_box_is_noted_and_the_box_taken(picture) -> None:
     assert found.sum() == 16
 
 
+@pytest.mark.parametrize("box", [None, Box(0, 0, 0.5, 0.5)])
+def test_a_mask_may_grow_and_soften_but_never_leaves_its_box(picture, box: Box | None) -> None:
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[16:28, 12:28] = True
+    options = {"hard": (0, 0.0), "grown": (1, 0.0), "soft": (0, 1.0), "both": (1, 1.0)}
+    made = {n: Cut(picture, (16, 16), Fixed(mask), box, 0.0, *o)(mask[2::4, 2::4] * 1.0) for n, o in options.items()}
+    assert np.argwhere(made["hard"]).min(0).tolist() == [4, 3]
+    assert np.argwhere(made["hard"]).max(0).tolist() == [6, 6]
+    assert np.argwhere(made["grown"]).min(0).tolist() == [3, 2]
+    assert np.argwhere(made["grown"]).max(0).tolist() == [7, 7]
+    assert set(np.unique(made["grown"])) == {0, 1}
+    assert all(m.min() >= 0 and m.max() <= 1 for m in made.values())
+    assert made["soft"][5, 4] > made["soft"][3, 4] > made["soft"][2, 4] > 0
+    assert (made["both"] >= made["soft"]).all()
+    outside = np.s_[8:, :] if box else np.s_[14:, :]
+    assert all(not m[outside].any() for m in made.values())
+
+
 def test_enlarging_stays_on_the_canvas() -> None:
     assert enlarged(Box(0.0, 0.5, 0.5, 1.0), 0.1).xyxy == pytest.approx((0, 0.45, 0.55, 1))

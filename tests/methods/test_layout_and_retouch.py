@@ -47,11 +47,11 @@ adapter = importlib.import_module("layoutmark.methods.layout_and_retouch.adapter
 
 
 def everywhere(_) -> np.ndarray:
-    return np.ones((16, 16), dtype=bool)
+    return np.ones((16, 16))
 
 
 def nowhere(_) -> np.ndarray:
-    return np.zeros((16, 16), dtype=bool)
+    return np.zeros((16, 16))
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +144,21 @@ def test_an_empty_mask_replays_the_layout_image(stack, words, subject, layout, r
 # 5
 def test_outside_the_mask_stands_the_layout_image(stack, words, subject, layout, reference) -> None:
     half = everywhere(None)
-    half[:, 8:] = False
+    half[:, 8:] = 0
     made = retouch(stack, words, subject, layout, reference, replace(ON, blend_from=2), lambda _: half)
     for index in range(STEPS + 1):
         assert torch.equal(made[index][..., 8:], layout[index][..., 8:]) == (index != 1)
     assert not torch.allclose(made[-1][..., :8], layout[-1][..., :8], atol=1e-3)
+
+
+def test_a_soft_edge_mixes_target_and_layout_image(stack, words, subject, layout, reference) -> None:
+    last = replace(OFF, blend_from=STEPS)
+    weights = {share: np.full((16, 16), share) for share in (0.0, 0.5, 1.0)}
+    made = {s: retouch(stack, words, subject, layout, reference, last, lambda _, w=w: w) for s, w in weights.items()}
+    assert torch.equal(made[0.5][:-1], made[1.0][:-1])
+    assert torch.equal(made[0.0][-1], layout[-1])
+    assert torch.allclose(made[0.5][-1], (made[1.0][-1] + layout[-1]) / 2, atol=1e-5)
+    assert not torch.allclose(made[1.0][-1], layout[-1], atol=1e-3)
 
 
 # 6
@@ -240,7 +250,7 @@ def test_a_foreground_of_nothing_moves_nothing(stack, words, subject, layout, re
 def test_only_cells_that_show_the_subject_give_values(stack, words, subject, layout, reference) -> None:
     whole, none = torch.ones(16, 16, dtype=torch.bool), torch.zeros(16, 16, dtype=torch.bool)
     half = whole.clone()
-    half[:, 8:] = False
+    half[:, 8:] = 0
     made = {n: retouch(stack, words, subject, layout, reference, ON, shown=s)[-1] for n, s in
             {"unknown": None, "whole": whole, "half": half, "none": none}.items()}  # fmt: skip
     off = retouch(stack, words, subject, layout, reference, replace(ON, reference_swap="none"))[-1]
@@ -404,6 +414,17 @@ def test_one_subject_is_stage_one_and_one_retouch(stack, quick, subject_map: str
     assert method.notes[0]["deviations"] == "subject_backend=none"
 
 
+def test_a_mask_that_grows_or_softens_gives_another_picture(stack, quick) -> None:
+    def drawn(**options) -> torch.Tensor:
+        method = build(stack, subject_backend="none", **options)
+        return method.generate([layout_of(DOG, MAT)], [PROMPT], [REFS], seeds=[7])
+
+    hard, grown, soft = drawn(), drawn(mask_dilation=1), drawn(mask_feather=1.0)
+    assert not torch.equal(hard, grown)
+    assert not torch.equal(hard, soft)
+    assert not torch.equal(grown, soft)
+
+
 # 16
 def test_images_depend_on_their_own_input_and_weights_stay(stack, quick) -> None:
     def digest() -> str:
@@ -472,6 +493,8 @@ def test_shares_become_steps_and_bad_ones_are_refused(stack) -> None:
     assert (found.first_layer, found.structure_stride, found.map_stride) == (10, 2, 4)
     with pytest.raises(LayoutmarkError, match=r"setting 'lambda_2': found 1.5; expected a share of the steps"):
         build(stack, lambda_2=1.5)
+    with pytest.raises(LayoutmarkError, match=r"setting 'mask_dilation': found -1; expected cells, 0 or more"):
+        build(stack, mask_dilation=-1)
     with pytest.raises(LayoutmarkError, match="Did you mean 'lambda_1'"):
         adapter.build(stack, resolve_settings(card, "mini") | {"lambda1": 0.1})
 

@@ -59,3 +59,18 @@ def subject_mask(
     confident = (segment & (inside >= deep * inside.max())) | ((attention >= sure) & (near > 0))
     filled: Bools = ndimage.binary_fill_holes(found | confident)
     return filled
+
+
+def grown(mask: Bools, cells: int) -> Bools:
+    """The mask (h, w) with that many cells added on all sides, corners included."""
+    if cells == 0:
+        return mask
+    larger: Bools = ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=cells)
+    return larger
+
+
+def soft_edged(mask: Bools, deviation: float) -> Floats:
+    """The mask (h, w) as weights in [0, 1], its edge softened by a Gaussian of that many cells; 0 leaves it hard."""
+    weights = mask.astype(np.float64)
+    # What lies beyond the picture is as its border is: a mask that fills the picture stays whole.
+    return weights if deviation == 0 else np.clip(ndimage.gaussian_filter(weights, deviation, mode="nearest"), 0, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from layoutmark.diffusion.blending import SEEN, Bools, Floats, on_grid, subject_mask
+from layoutmark.diffusion.blending import SEEN, Bools, Floats, grown, on_grid, soft_edged, subject_mask
 from layoutmark.diffusion.regions import box_region
 from layoutmark.diffusion.segmenting import Pixels, Segmenter
 from layoutmark.layout import Box
@@ -31,26 +31,39 @@ class Cut:
     segmenter: Segmenter
     box: Box | None = None
     margin: float = 0.1
+    dilation: int = 0
+    """Cells by which the mask grows on all sides, before it is held to its box."""
+    feather: float = 0.0
+    """Standard deviation, in cells, of the Gaussian that softens the edge; 0 leaves it hard."""
     notes: set[str] = field(default_factory=set)
     _segment: Bools | None = field(default=None, init=False)
 
-    def __call__(self, attention: Floats | None) -> Bools:
-        """The mask for attention in [0, 1], or None if it says nothing; all True if nothing is known."""
+    def __call__(self, attention: Floats | None) -> Floats:
+        """The mask, in [0, 1], for attention in [0, 1], or None if it says nothing; all 1 if nothing is known."""
+        mask = self._hard(attention)
+        soft = soft_edged(mask, self.feather)
+        return soft if self.box is None else soft * self._allowed(self.box)
+
+    def _hard(self, attention: Floats | None) -> Bools:
         if self._segment is None and (self.box is not None or attention is not None):
             self._segment = self._segmented(attention)
         empty = np.zeros(self.grid, dtype=bool)
-        mask = subject_mask(attention, empty if self._segment is None else self._segment)
+        mask = grown(subject_mask(attention, empty if self._segment is None else self._segment), self.dilation)
         if not mask.any():
             self.notes.add("no mask")
             mask = ~empty
         if self.box is None:
             return mask
-        allowed = box_region(enlarged(self.box, self.margin), *self.grid).numpy()
+        allowed = self._allowed(self.box)
         if not (mask & allowed).any():
             self.notes.add("mask outside its box")
             return allowed
         inside: Bools = mask & allowed
         return inside
+
+    def _allowed(self, box: Box) -> Bools:
+        cells: Bools = box_region(enlarged(box, self.margin), *self.grid).numpy()
+        return cells
 
     def _segmented(self, attention: Floats | None) -> Bools:
         box, point = self.box, None

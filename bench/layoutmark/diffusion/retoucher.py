@@ -55,6 +55,10 @@ class RetouchSettings:
     foreground: float
     segmenter: Literal["sam", "grabcut"]
     sam: str
+    mask_dilation: int
+    """Cells of the latent grid by which a subject's mask grows."""
+    mask_feather: float
+    """Standard deviation, in cells, of the Gaussian that softens its edge."""
     subject_backend: Literal["dreambooth", "textual_inversion", "none"]
     personalise_missing: bool
     retouch: bool
@@ -66,6 +70,12 @@ class RetouchSettings:
                 raise LayoutmarkError(
                     f"setting {name!r}", found=str(getattr(self, name)), expected="a share of the steps in [0, 1]",
                     do="Divide steps by their number.",
+                )  # fmt: skip
+        for name in ("mask_dilation", "mask_feather"):
+            if getattr(self, name) < 0:
+                raise LayoutmarkError(
+                    f"setting {name!r}", found=str(getattr(self, name)), expected="cells, 0 or more",
+                    do="Take 0 to leave the mask as it is.",
                 )  # fmt: skip
 
     def step(self, share: float) -> int:
@@ -224,7 +234,10 @@ class Retoucher:
             reference = invert(Denoiser(stack.unet, Text(empty, empty), 1.0), photographed, self._scheduler())
         picture = decode(stack, layout[-1])[0].permute(1, 2, 0).cpu().numpy()
         grid = (int(layout.shape[-2]), int(layout.shape[-1]))
-        cut = Cut(picture, grid, self.segmenter, self.mask_box(call.instance), self.margin)
+        cut = Cut(
+            picture, grid, self.segmenter, self.mask_box(call.instance), self.margin, settings.mask_dilation,
+            settings.mask_feather,
+        )  # fmt: skip
         denoiser = Denoiser(stack.unet, text, settings.guidance_scale)
         shown = reference_cells(stack, call.reference)
         retouch = Retouch(denoiser, call.subject, layout, reference, worded.calls[0], settings.rules, cut, shown, place)

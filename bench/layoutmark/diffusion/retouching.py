@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from layoutmark.diffusion.attention import Layer
 from layoutmark.diffusion.attention_swap import Edits, Site, swapping
-from layoutmark.diffusion.blending import Bools, Floats, unit_range
+from layoutmark.diffusion.blending import Floats, unit_range
 from layoutmark.diffusion.matching import Match, joint_features, match
 from layoutmark.diffusion.personal import Subject
 from layoutmark.diffusion.prompts import Text
@@ -67,7 +67,7 @@ def layout_trajectory(
 
 @dataclass(eq=False)
 class Retouch:
-    """Stage 2 for one picture.  `cut` turns the subject's attention (h, w), or None, into its mask (h, w)."""
+    """Stage 2 for one picture.  `cut` turns the subject's attention (h, w), or None, into its mask (h, w) in [0, 1]."""
 
     denoiser: Denoiser
     """Its text has three rows: reference, layout, target."""
@@ -79,7 +79,7 @@ class Retouch:
     positions: tuple[int, ...]
     """Of the subject's tokens in the prompt of layout and target."""
     rules: Rules
-    cut: Callable[[Floats | None], Bools]
+    cut: Callable[[Floats | None], Floats]
     shown: torch.Tensor | None = None
     """Cells (h, w) of the reference that show its subject; None if that is not known.  Others give no values."""
     place: torch.Tensor | None = None
@@ -132,14 +132,17 @@ class Retouch:
         # Before the first step there may be no map yet, and target and layout are the same.
         if index < self.rules.blend_from or not self._located:
             return target
-        return torch.where(self._mask(), target, self.layout[index])
+        weights, layout = self._weights(), self.layout[index]
+        # Where a mask has no say the latents stay as they are, to the bit.
+        mixed = layout.lerp(target, weights.to(target.dtype))
+        return torch.where(weights == 0, layout, torch.where(weights == 1, target, mixed))
 
-    def _mask(self) -> torch.Tensor:
-        """The subject's cells (h, w) of the latents, by what the last steps saw."""
+    def _weights(self) -> torch.Tensor:
+        """How far each cell (h, w) of the latents is the subject's, in [0, 1], by what the last steps saw."""
         attention = self._attention(*self.grid)
         mask = self.cut(None if attention is None else attention.double().cpu().numpy())
-        found = torch.from_numpy(mask).to(self.layout.device)
-        return found if self.place is None else found & (self.place > 0)
+        found = torch.from_numpy(mask).float().to(self.layout.device)
+        return found if self.place is None else found * (self.place > 0)
 
     @property
     def _located(self) -> bool:
@@ -233,7 +236,7 @@ class Retouch:
         """Cells (h * w) of a layer's grid that are the target's subject; None before anything is known of it."""
         if not self._located:
             return None
-        mask = self._mask()
+        mask = self._weights() >= 0.5
         return F.adaptive_avg_pool2d(mask.float()[None], (layer.height, layer.width)).flatten() >= 0.5
 
     def _from_reference(self, inside: torch.Tensor, layer: Layer) -> Callable[..., torch.Tensor]:
