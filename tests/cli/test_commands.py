@@ -43,6 +43,8 @@ def test_threads_sleep_while_they_wait_unless_told(places, monkeypatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY")
     assert main(["stacks"]) == 0
     assert os.environ.pop("OMP_WAIT_POLICY") == "PASSIVE"
+    assert main(["train", "nothing-of-this-name"]) == 3
+    assert "OMP_WAIT_POLICY" not in os.environ, "training is faster when they do not"
 
 
 def test_a_table_breaks_lines_between_words(places, capsys, monkeypatch) -> None:
