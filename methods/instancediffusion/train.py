@@ -26,7 +26,7 @@ from .network import allowed_pairs, box_rasters, places
 from .position_net import CONFIGURATIONS, Grounding, PositionNetConfig
 from .trained import new_network, save_adapter
 
-STEPS = 13_000
+STEPS = 7_800
 RATE = 8e-4
 ROWS = {"box": 7, "mask": 3, "point": 3, "scribble": 3}
 """Pictures of a batch by the published configuration whose formats they show."""
