@@ -82,8 +82,8 @@ def _gate(options: argparse.Namespace) -> int:
     gone = sum(sheet.gone for sheet in sheets)
     shown = f"the {len(sheets)} worst samples side by side: {folder}" if sheets else "no sample lost anything"
     if gone:
-        entry = any((side.folder / FACTS).is_file() for side in (candidate, baseline))
-        shown += f" ({gone} of their pictures are not at hand{'; entries keep none' if entry else ''})"
+        entries = "; entries keep none" if _is_entry(candidate) or _is_entry(baseline) else ""
+        shown += f" ({gone} of their pictures are not at hand{entries})"
     _write(options, junit(verdict), markdown(verdict, shown))
     if options.json:
         print_json({**verdict.to_json(), "pictures": {"folder": str(folder), "sheets": [asdict(s) for s in sheets]}})
@@ -97,9 +97,13 @@ def _gate(options: argparse.Namespace) -> int:
 
 def _pictures_of(candidate: Side) -> Path:
     """Beside a run's other files, but never inside an entry of a leaderboard: nothing may be added to those."""
-    if (candidate.folder / FACTS).is_file():
+    if _is_entry(candidate):
         return runs_folder() / f"{PICTURES}-{candidate.folder.name}"
     return candidate.folder / PICTURES
+
+
+def _is_entry(side: Side) -> bool:
+    return (side.folder / FACTS).is_file()
 
 
 def _second_stage(

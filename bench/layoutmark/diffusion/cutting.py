@@ -40,11 +40,6 @@ class Cut:
 
     def __call__(self, attention: Floats | None) -> Floats:
         """The mask, in [0, 1], for attention in [0, 1], or None if it says nothing; all 1 if nothing is known."""
-        mask = self._hard(attention)
-        soft = soft_edged(mask, self.feather)
-        return soft if self.box is None else soft * self._allowed(self.box)
-
-    def _hard(self, attention: Floats | None) -> Bools:
         if self._segment is None and (self.box is not None or attention is not None):
             self._segment = self._segmented(attention)
         empty = np.zeros(self.grid, dtype=bool)
@@ -52,18 +47,12 @@ class Cut:
         if not mask.any():
             self.notes.add("no mask")
             mask = ~empty
-        if self.box is None:
-            return mask
-        allowed = self._allowed(self.box)
+        allowed = ~empty if self.box is None else box_region(enlarged(self.box, self.margin), *self.grid).numpy()
         if not (mask & allowed).any():
             self.notes.add("mask outside its box")
-            return allowed
-        inside: Bools = mask & allowed
-        return inside
-
-    def _allowed(self, box: Box) -> Bools:
-        cells: Bools = box_region(enlarged(box, self.margin), *self.grid).numpy()
-        return cells
+            mask = allowed
+        weights: Floats = soft_edged(mask & allowed, self.feather) * allowed
+        return weights
 
     def _segmented(self, attention: Floats | None) -> Bools:
         box, point = self.box, None
