@@ -129,7 +129,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Empty working data and runs of this test alone, below the folder it gives."""
     monkeypatch.setenv("LAYOUTMARK_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LAYOUTMARK_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("LAYOUTMARK_LOADED_GUESTS", "")
+    monkeypatch.setenv("LAYOUTMARK_LOADED_PLUGINS", "")
     return tmp_path
 
 

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.boxes import Convention, Units, corners
-from layoutmark.door.built import built_suite
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.phrases import respelt
-from layoutmark.door.reading import mapped, numbers, plain_pickle, text
-from layoutmark.door.scenes import SQUARE, Record, Scene, Thing, each, files_at, samples_of
+from layoutmark.api import BuiltSuite
+from layoutmark.ingest.boxes import Convention, Units, corners
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import mapped, numbers, plain_pickle, text
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.phrases import respelt
+from layoutmark.ingest.scenes import SQUARE, Record, Scene, Thing, each, files_at, samples_of
 
 LICENCE = "MIT (Attention-Refocusing); prompts from HRS-Bench and DrawBench"
 

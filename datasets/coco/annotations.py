@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door.boxes import WHOLE, Convention, Units, check_units, corners, covers_all, placed
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.phrases import tidied
-from layoutmark.door.reading import field as value_of
-from layoutmark.door.reading import json_of, listed, mapped, numbers, refused, text, whole
-from layoutmark.door.shapes import extent, marks, mask_of
+from layoutmark.ingest.boxes import WHOLE, Convention, Units, check_units, corners, covers_all, placed
+from layoutmark.ingest.files import field as value_of
+from layoutmark.ingest.files import json_of, listed, mapped, numbers, refused, text, whole
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.masks import extent, marks, mask_of
+from layoutmark.ingest.phrases import tidied
 from layoutmark.layout import Box, Canvas, Instance
 
 from .stuff import phrase_of

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from layoutmark.door import BuiltSuite, unknown_name
-from layoutmark.door.built import built_suite
-from layoutmark.door.crops import Crops, Cutter, pictures_at
-from layoutmark.door.ledger import Ledger, Skip
+from layoutmark.api import BuiltSuite, unknown_name
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.reference_crops import Crops, Cutter, pictures_at
 from layoutmark.layout import Layout, Reference, Sample
 
 from .annotations import Picture, Source

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from layoutmark.door.boxes import WHOLE, Convention, Units, check_units, corners, covers_all, placed
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.reading import field as value_of
-from layoutmark.door.reading import json_of, listed, mapped, numbers, text, whole
-from layoutmark.door.references import decoded
-from layoutmark.door.shapes import extent, marks
+from layoutmark.ingest.boxes import WHOLE, Convention, Units, check_units, corners, covers_all, placed
+from layoutmark.ingest.files import field as value_of
+from layoutmark.ingest.files import json_of, listed, mapped, numbers, text, whole
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.masks import extent, marks
+from layoutmark.ingest.references import decoded
 from layoutmark.layout import Canvas, Instance, Mask
 
 from .annotations import Picture, Source, categories_of, file_of, four_numbers, id_of, name_of, notes_of, pictures_of

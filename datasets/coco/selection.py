@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from layoutmark.door.ledger import Skip
-from layoutmark.door.phrases import sentence
+from layoutmark.ingest.ledger import Skip
+from layoutmark.ingest.phrases import sentence
 from layoutmark.layout import Canvas, Instance
 
 from .annotations import Picture

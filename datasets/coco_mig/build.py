@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.boxes import Convention, Units, check_units, corners
-from layoutmark.door.built import built_suite
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.reading import json_of, mapped, numbers, refused, text, yaml_of
-from layoutmark.door.scenes import SQUARE, Record, Scene, Thing, each, samples_of
+from layoutmark.api import BuiltSuite
+from layoutmark.ingest.boxes import Convention, Units, check_units, corners
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import json_of, mapped, numbers, refused, text, yaml_of
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.scenes import SQUARE, Record, Scene, Thing, each, samples_of
 
 LICENCE = "for non-commercial research (COCO-MIG); boxes CC-BY-4.0 (COCO Consortium)"
 ID = "coco_id"

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.built import built_suite
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.reading import field, mapped, plain_pickle, refused, text
-from layoutmark.door.references import decoded
-from layoutmark.door.scenes import Record, Scene, Thing, files_at, samples_of
+from layoutmark.api import BuiltSuite
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import field, mapped, plain_pickle, refused, text
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.references import decoded
+from layoutmark.ingest.scenes import Record, Scene, Thing, files_at, samples_of
 from layoutmark.layout import Canvas, Mask
 
 LICENCE = "Apache-2.0 (DenseDiffusion)"

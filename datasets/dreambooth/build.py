@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from layoutmark.door import BuiltSuite, unknown_name
-from layoutmark.door.boxes import placed
-from layoutmark.door.built import built_suite
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.phrases import tidied
-from layoutmark.door.reading import field, json_of, listed, refused, text
-from layoutmark.door.scenes import SQUARE
+from layoutmark.api import BuiltSuite, unknown_name
+from layoutmark.ingest.boxes import placed
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import field, json_of, listed, refused, text
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.phrases import tidied
+from layoutmark.ingest.scenes import SQUARE
 from layoutmark.layout import Instance, Layout, Reference, Sample
 
 from .subjects import FILE, LIVE, Sheet, Subject, filled, read_sheet, read_subjects

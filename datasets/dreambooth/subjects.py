@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.phrases import respelt
-from layoutmark.door.reading import refused, text_of
-from layoutmark.door.references import picture_of, reference_of
+from layoutmark.ingest.files import refused, text_of
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.phrases import respelt
+from layoutmark.ingest.references import picture_of, reference_of
 from layoutmark.layout import Reference
 
 FILE = "prompts_and_classes.txt"

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.boxes import Convention, Units, corners
-from layoutmark.door.built import built_suite
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.reading import field, json_of, numbers, text, whole
-from layoutmark.door.scenes import Record, Scene, Thing, each, files_at, samples_of
-from layoutmark.door.shapes import mask_of
+from layoutmark.api import BuiltSuite
+from layoutmark.ingest.boxes import Convention, Units, corners
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import field, json_of, numbers, text, whole
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.masks import mask_of
+from layoutmark.ingest.scenes import Record, Scene, Thing, each, files_at, samples_of
 from layoutmark.layout import Canvas
 
 LICENCE = "Apache-2.0 (InstanceDiffusion)"

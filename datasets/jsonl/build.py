@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door import BuiltSuite, LayoutmarkError, Sample, sample_from_json
-from layoutmark.door.built import built_suite
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.reading import json_lines
-from layoutmark.door.scenes import files_at
+from layoutmark.api import BuiltSuite, LayoutmarkError, Sample, sample_from_json
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import json_lines
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.scenes import files_at
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.built import built_suite
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.phrases import respelt
-from layoutmark.door.reading import field, json_of, listed, numbers, text
-from layoutmark.door.scenes import Record, Scene, Thing, each, files_at, samples_of
+from layoutmark.api import BuiltSuite
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import field, json_of, listed, numbers, text
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.phrases import respelt
+from layoutmark.ingest.scenes import Record, Scene, Thing, each, files_at, samples_of
 
 LICENCE = "MIT (LayoutGPT)"
 

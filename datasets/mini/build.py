@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from layoutmark.door import Pixels, Suite
+from layoutmark.api import Pixels, Suite
 
 from . import world
 from .caption import FILLERS, phrase, prompt, training_caption
 from .compose import any_wish, compose
-from .draw import Draw
+from .deterministic import Draw
 from .suites import open_listed
 from .world import BACKGROUNDS, CATEGORIES, GRID, Scene, Thing
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .draw import Draw
+from .deterministic import Draw
 from .world import Scene, Thing
 
 PLACES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .draw import Draw
+from .deterministic import Draw
 from .world import BACKGROUNDS, CATEGORIES, GRID, STYLES, TINTS, Scene, Thing, extent, render
 
 SIZES = {"small": (15, 19), "medium": (20, 27), "large": (28, 40)}

@@ -17,7 +17,7 @@ from typing import Any
 from layoutmark.provenance import digest
 
 from .compose import compose
-from .draw import Draw
+from .deterministic import Draw
 from .plan import PLANS, Plan
 from .suites import drawn
 from .world import BACKGROUNDS, GRID

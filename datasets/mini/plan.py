@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .compose import OVERLAPS, Wish
-from .draw import Draw
+from .deterministic import Draw
 
 # Scenes of each cell by (objects, size bin).  A count of two or more has four cells: overlap or none, a category
 # repeated or none.  One to three objects carry most of the weight: that is where the world's generator is reliable.

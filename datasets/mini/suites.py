@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError, unknown_name
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Reference, Sample, sample_to_json
 from layoutmark.provenance import digest, digest_pixels
@@ -24,7 +24,7 @@ TOKENS = HERE / "tokens.json"
 
 
 class MiniSuite:
-    """A list of drawn scenes; see `layoutmark.door.Suite`.
+    """A list of drawn scenes; see `layoutmark.api.Suite`.
 
     Raises LayoutmarkError if a sample's pixels, layout or portraits are not those that the list was fixed with.
     """

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .draw import Draw, resized
+from .deterministic import Draw, resized
 
 HERE = Path(__file__).parent
 GRID = 64

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.built import built_suite
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.reading import json_of, listed
+from layoutmark.api import BuiltSuite
 from layoutmark.errors import LayoutmarkError, unknown_name
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import json_of, listed
+from layoutmark.ingest.ledger import Ledger, Skip
 from layoutmark.layout import ROUNDING, Box, Canvas, Instance, Layout, Sample
 
 FILES = {

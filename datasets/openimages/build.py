@@ -14,14 +14,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from layoutmark.door import BuiltSuite, unknown_name
-from layoutmark.door.built import built_suite
-from layoutmark.door.crops import Crops, Cutter, pictures_at
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.phrases import sentence
-from layoutmark.door.reading import refused
-from layoutmark.door.references import decoded
-from layoutmark.door.shapes import marks
+from layoutmark.api import BuiltSuite, unknown_name
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import refused
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.masks import marks
+from layoutmark.ingest.phrases import sentence
+from layoutmark.ingest.reference_crops import Crops, Cutter, pictures_at
+from layoutmark.ingest.references import decoded
 from layoutmark.layout import Canvas, Instance, Layout, Mask, Reference, Sample
 
 from .hierarchy import Hierarchy, read_hierarchy

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door.reading import json_of, listed, mapped, refused
+from layoutmark.ingest.files import json_of, listed, mapped, refused
 
 LABEL, BELOW = "LabelName", "Subcategory"
 DEEPEST = 50

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.reading import number, table_rows
-from layoutmark.door.references import decoded
+from layoutmark.ingest.files import number, table_rows
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.references import decoded
 from layoutmark.layout import Mask
 
 from .tables import Found, Picture

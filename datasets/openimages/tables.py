@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from layoutmark.door.boxes import WHOLE, Convention, Units, check_units, corners, covers_all, placed
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.phrases import tidied
-from layoutmark.door.reading import number, refused, table_rows, whole
-from layoutmark.door.scenes import SQUARE
+from layoutmark.ingest.boxes import WHOLE, Convention, Units, check_units, corners, covers_all, placed
+from layoutmark.ingest.files import number, refused, table_rows, whole
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.phrases import tidied
+from layoutmark.ingest.scenes import SQUARE
 from layoutmark.layout import Box, Canvas
 
 CORNERS = ("XMin", "XMax", "YMin", "YMax")

@@ -9,13 +9,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.boxes import check_units, corners
-from layoutmark.door.built import built_suite
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.phrases import sentence
-from layoutmark.door.reading import json_lines, json_of, listed, number, table_rows, text, whole
-from layoutmark.door.scenes import Record, Scene, Thing, files_at, samples_of
+from layoutmark.api import BuiltSuite
+from layoutmark.ingest.boxes import check_units, corners
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import json_lines, json_of, listed, number, table_rows, text, whole
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.phrases import sentence
+from layoutmark.ingest.scenes import Record, Scene, Thing, files_at, samples_of
 from layoutmark.layout import Canvas
 
 from .mapping import PLACE, Mapped, read_mapping

@@ -27,8 +27,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door.boxes import Convention, Units
-from layoutmark.door.reading import refused, text_of
+from layoutmark.ingest.boxes import Convention, Units
+from layoutmark.ingest.files import refused, text_of
 
 PLACE = "{n}"
 KEYS = {"file", "form", "box", "units", "canvas", "licence", "delimiter", "decimal", "columns"}

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.boxes import Convention, Units, corners
-from layoutmark.door.built import built_suite
-from layoutmark.door.ledger import Ledger, Skip
-from layoutmark.door.phrases import respelt, sentence, with_article
-from layoutmark.door.reading import number, refused, text_of, whole
-from layoutmark.door.references import decoded
-from layoutmark.door.scenes import SQUARE, Record, Scene, Thing, each, samples_of
-from layoutmark.door.shapes import mask_of
+from layoutmark.api import BuiltSuite
+from layoutmark.ingest.boxes import Convention, Units, corners
+from layoutmark.ingest.built_suite import built_suite
+from layoutmark.ingest.files import number, refused, text_of, whole
+from layoutmark.ingest.ledger import Ledger, Skip
+from layoutmark.ingest.masks import mask_of
+from layoutmark.ingest.phrases import respelt, sentence, with_article
+from layoutmark.ingest.references import decoded
+from layoutmark.ingest.scenes import SQUARE, Record, Scene, Thing, each, samples_of
 from layoutmark.layout import Canvas
 
 LICENCE = "not stated in the files"

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from layoutmark.api import Layout, Reference
 from layoutmark.diffusion import (
     Denoiser,
     Stack,
@@ -20,7 +21,6 @@ from layoutmark.diffusion import (
     read_settings,
     tokens_cut,
 )
-from layoutmark.door import Layout, Reference
 
 
 @dataclass(frozen=True, slots=True)

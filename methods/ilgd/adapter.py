@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 
+from layoutmark.api import Layout, Reference
 from layoutmark.diffusion import (
     CrossAttention,
     Denoiser,
@@ -32,7 +33,6 @@ from layoutmark.diffusion import (
     with_missing,
 )
 from layoutmark.diffusion.box_guidance import Guidance, Maps, Targets, box_loss, inject, mean_map
-from layoutmark.door import Layout, Reference
 
 __all__ = ["ILGD", "Guidance", "Maps", "Settings", "Targets", "box_loss", "build", "inject", "mean_map"]
 

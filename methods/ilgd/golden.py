@@ -17,6 +17,7 @@ import diffusers
 import torch
 from diffusers import UNet2DConditionModel
 
+from layoutmark.api import Box
 from layoutmark.diffusion import (
     CrossAttention,
     Denoiser,
@@ -40,7 +41,6 @@ from layoutmark.diffusion.golden import (
     read_manifest,
     read_recorded,
 )
-from layoutmark.door import Box
 from layoutmark.errors import LayoutmarkError
 
 GRADIENT = 5 * CALL

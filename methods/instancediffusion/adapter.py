@@ -13,8 +13,8 @@ from typing import Literal
 
 import torch
 
+from layoutmark.api import Layout, Reference
 from layoutmark.diffusion import Stack, decode, encode, finite, initial_noise, read_settings, tokens_cut
-from layoutmark.door import Layout, Reference
 from layoutmark.errors import LayoutmarkError
 
 from .dataprep import grounding

@@ -15,7 +15,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 
 from layoutmark.diffusion import Stack, encode
-from layoutmark.diffusion.mixed import mixed
+from layoutmark.diffusion.mixed_precision import mixed
 from layoutmark.diffusion.noising import encode_pictures, kept_signal, loss_weight, noisy
 from layoutmark.diffusion.recipe import Recipe, Renders
 from layoutmark.layout import Instance, Layout

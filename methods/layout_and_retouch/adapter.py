@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from layoutmark.diffusion import Stack, read_settings
-from layoutmark.diffusion.retoucher import Retoucher, RetouchSettings
+
+from .retoucher import Retoucher, RetouchSettings
 
 
 def build(stack: Stack, settings: Mapping[str, object]) -> Retoucher:

@@ -11,12 +11,12 @@ from typing import Literal
 
 import torch
 
+from layoutmark.api import Box, Instance, Layout, Reference
 from layoutmark.diffusion import CrossAttention, Denoiser, Stack, Text, read_settings
 from layoutmark.diffusion.box_guidance import Guidance, Targets
-from layoutmark.diffusion.personal import Subject, Worded
-from layoutmark.diffusion.retoucher import Place, Retoucher, RetouchSettings
-from layoutmark.diffusion.retouching import layout_trajectory
-from layoutmark.door import Box, Instance, Layout, Reference
+from layoutmark.methods.layout_and_retouch.personal import Subject, Worded
+from layoutmark.methods.layout_and_retouch.retoucher import Place, Retoucher, RetouchSettings
+from layoutmark.methods.layout_and_retouch.retouching import layout_trajectory
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 
+from layoutmark.api import Layout, Reference
 from layoutmark.diffusion import (
     Denoiser,
     Stack,
@@ -24,7 +25,6 @@ from layoutmark.diffusion import (
     read_settings,
     tokens_cut,
 )
-from layoutmark.door import Layout, Reference
 
 from .appearance import METHOD
 from .attention import Fusion, ImageAttention

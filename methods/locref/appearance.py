@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithProjection
 
+from layoutmark.diffusion.model_loading import load_whole
 from layoutmark.diffusion.weights import HUB, find_weights
-from layoutmark.diffusion.whole import load_whole
 from layoutmark.errors import LayoutmarkError
 
 Reading = Literal["T", "P"]

@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torchvision.transforms import functional as colours
 
 from layoutmark.diffusion import Stack, encode
-from layoutmark.diffusion.mixed import mixed
+from layoutmark.diffusion.mixed_precision import mixed
 from layoutmark.diffusion.noising import Latents, kept_signal, loss_weight, noisy
 from layoutmark.diffusion.recipe import Recipe, Renders
 from layoutmark.errors import LayoutmarkError

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import cost, fates, leakage, plots, strata
+from . import cost, leakage, outcomes, plots, strata
 from .calibration import calibration
 from .payload import payload, script_text
 from .published import published
@@ -104,7 +104,7 @@ def _folded(title: str, body: str) -> str:
 
 def _plots(results: Results) -> str:
     found = plots.figures(results)
-    shares = fates.bars(results)
+    shares = outcomes.bars(results)
     if shares:
         found.append(("fates", FATES, shares))
     found += [("cost", *pair) for pair in cost.figures(results)]

@@ -12,15 +12,15 @@ import pytest
 
 from layoutmark.leaderboard import build_board
 from layoutmark.leaderboard.pages import as_html
-from layoutmark.publish import write_report
+from layoutmark.report import write_report
 
 pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
 BOARD = HERE.parents[1] / "leaderboards" / "mini-mini"
 CONTRAST = (HERE / "contrast.js").read_text("utf-8")
-NAMES = (HERE / "names.js").read_text("utf-8")
+NAMES = (HERE / "accessible_names.js").read_text("utf-8")
 WIDTH = (HERE / "width.js").read_text("utf-8")
-WORDS = (HERE / "words.js").read_text("utf-8")
+WORDS = (HERE / "wrapping.js").read_text("utf-8")
 LONG = {"ilgd": "layout_and_retouch", "instance-diffusion": "instancediffusion@masked_attention_off",
         "one/prompt/one-story": "layout_and_retouch_box@personalised_only"}  # fmt: skip
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from layoutmark.publish import write_report
+from layoutmark.report import write_report
 
 pytestmark = pytest.mark.browser
 KINDS = ("sound", "missing", "misplaced")
-CHOOSE = (Path(__file__).with_name("choose.js")).read_text("utf-8")
+CHOOSE = (Path(__file__).with_name("explorer.js")).read_text("utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from layoutmark.publish import write_report
+from layoutmark.report import write_report
 
 DUMP = ("--virtual-time-budget=5000", "--dump-dom")
 

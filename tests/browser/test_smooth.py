@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from layoutmark.publish import write_report
+from layoutmark.report import write_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 HERE = Path(__file__).parent

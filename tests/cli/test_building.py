@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from layoutmark.door.ledger import Ledger, watched
+from layoutmark.ingest.ledger import Ledger, watched
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 import layoutmark
-from layoutmark.cli.common import print_rows
 from layoutmark.cli.main import main
+from layoutmark.cli.output import print_rows
+from layoutmark.generate.external import read_folder
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
-from layoutmark.outside import read_folder
 
 STACKS = Path(layoutmark.__file__).parent / "stacks"
 

@@ -15,7 +15,7 @@ import pytest
 
 from layoutmark.cli.main import main
 from layoutmark.leaderboard import submit
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 from layoutmark.store import RunFolder
 
 BASE_INSTALL = Path(__file__).resolve().parents[1] / "house" / "base_install.py"
@@ -89,7 +89,7 @@ def test_a_baseline_of_two_files_is_enough_and_lost_pictures_are_counted(copy, p
 
 def test_an_entry_of_a_leaderboard_is_a_baseline(tiny, copy, policy, capsys, tmp_path) -> None:
     board = tmp_path / "board"
-    submit(RunFolder(copy), board, Shelf([tiny.methods]), ["paint"])
+    submit(RunFolder(copy), board, Registry([tiny.methods]), ["paint"])
     (entry,) = (board / "entries").glob("*-paint")
     line = ["gate", "tiny:paint", "--baseline", str(entry), "--policy", str(policy)]
     assert main(line) == 0
@@ -101,7 +101,7 @@ def test_an_entry_of_a_leaderboard_is_a_baseline(tiny, copy, policy, capsys, tmp
     assert main(["gate", "tiny:paint@blind", "--baseline", str(board)]) == 3
     assert "method of a leaderboard: found 'paint@blind'" in capsys.readouterr().err
 
-    submit(RunFolder(copy), board, Shelf([tiny.methods]), ["paint@blind"])
+    submit(RunFolder(copy), board, Registry([tiny.methods]), ["paint@blind"])
     (blind,) = (board / "entries").glob("*-paint-blind")
     before = sorted(board.rglob("*"))
     assert main(["gate", str(blind), "--baseline", str(entry), "--policy", str(policy)]) == 1

@@ -19,7 +19,7 @@ from layoutmark.score import Score, Status
 from layoutmark.statistics import designs, split_spread
 from layoutmark.statistics.interval import t_quantile
 from layoutmark.store import RunFolder
-from layoutmark.store.results import SCHEMA
+from layoutmark.store.results_schema import SCHEMA
 
 NAMES = {"detector": "d"}
 BOXES = (Box(0.05, 0.05, 0.45, 0.45), Box(0.5, 0.5, 0.95, 0.95), Box(0.55, 0.05, 0.9, 0.4))

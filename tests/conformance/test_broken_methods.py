@@ -15,10 +15,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
-from layoutmark.conformance import CHECKS, Outcome, Subject, check_method
+from layoutmark.api import Layout, Reference
+from layoutmark.conformance import CHECKS, Candidate, Outcome, check_method
 from layoutmark.diffusion import Stack, read_settings
-from layoutmark.door import Layout, Reference
-from layoutmark.shelf.kinds import Deviation, Input, MethodCard, SettingsTable, Weights
+from layoutmark.registry.card_types import Deviation, Input, MethodCard, SettingsTable, Weights
 
 DEFAULTS = {"steps": 2, "strength": 1.0, "name": "plain", "bright": True}
 CARD = MethodCard(
@@ -294,8 +294,8 @@ def faults(broken: Broken, stack: Stack, folder: Path) -> dict[str, str]:
     def made(stack: Stack, settings: Mapping[str, object]) -> Sound:
         return broken.build(stack, settings, kind=broken.kind)
 
-    subject = Subject(broken.card, folder, made, replace(stack, **parts), "mini")
-    return {name: v.reason for name, v in check_method(subject) if v.outcome is Outcome.FAILED}
+    candidate = Candidate(broken.card, folder, made, replace(stack, **parts), "mini")
+    return {name: v.reason for name, v in check_method(candidate) if v.outcome is Outcome.FAILED}
 
 
 def test_a_sound_method_passes_everything(small, tmp_path) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from layoutmark.conformance import CHECKS, Outcome, check_method, subject_of
-from layoutmark.shelf import Shelf
+from layoutmark.conformance import CHECKS, Outcome, candidate_of, check_method
+from layoutmark.registry import Registry
 
-METHODS = sorted(Shelf().methods())
+METHODS = sorted(Registry().methods())
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_passes(name: str) -> None:
-    verdicts = dict(check_method(subject_of(Shelf().get_method(name), "tiny")))
+    verdicts = dict(check_method(candidate_of(Registry().get_method(name), "tiny")))
     assert list(verdicts) == list(CHECKS)
     assert {check: v.reason for check, v in verdicts.items() if v.outcome is Outcome.FAILED} == {}
     assert all(v.reason for v in verdicts.values() if v.outcome is Outcome.NOT_APPLICABLE)
@@ -24,7 +24,7 @@ def test_a_method_passes(name: str) -> None:
 def test_methods_without_training_are_seen_to_read_what_they_declare() -> None:
     names = {kind: f"{kind}_only_if_declared" for kind in ("prompt", "phrases", "boxes")}
     for method, expected in (("base", {"prompt"}), ("ilgd", {"prompt", "phrases", "boxes"})):
-        entry = Shelf().get_method(method)
+        entry = Registry().get_method(method)
         assert set(entry.card.inputs) == expected
-        assert subject_of(entry, "tiny").untrained is False
+        assert candidate_of(entry, "tiny").untrained is False
     assert set(names.values()) <= set(CHECKS)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from layoutmark.conformance import CHECKS, Outcome, run_check, subject_of
+from layoutmark.conformance import CHECKS, Outcome, candidate_of, run_check
 from layoutmark.errors import LayoutmarkError
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 
-METHODS = sorted(Shelf().methods())
+METHODS = sorted(Registry().methods())
 QUICK = ("no_instances", "one_instance")
 """The checks that see a number that is not finite: the others do not depend on the numbers."""
 
 
 def faults(name: str, dtype: str, device: str = "cpu", checks: tuple[str, ...] = QUICK) -> dict[str, str]:
-    subject = subject_of(Shelf().get_method(name), "tiny", dtype=dtype, device=device)
-    assert {p.dtype for p in subject.stack.unet.parameters()} == {subject.stack.dtype}
-    found = {check: run_check(CHECKS[check], subject) for check in checks}
+    candidate = candidate_of(Registry().get_method(name), "tiny", dtype=dtype, device=device)
+    assert {p.dtype for p in candidate.stack.unet.parameters()} == {candidate.stack.dtype}
+    found = {check: run_check(CHECKS[check], candidate) for check in checks}
     return {check: v.reason for check, v in found.items() if v.outcome is Outcome.FAILED}
 
 
@@ -43,4 +43,4 @@ def test_a_method_passes_everything_on_a_gpu(name: str, dtype: str) -> None:
 
 def test_other_numbers_are_refused() -> None:
     with pytest.raises(LayoutmarkError, match=r"unknown dtype: found 'fp8'; expected one of bf16, fp16, fp32"):
-        subject_of(Shelf().get_method("base"), "tiny", dtype="fp8")
+        candidate_of(Registry().get_method("base"), "tiny", dtype="fp8")

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.references import COLOURS, FRAMES, picture_of, reference_of
+from layoutmark.api import BuiltSuite
 from layoutmark.errors import LayoutmarkError
+from layoutmark.ingest.references import COLOURS, FRAMES, picture_of, reference_of
 from layoutmark.layout import Instance
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from layoutmark.api import BuiltSuite
 from layoutmark.cli.main import main
-from layoutmark.door import BuiltSuite
-from layoutmark.door.ledger import Ledger
 from layoutmark.errors import LayoutmarkError
+from layoutmark.ingest.ledger import Ledger
 from layoutmark.layout import Mask
 
 build, annotations, selection = (

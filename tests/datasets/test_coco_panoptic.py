@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from layoutmark.door import BuiltSuite
+from layoutmark.api import BuiltSuite
 from layoutmark.errors import LayoutmarkError
 
 build, stuff = (importlib.import_module(f"layoutmark.datasets.coco.{name}") for name in ("build", "stuff"))

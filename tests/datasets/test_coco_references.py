@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from layoutmark.api import BuiltSuite
 from layoutmark.cli.main import main
-from layoutmark.door import BuiltSuite
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 from layoutmark.suites import load_built_suite
 
 build = importlib.import_module("layoutmark.datasets.coco.build")
@@ -131,7 +131,7 @@ def test_the_command_writes_them_beside(tmp_path, capsys) -> None:
 
 
 def test_the_two_are_two_suites_and_their_card_says_so() -> None:
-    suites = Shelf().suites()
+    suites = Registry().suites()
     assert {SELF, CROSS} <= set(suites)
     assert any("No suite mixes the two" in note for note in suites[SELF].card.notes)
 

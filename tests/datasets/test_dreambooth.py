@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from layoutmark.door import BuiltSuite
+from layoutmark.api import BuiltSuite
 from layoutmark.errors import LayoutmarkError
 
 build, subjects = (importlib.import_module(f"layoutmark.datasets.dreambooth.{n}") for n in ("build", "subjects"))

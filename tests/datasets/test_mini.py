@@ -18,7 +18,7 @@ from PIL import Image
 from layoutmark.datasets.mini import compose, plan, suites, world
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Canvas, box_iou, sample_from_json, sample_to_json
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,9 +40,9 @@ def pairs(opened):
 
 
 def test_the_shelf_opens_them_as_the_card_says() -> None:
-    shelf = Shelf()
+    registry = Registry()
     for name in NAMES:
-        entry = shelf.get_suite(name)
+        entry = registry.get_suite(name)
         suite = entry.load().open_suite(name)
         assert (suite.name, suite.version) == (name, entry.suite.version)
         assert (suite.digest, len(suite.samples)) == (entry.suite.digest, entry.suite.samples)

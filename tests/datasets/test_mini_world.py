@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 
 from layoutmark.datasets.mini import build, compose, marks, suites, world
-from layoutmark.datasets.mini.draw import Draw, resized
+from layoutmark.datasets.mini.deterministic import Draw, resized
 
 
 def averaged(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 from layoutmark.datasets.nsr1k import build
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Canvas
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "layouts" / "nsr1k"
 LEFT, RIGHT, WIDE = [0.1, 0.2, 0.3, 0.4], [0.5, 0.25, 0.4, 0.5], [0.0, 0.0, 1.0, 1.0]
@@ -211,7 +211,7 @@ def test_a_missing_or_wrong_source_is_told(tmp_path) -> None:
 
 
 def test_the_card_is_read_by_the_shelf() -> None:
-    entry = Shelf().get_suite("nsr1k")
+    entry = Registry().get_suite("nsr1k")
     assert set(entry.suite.needs) == set(build.FILES)
     assert callable(entry.load().build_suite)
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from layoutmark.door import BuiltSuite
+from layoutmark.api import BuiltSuite
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Sample, sample_from_json, sample_to_json
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layoutmark.door import BuiltSuite
-from layoutmark.shelf import Shelf
+from layoutmark.api import BuiltSuite
+from layoutmark.registry import Registry
 
 build = importlib.import_module("layoutmark.datasets.openimages.build")
 SELF, CROSS = "openimages-references-self", "openimages-references-cross"
@@ -87,6 +87,6 @@ def test_pictures_of_another_size_or_damaged_are_skipped(tmp_path) -> None:
 
 @pytest.mark.parametrize("form", ["coco", "openimages"])
 def test_no_row_mixes_own_crops_with_others(form: str) -> None:
-    suites = Shelf().suites()
+    suites = Registry().suites()
     assert {f"{form}-references-self", f"{form}-references-cross"} <= set(suites)
     assert any("No suite mixes the two" in note for note in suites[f"{form}-references-self"].card.notes)

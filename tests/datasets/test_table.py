@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layoutmark.door import BuiltSuite
+from layoutmark.api import BuiltSuite
 from layoutmark.errors import LayoutmarkError
 
 build = importlib.import_module("layoutmark.datasets.table.build")

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wards import Truth, said, ward_with
+from doctor_contexts import Truth, said, ward_with
 
-from layoutmark.doctor import Ward, admit, questions, store_canaries
+from layoutmark.doctor import DoctorContext, admit, questions, store_canaries
 from layoutmark.evidence import Detections
 from layoutmark.features.images import checked
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 
 FORMS, NOTHING, FINE, BATCH, MOVED, SEEN, DISTANCE, DRIFT = (
     "other forms of pictures are refused", "black and white show nothing", "resizing is antialiased",
@@ -24,8 +24,8 @@ FORMS, NOTHING, FINE, BATCH, MOVED, SEEN, DISTANCE, DRIFT = (
 
 
 @pytest.fixture(scope="module")
-def plain() -> Ward:
-    return admit(Shelf(), "mini", "mini")
+def plain() -> DoctorContext:
+    return admit(Registry(), "mini", "mini")
 
 
 class Means:
@@ -60,7 +60,7 @@ class Apart:
 
 
 @pytest.mark.parametrize("name", [FORMS, NOTHING, FINE, BATCH, MOVED])
-def test_a_sound_inception_passes(name: str, plain: Ward) -> None:
+def test_a_sound_inception_passes(name: str, plain: DoctorContext) -> None:
     ok, detail = said(ward_with(plain, "inception", Means()), name)
     assert ok, detail
 
@@ -73,13 +73,13 @@ def test_a_sound_inception_passes(name: str, plain: Ward) -> None:
         (lambda p: p[::8, ::8] if p.shape[0] > 200 else p, FINE),
     ],
 )
-def test_a_broken_inception_is_caught(bend: Any, name: str, plain: Ward) -> None:
+def test_a_broken_inception_is_caught(bend: Any, name: str, plain: DoctorContext) -> None:
     ok, detail = said(ward_with(plain, "inception", Means(bend)), name)
     assert not ok, detail
 
 
 @pytest.mark.parametrize("name", [FORMS, NOTHING, FINE, BATCH, SEEN, DISTANCE])
-def test_a_sound_lpips_passes(name: str, plain: Ward) -> None:
+def test_a_sound_lpips_passes(name: str, plain: DoctorContext) -> None:
     ok, detail = said(ward_with(plain, "lpips", Apart()), name)
     assert ok, detail
 
@@ -93,12 +93,12 @@ def test_a_sound_lpips_passes(name: str, plain: Ward) -> None:
         (Apart(model=Means(lambda p: p * 0)), SEEN),
     ],
 )
-def test_a_broken_lpips_is_caught(model: Any, name: str, plain: Ward) -> None:
+def test_a_broken_lpips_is_caught(model: Any, name: str, plain: DoctorContext) -> None:
     ok, detail = said(ward_with(plain, "lpips", model), name)
     assert not ok, detail
 
 
-def test_a_second_detector_that_looks_at_nothing_is_caught(plain: Ward) -> None:
+def test_a_second_detector_that_looks_at_nothing_is_caught(plain: DoctorContext) -> None:
     class Blind(Truth):
         def find(self, images: Sequence[Any], categories: Sequence[str]) -> list[Detections]:
             return [Detections(np.array([[0.1, 0.1, 0.5, 0.5]]), np.array([0.9]), ("cat",)) for _ in images]
@@ -117,9 +117,9 @@ def test_a_second_detector_that_looks_at_nothing_is_caught(plain: Ward) -> None:
     ],
 )
 def test_a_second_detector_that_says_something_else_is_seen_to_drift(
-    bend: Any, why: str, plain: Ward, tmp_path: Path
+    bend: Any, why: str, plain: DoctorContext, tmp_path: Path
 ) -> None:
-    def ward(model: Any) -> Ward:
+    def ward(model: Any) -> DoctorContext:
         found = ward_with(plain, "second_detector", model)
         return dataclasses.replace(found, entry=dataclasses.replace(found.entry, folder=tmp_path))
 
@@ -132,7 +132,7 @@ def test_a_second_detector_that_says_something_else_is_seen_to_drift(
     assert why in detail
 
 
-def test_the_second_detector_is_asked_for_the_categories_that_were_stored(plain: Ward, tmp_path: Path) -> None:
+def test_the_second_detector_is_asked_for_the_categories_that_were_stored(plain: DoctorContext, tmp_path: Path) -> None:
     asked: list[Sequence[str]] = []
 
     class Listening(Truth):
@@ -148,8 +148,8 @@ def test_the_second_detector_is_asked_for_the_categories_that_were_stored(plain:
     assert asked[0] == asked[1]
 
 
-def test_inception_drifts_too(plain: Ward, tmp_path: Path) -> None:
-    def ward(model: Any) -> Ward:
+def test_inception_drifts_too(plain: DoctorContext, tmp_path: Path) -> None:
+    def ward(model: Any) -> DoctorContext:
         found = ward_with(plain, "inception", model)
         return dataclasses.replace(found, entry=dataclasses.replace(found.entry, folder=tmp_path))
 
@@ -160,7 +160,7 @@ def test_inception_drifts_too(plain: Ward, tmp_path: Path) -> None:
     assert "inception cosine beyond 0.001" in detail
 
 
-def test_the_same_pictures_are_shown_once(plain: Ward) -> None:
+def test_the_same_pictures_are_shown_once(plain: DoctorContext) -> None:
     model = Means()
     ward = ward_with(plain, "inception", model)
     say = ward.sayings()["inception"]
@@ -175,7 +175,7 @@ def test_the_same_pictures_are_shown_once(plain: Ward) -> None:
     assert model.asked == 3, "another ward has heard nothing"
 
 
-def test_a_stack_without_scorers_is_asked_nothing(plain: Ward) -> None:
+def test_a_stack_without_scorers_is_asked_nothing(plain: DoctorContext) -> None:
     ward = ward_with(plain, "lpips", Apart())
     answers = {name: said(ward, name) for name in questions()}
     assert {name for name, (ok, _) in answers.items() if not ok} <= {"scorers say what they said"}, answers

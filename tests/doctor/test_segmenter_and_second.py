@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wards import Truth, said, ward_with
+from doctor_contexts import Truth, said, ward_with
 
-from layoutmark.doctor import Ward, admit
-from layoutmark.doctor.masks import CHECKS
+from layoutmark.doctor import DoctorContext, admit
+from layoutmark.doctor.mask_checks import CHECKS
 from layoutmark.evidence import Detections
 from layoutmark.features.images import checked
 from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Mask
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 
 LIE, COMPANY, CANVAS, NOTHING = CHECKS
 FOUND, PLACED, BATCH, BLANK = (
@@ -45,24 +45,24 @@ class Ellipses:
 
 
 @pytest.fixture(scope="module")
-def plain() -> Ward:
-    return admit(Shelf(), "mini", "mini")
+def plain() -> DoctorContext:
+    return admit(Registry(), "mini", "mini")
 
 
-def test_without_the_roles_nothing_is_wrong(plain: Ward) -> None:
+def test_without_the_roles_nothing_is_wrong(plain: DoctorContext) -> None:
     ward = ward_with(plain, "lpips", None)
     assert {said(ward, name) for name in CHECKS} == {(True, "no segmenter")}
     assert "second_detector" not in ward.detectors()
 
 
 @pytest.mark.parametrize("name", [*CHECKS, FORMS])
-def test_a_sound_segmenter_passes(name: str, plain: Ward) -> None:
+def test_a_sound_segmenter_passes(name: str, plain: DoctorContext) -> None:
     ok, detail = said(ward_with(plain, "segmenter", Ellipses()), name)
     # Ellipses are rough: what is like true masks is asked of the real one below.
     assert ok or name == LIE, detail
 
 
-def test_the_stack_s_segmenter_lies_on_true_masks(plain: Ward) -> None:
+def test_the_stack_s_segmenter_lies_on_true_masks(plain: DoctorContext) -> None:
     ok, detail = said(plain, LIE)
     assert ok, detail
     assert float(detail.rpartition(" ")[2]) > 0.9
@@ -108,13 +108,13 @@ def stretched(masks: list[list[Any]], images: Sequence[Any]) -> list[list[Any]]:
         (stretched, CANVAS, "wide canvas 0."),
     ],
 )  # fmt: skip
-def test_a_broken_segmenter_is_caught(bend: Any, name: str, why: str, plain: Ward) -> None:
+def test_a_broken_segmenter_is_caught(bend: Any, name: str, why: str, plain: DoctorContext) -> None:
     ok, detail = said(ward_with(plain, "segmenter", Ellipses(bend)), name)
     assert not ok, detail
     assert why in detail
 
 
-def test_a_segmenter_that_takes_any_picture_is_caught(plain: Ward) -> None:
+def test_a_segmenter_that_takes_any_picture_is_caught(plain: DoctorContext) -> None:
     class Greedy(Ellipses):
         def segment(self, images: Sequence[Any], boxes: Sequence[Any]) -> list[tuple[Mask, ...]]:
             return [tuple(Mask.from_array(np.ones((4, 4), bool)) for _ in wanted) for wanted in boxes]
@@ -128,7 +128,7 @@ SECOND_CHECKS = (FOUND, PLACED, BATCH, BLANK, FORMS)
 
 
 @pytest.mark.parametrize("name", SECOND_CHECKS)
-def test_a_sound_second_detector_passes(name: str, plain: Ward) -> None:
+def test_a_sound_second_detector_passes(name: str, plain: DoctorContext) -> None:
     ok, detail = said(ward_with(plain, "second_detector", Truth(plain)), name)
     assert ok, detail
     assert "second_detector" in detail
@@ -146,12 +146,12 @@ def test_a_sound_second_detector_passes(name: str, plain: Ward) -> None:
         (lambda d, image, company: Detections(np.array([[0.1, 0.1, 0.5, 0.5]]), np.array([0.8]), ("cat",)), BLANK),
     ],
 )  # fmt: skip
-def test_a_broken_second_detector_is_caught(bend: Any, name: str, plain: Ward) -> None:
+def test_a_broken_second_detector_is_caught(bend: Any, name: str, plain: DoctorContext) -> None:
     ok, detail = said(ward_with(plain, "second_detector", Truth(plain, bend)), name)
     assert not ok, detail
 
 
-def test_its_own_confidence_counts(plain: Ward) -> None:
+def test_its_own_confidence_counts(plain: DoctorContext) -> None:
     """Open vocabularies are sure of little: what counts is the confidence that the card says."""
     model = Truth(plain, lambda d, image, company: dataclasses.replace(d, scores=d.scores * 0.09))
     ward = ward_with(plain, "second_detector", model)
@@ -170,7 +170,7 @@ def test_its_own_confidence_counts(plain: Ward) -> None:
     [lambda p: np.ascontiguousarray(p[..., ::-1]), lambda p: (p // 2).astype(np.uint8)],
     ids=["red and blue swapped", "half the range"],
 )
-def test_a_segmenter_that_reads_pixels_otherwise_is_seen_to_drift(turned: Any, plain: Ward) -> None:
+def test_a_segmenter_that_reads_pixels_otherwise_is_seen_to_drift(turned: Any, plain: DoctorContext) -> None:
     right = plain.scorers.segmenter
 
     class Otherwise:

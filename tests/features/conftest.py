@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, ViTConfig, ViTModel
 
 from layoutmark.features.detector import save_detector
-from layoutmark.features.quiet import ultralytics
+from layoutmark.features.quiet_ultralytics import ultralytics
 
 NAMES = ("bus", "cat", "dog")
 WORDS = ("a", "photo", "of", "good", "bad", "red", "blue", "cat", "dog", "bus", "on", "grass")

@@ -16,7 +16,7 @@ import layoutmark.features
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
 from layoutmark.features.detector import YoloDetector, read_names, save_detector, suppressed
-from layoutmark.features.quiet import ultralytics
+from layoutmark.features.quiet_ultralytics import ultralytics
 from layoutmark.provenance import digest
 
 NAMES = ("bus", "cat", "dog")
@@ -205,7 +205,7 @@ def test_ultralytics_writes_nowhere_and_changes_nothing(tmp_path: Path) -> None:
         "import os, numpy, torch\n"
         "save, printed = torch.save, numpy.get_printoptions()\n"
         "threads = os.environ.pop('OMP_NUM_THREADS', None)\n"
-        "from layoutmark.features.quiet import ultralytics\n"
+        "from layoutmark.features.quiet_ultralytics import ultralytics\n"
         "module = ultralytics('ultralytics.utils')\n"
         "assert torch.save is save and numpy.get_printoptions() == printed\n"
         "assert 'OMP_NUM_THREADS' not in os.environ\n"

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.clip import OpenClip
+from layoutmark.features.clip_iqa import ClipIqa
 from layoutmark.features.dino import DinoViT
 from layoutmark.features.images import squashed
-from layoutmark.features.quality import ClipIqa
 
 TEXTS = ["a photo of a cat", "a red dog on grass", "a blue bus"]
 

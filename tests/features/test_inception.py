@@ -15,14 +15,14 @@ from safetensors.torch import save_file
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Evidence
+from layoutmark.features.engine_modules import describe, load, scorer_digest
 from layoutmark.features.inception import SIDE, WIDTH, InceptionPool, prepared
-from layoutmark.features.loading import describe, load, scorer_digest
-from layoutmark.features.spec import Spec
+from layoutmark.features.scorer_spec import Spec
 from layoutmark.layout import Canvas, Layout, Sample
 from layoutmark.metrics import all_metrics, summarise
 from layoutmark.metrics.distances import LEAST
+from layoutmark.registry.card_types import Scorer
 from layoutmark.score import Status
-from layoutmark.shelf.kinds import Scorer
 
 network = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="needs torch-fidelity (extra fid)")
 

@@ -13,13 +13,13 @@ from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Evidence
 from layoutmark.features.lpips import ALEXNET, Lpips, shapes
 from layoutmark.features.scorers import Scorers
-from layoutmark.jobs import Job
 from layoutmark.layout import Canvas, Layout, Sample
-from layoutmark.measure.looker import Looker
-from layoutmark.measure.seeds import lpips_diversity
+from layoutmark.measure.feature_cache import FeatureCache
+from layoutmark.measure.seed_diversity import lpips_diversity
 from layoutmark.metrics import all_metrics
+from layoutmark.plan.jobs import Job
+from layoutmark.registry.card_types import Generator, Scorer, StackCard
 from layoutmark.score import Score, Status, Unscored
-from layoutmark.shelf.kinds import Generator, Scorer, StackCard
 from layoutmark.store import Store
 
 torch = pytest.importorskip("torch")
@@ -149,16 +149,16 @@ def test_a_stack_can_have_one_and_seeds_are_told_apart(tmp_path: Path) -> None:
     jobs = [Job(Sample(s, "x", layout), k, f"{s}{k}") for s, k in (("a", 0), ("a", 1), ("a", 2), ("b", 0), ("c", 0))]
     seen = dict(zip("pqrs", pictures(4, 8), strict=True))
     names = {"a0": "p", "a1": "q", "a2": "p", "b0": "r"}
-    looker = Looker(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
+    looker = FeatureCache(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
     found = lpips_diversity(jobs, names, seen, looker)
     (apart,) = scorers.lpips.distances([seen["p"]], [seen["q"]])
     assert found.keys() == {"a0", "a1", "a2"}, "b and c have no second picture"
     assert found["a1"] == pytest.approx(apart, rel=1e-5)
     assert found["a0"] == found["a2"] == pytest.approx(apart / 2, rel=1e-5)
-    again = Looker(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
+    again = FeatureCache(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
     scorers._loaded["lpips"] = None  # what is stored is not asked again
     assert lpips_diversity(jobs, names, seen, again) == found
-    assert lpips_diversity(jobs, names, seen, Looker(scorers, Store(tmp_path / "none"), {}, "code")) == {}
+    assert lpips_diversity(jobs, names, seen, FeatureCache(scorers, Store(tmp_path / "none"), {}, "code")) == {}
 
 
 def test_diversity_is_read_from_the_store() -> None:

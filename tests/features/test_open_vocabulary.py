@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
-from layoutmark.features.loading import describe, load, scorer_digest
-from layoutmark.store.fetched import recorded
+from layoutmark.features.engine_modules import describe, load, scorer_digest
+from layoutmark.store.downloads import recorded
 
-from .public import REVISION, block, in_hub_cache, save_owl, spec
+from .tiny_weights import REVISION, block, in_hub_cache, save_owl, spec
 
 NAMES = ("bird", "boat", "bus", "cat", "cow", "cup", "dog", "kite")
 SIZE, PATCH = 64, 8
@@ -247,7 +247,7 @@ def test_names_are_asked_in_prompts_of_a_stated_length(grounding_folder: Path, p
 
 
 def test_many_names_are_asked_in_parts(owl_folder: Path, pictures: list[np.ndarray], monkeypatch: Any) -> None:
-    import layoutmark.features.owl as module
+    import layoutmark.features.owlv2 as module
 
     (whole,) = owl(owl_folder).find(pictures[:1], NAMES)
     assert len(whole) > 3

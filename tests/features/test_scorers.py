@@ -12,11 +12,11 @@ import pytest
 
 import layoutmark.features
 from layoutmark.errors import LayoutmarkError, MissingPackage
-from layoutmark.features.packages import needed
+from layoutmark.features.optional_packages import needed
 from layoutmark.features.scorers import Scorers
 from layoutmark.metrics import HEADLINE, all_metrics
 from layoutmark.provenance import digest_file
-from layoutmark.shelf.kinds import Generator, Scorer, StackCard
+from layoutmark.registry.card_types import Generator, Scorer, StackCard
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_names_and_digests_need_no_heavy_package(then: str, loaded: str, root: P
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from layoutmark.features.scorers import Scorers\n"
-        "from layoutmark.shelf.kinds import Generator, Scorer, StackCard\n"
+        "from layoutmark.registry.card_types import Generator, Scorer, StackCard\n"
         "kinds = {k: Scorer(folder=k) for k in ('detector', 'clip', 'dino')}\n"
         "card = StackCard('tiny', '', '1', '', 64, Generator(folder='g'), kinds)\n"
         f"scorers = Scorers(card, Path({str(root)!r}))\nscorers.names(), scorers.digests()\n{then}\n"

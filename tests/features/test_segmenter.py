@@ -18,9 +18,9 @@ from layoutmark.features.scorers import Scorers
 from layoutmark.features.segmenter import CONFIDENCE, BoxUNet, cropped, pasted, reach, save_segmenter
 from layoutmark.features.unet import UNet
 from layoutmark.layout import Canvas, Mask
-from layoutmark.measure.looker import Looker
+from layoutmark.measure.feature_cache import FeatureCache
 from layoutmark.metrics import all_metrics
-from layoutmark.shelf.kinds import Generator, Scorer, StackCard
+from layoutmark.registry.card_types import Generator, Scorer, StackCard
 from layoutmark.store import Store
 
 WIDTHS = (4, 8)
@@ -177,21 +177,21 @@ def test_wrong_folders_are_named(segmenter_folder: Path, tmp_path: Path) -> None
 
 
 @pytest.fixture
-def looker(tmp_path: Path, detector_folder: Path, segmenter_folder: Path) -> Callable[..., Looker]:
+def looker(tmp_path: Path, detector_folder: Path, segmenter_folder: Path) -> Callable[..., FeatureCache]:
     for folder in (detector_folder, segmenter_folder):
         shutil.copytree(folder, tmp_path / folder.name)
 
-    def made(*roles: str) -> Looker:
+    def made(*roles: str) -> FeatureCache:
         held = {role: Scorer(folder=role) for role in roles}
         card = StackCard("tiny", "Tiny", "1", "stable-diffusion", 64, Generator(folder="generator"), held)
         scorers = Scorers(card, tmp_path)
-        return Looker(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
+        return FeatureCache(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
 
     return made
 
 
 def test_seen_detections_have_masks_and_the_store_keeps_them(
-    looker: Callable[..., Looker], pictures: Any, monkeypatch: pytest.MonkeyPatch
+    looker: Callable[..., FeatureCache], pictures: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = {str(k): p for k, p in enumerate(pictures)}
     plain = looker("detector").detections(images)
@@ -224,7 +224,7 @@ def test_a_stack_takes_sam_in_the_form_of_transformers(sam_folder: Path, picture
     assert scorers.segmenter.segment(pictures[:1], boxes[:1]) == Sam(sam_folder).segment(pictures[:1], boxes[:1])
 
 
-def test_names_say_where_masks_come_from(looker: Callable[..., Looker]) -> None:
+def test_names_say_where_masks_come_from(looker: Callable[..., FeatureCache]) -> None:
     scorers = looker("detector", "segmenter").scorers
     name = "tiny-segmenter 1 (U-Net prompted by the box, crops of 16 with a margin of 0.2)"
     assert scorers.names()["segmenter"] == name

@@ -12,14 +12,14 @@ import torch
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.checkpoint import read_checkpoint, tensors
+from layoutmark.features.engine_modules import describe, load, scorer_digest
 from layoutmark.features.images import letterboxed
-from layoutmark.features.loading import describe, load, scorer_digest
-from layoutmark.features.quiet import ultralytics
+from layoutmark.features.quiet_ultralytics import ultralytics
 from layoutmark.features.yolo_file import YoloFile
 from layoutmark.provenance import digest, digest_file
 
 from .conftest import YOLO
-from .public import CLASSES, save_yolo, seg_architecture, spec
+from .tiny_weights import CLASSES, save_yolo, seg_architecture, spec
 
 SIZE = {"image_size": 64}
 

@@ -25,8 +25,8 @@ from transformers import (
     SamModel,
 )
 
-from layoutmark.conformance import tiny
-from layoutmark.shelf import Shelf
+from layoutmark.conformance import tiny_models
+from layoutmark.registry import Registry
 
 UNET = 859_520_964
 INSTANCEDIFFUSION = 1_199
@@ -73,7 +73,7 @@ def build(folder: Path) -> None:
 
 def generator(out: Path, _: Path) -> None:
     """A pipeline folder of Stable Diffusion 1.5; its words are those of the conformance suite."""
-    words = tiny.tokenizer()
+    words = tiny_models.tokenizer()
     end = words.eos_token_id
     unet, tensors = shapes_of(lambda: UNet2DConditionModel(sample_size=64, cross_attention_dim=768))
     assert sum(t.numel() for t in tensors.values()) == UNET
@@ -128,7 +128,7 @@ def sam(out: Path, _: Path) -> None:
 
 def locref(out: Path, folder: Path) -> None:
     """The adapter's own file, for the image encoder and the generator beside it."""
-    Shelf().get_method("locref").load()
+    Registry().get_method("locref").load()
     from importlib import import_module
 
     appearance, attention = (import_module(f"layoutmark.methods.locref.{name}") for name in ("appearance", "attention"))
@@ -145,7 +145,7 @@ def locref(out: Path, folder: Path) -> None:
 
 def instancediffusion(out: Path, _: Path) -> None:
     """The whole checkpoint in its published form: names of the original code, below the key `model`."""
-    Shelf().get_method("instancediffusion").load()
+    Registry().get_method("instancediffusion").load()
     from importlib import import_module
 
     modules = {name: import_module(f"layoutmark.methods.instancediffusion.{name}") for name in ("network", "golden")}

@@ -44,15 +44,15 @@ def one(method: str, folder: Path, dtype: str, device: str, settings: list[str])
     """Load, draw once, and say what it took."""
     import torch
 
-    from layoutmark.conformance.scenes import scene
-    from layoutmark.generate import load
-    from layoutmark.shelf import Shelf, parse_overrides, resolve_settings
+    from layoutmark.conformance.requests import scene
+    from layoutmark.generate.generation import load
+    from layoutmark.registry import Registry, parse_overrides, resolve_settings
 
     stack_name = STACKS.get(method, "sd15")
     begun = time.monotonic()
-    shelf = Shelf(generator=folder / "generator")
-    stack = load(shelf.get_stack(stack_name), device, dtype)
-    entry = shelf.get_method(method)
+    registry = Registry(generator=folder / "generator")
+    stack = load(registry.get_stack(stack_name), device, dtype)
+    entry = registry.get_method(method)
     chosen = resolve_settings(entry.card, stack_name, None, {**overrides(method, folder), **parse_overrides(settings)})
     adapter = entry.load().build(stack, chosen)
     request = scene(2)
@@ -83,8 +83,8 @@ def wear_random(stack: object, request: object, backend: str) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from layoutmark.diffusion.personal import new_lora
-    from layoutmark.diffusion.subjects import UNET, Subjects
+    from layoutmark.methods.layout_and_retouch.personal import new_lora
+    from layoutmark.methods.layout_and_retouch.subjects import UNET, Subjects
 
     subjects = Subjects(stack, backend)
     factors = new_lora(stack.unet, 4, torch.Generator().manual_seed(0))

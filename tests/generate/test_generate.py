@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layoutmark import generate as verb
-from layoutmark.door import Suite
-from layoutmark.generate import generate
-from layoutmark.jobs import jobs
-from layoutmark.plan import Plan, find_row, make_plan
+from layoutmark.api import Suite
+from layoutmark.generate import generation as verb
+from layoutmark.generate.generation import generate
+from layoutmark.plan.jobs import jobs
+from layoutmark.plan.plan import Plan, find_row, make_plan
+from layoutmark.plan.reference_rows import ADVERSARIES, BAIT, BLANK, CEILING, CONSTANT, GIANT, PASTED, shuffled
 from layoutmark.provenance import digest_pixels
-from layoutmark.reference_rows import ADVERSARIES, BAIT, BLANK, CEILING, CONSTANT, GIANT, PASTED, shuffled
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 from layoutmark.store import Store
 from layoutmark.suites import NarrowedSuite
 from layoutmark.suites.opening import open_suite
@@ -27,18 +27,18 @@ COUNT = 5
 
 
 @pytest.fixture(scope="module")
-def shelf(paint: Path) -> Shelf:
-    return Shelf([paint])
+def registry(paint: Path) -> Registry:
+    return Registry([paint])
 
 
 @pytest.fixture(scope="module")
-def suite(shelf: Shelf) -> Suite:
-    return open_suite(shelf, "mini", shelf.get_stack("mini"), COUNT)
+def suite(registry: Registry) -> Suite:
+    return open_suite(registry, "mini", registry.get_stack("mini"), COUNT)
 
 
 @pytest.fixture(scope="module")
-def plan(shelf: Shelf) -> Plan:
-    return make_plan(shelf, suite="mini", stack="mini", methods=["paint"], seeds=2, limit=COUNT)
+def plan(registry: Registry) -> Plan:
+    return make_plan(registry, suite="mini", stack="mini", methods=["paint"], seeds=2, limit=COUNT)
 
 
 def silent(name: str, done: int, total: int) -> None:
@@ -50,9 +50,9 @@ def only_paint(plan: Plan, **settings: Any) -> Plan:
     return replace(plan, rows=(replace(row, settings={**row.settings, **settings}),))
 
 
-def made(plan: Plan, suite: Suite, shelf: Shelf, store: Store) -> dict[tuple[str, str, int], Mapping[str, Any]]:
+def made(plan: Plan, suite: Suite, registry: Registry, store: Store) -> dict[tuple[str, str, int], Mapping[str, Any]]:
     """Run, and give record and pixel digest of every image."""
-    generate(plan, suite, shelf, store, "cpu", silent)
+    generate(plan, suite, registry, store, "cpu", silent)
     found = {}
     for row in plan.rows:
         for job in jobs(plan, suite, row):
@@ -66,28 +66,28 @@ def pixels(found: Mapping[Any, Mapping[str, Any]]) -> dict[Any, Any]:
     return {place: record["pixels"] for place, record in found.items()}
 
 
-def test_images_do_not_depend_on_batch_order_limit_or_seeds(plan, suite, shelf, tmp_path, monkeypatch) -> None:
+def test_images_do_not_depend_on_batch_order_limit_or_seeds(plan, suite, registry, tmp_path, monkeypatch) -> None:
     plan = only_paint(plan)
-    whole = pixels(made(plan, suite, shelf, Store(tmp_path / "whole")))
+    whole = pixels(made(plan, suite, registry, Store(tmp_path / "whole")))
     assert None not in whole.values()
     assert len(set(whole.values())) == 2 * COUNT, "every image is another one"
 
     for size in (1, 3):
         monkeypatch.setattr(verb, "BATCH", size)
-        assert pixels(made(plan, suite, shelf, Store(tmp_path / f"by {size}"))) == whole
+        assert pixels(made(plan, suite, registry, Store(tmp_path / f"by {size}"))) == whole
     backwards = NarrowedSuite(suite, suite.samples[::-1], ())
-    assert pixels(made(plan, backwards, shelf, Store(tmp_path / "backwards"))) == whole
+    assert pixels(made(plan, backwards, registry, Store(tmp_path / "backwards"))) == whole
     few = NarrowedSuite(suite, suite.samples[:2], ())
-    part = pixels(made(replace(plan, seeds=(0,)), few, shelf, Store(tmp_path / "few")))
+    part = pixels(made(replace(plan, seeds=(0,)), few, registry, Store(tmp_path / "few")))
     assert part == {place: whole[place] for place in part}
     assert len(part) == 2
 
 
-def test_dependence_on_the_batch_would_be_seen(plan, suite, shelf, tmp_path, monkeypatch) -> None:
+def test_dependence_on_the_batch_would_be_seen(plan, suite, registry, tmp_path, monkeypatch) -> None:
     plan = only_paint(plan, fault="batch")
-    together = pixels(made(plan, suite, shelf, Store(tmp_path / "together")))
+    together = pixels(made(plan, suite, registry, Store(tmp_path / "together")))
     monkeypatch.setattr(verb, "BATCH", 1)
-    assert pixels(made(plan, suite, shelf, Store(tmp_path / "alone"))) != together
+    assert pixels(made(plan, suite, registry, Store(tmp_path / "alone"))) != together
 
 
 def test_a_batch_holds_the_same_images_however_many_seeds_are_asked_for(plan, suite) -> None:
@@ -96,13 +96,13 @@ def test_a_batch_holds_the_same_images_however_many_seeds_are_asked_for(plan, su
     assert [j.key for j in two][: len(one)] == [j.key for j in one]
 
 
-def test_what_is_there_is_not_made_again(plan, suite, shelf, tmp_path) -> None:
+def test_what_is_there_is_not_made_again(plan, suite, registry, tmp_path) -> None:
     plan, store = only_paint(plan), Store(tmp_path)
-    first = made(plan, suite, shelf, store)
-    assert generate(plan, suite, shelf, store, "cpu", silent) == {"paint": 0.0}
+    first = made(plan, suite, registry, store)
+    assert generate(plan, suite, registry, store, "cpu", silent) == {"paint": 0.0}
     job = jobs(plan, suite, plan.rows[0])[3]
     store.image_path(job.key).unlink()
-    assert pixels(made(plan, suite, shelf, store)) == pixels(first)
+    assert pixels(made(plan, suite, registry, store)) == pixels(first)
 
 
 @pytest.mark.parametrize(
@@ -125,12 +125,12 @@ def test_what_is_there_is_not_made_again(plan, suite, shelf, tmp_path) -> None:
     ],
 )  # fmt: skip
 def test_a_fault_costs_one_image(
-    fault: str, status: str, reason: str, plan: Plan, suite: Suite, shelf: Shelf, tmp_path: Path
+    fault: str, status: str, reason: str, plan: Plan, suite: Suite, registry: Registry, tmp_path: Path
 ) -> None:
     one = replace(plan, seeds=(0,))
-    healthy = made(only_paint(one), suite, shelf, Store(tmp_path / "healthy"))
+    healthy = made(only_paint(one), suite, registry, Store(tmp_path / "healthy"))
     hit = suite.samples[2]
-    found = made(only_paint(one, fault=fault, prompt=hit.prompt), suite, shelf, Store(tmp_path / "faulty"))
+    found = made(only_paint(one, fault=fault, prompt=hit.prompt), suite, registry, Store(tmp_path / "faulty"))
     record = found.pop(("paint", hit.id, 0))
     assert record["status"] == status
     assert re.fullmatch(reason, record["reason"]), record["reason"]
@@ -139,11 +139,11 @@ def test_a_fault_costs_one_image(
     assert pixels(found) == {place: healthy[place]["pixels"] for place in found}
 
 
-def test_true_images_and_blanks(plan, suite, shelf, tmp_path) -> None:
+def test_true_images_and_blanks(plan, suite, registry, tmp_path) -> None:
     plan = replace(plan, seeds=(0,), rows=tuple(r for r in plan.rows if r.kind == "reference"))
     assert [r.name for r in plan.rows] == [CEILING, BLANK], "there is nothing to shuffle without base"
     store = Store(tmp_path)
-    found = made(plan, suite, shelf, store)
+    found = made(plan, suite, registry, store)
     for sample in suite.samples:
         assert found[CEILING, sample.id, 0]["status"] == "ok"
         blank = found[BLANK, sample.id, 0]
@@ -169,25 +169,25 @@ def test_a_method_without_its_weights_is_left_out_with_the_command_that_trains_t
         'stacks = ["mini"]\n[settings.default]\nweights = "mini.safetensors"\n'
     )
     (folder / "method.toml").write_text(card, "utf-8")
-    shelf = Shelf([tmp_path])
-    left_out = make_plan(shelf, suite="mini", stack="mini", limit=1).left_out
+    registry = Registry([tmp_path])
+    left_out = make_plan(registry, suite="mini", stack="mini", limit=1).left_out
     assert left_out["learner"] == "no weights for stack 'mini' yet: layoutmark train learner --stack mini"
     (folder / "weights").mkdir()
     (folder / "weights" / "mini.safetensors").touch()
-    assert "learner" not in make_plan(shelf, suite="mini", stack="mini", limit=1).left_out
+    assert "learner" not in make_plan(registry, suite="mini", stack="mini", limit=1).left_out
 
 
-def adversary_plan(shelf: Shelf, suite: str) -> Plan:
-    return make_plan(shelf, suite=suite, stack="mini", methods=None, limit=3, adversaries=True)
+def adversary_plan(registry: Registry, suite: str) -> Plan:
+    return make_plan(registry, suite=suite, stack="mini", methods=None, limit=3, adversaries=True)
 
 
 @pytest.mark.parametrize("name", ["mini", "mini-refs", "mini-dev"])
-def test_adversaries_are_drawn_of_what_the_suite_shows(name: str, shelf: Shelf, tmp_path: Path) -> None:
-    plan = adversary_plan(shelf, name)
+def test_adversaries_are_drawn_of_what_the_suite_shows(name: str, registry: Registry, tmp_path: Path) -> None:
+    plan = adversary_plan(registry, name)
     assert [r.name for r in plan.rows] == [CEILING, BLANK, *ADVERSARIES]
-    opened = open_suite(shelf, name, shelf.get_stack("mini"), 3)
+    opened = open_suite(registry, name, registry.get_stack("mini"), 3)
     store = Store(tmp_path)
-    found = made(plan, opened, shelf, store)
+    found = made(plan, opened, registry, store)
     assert {r["status"] for (row, *_), r in found.items() if row != BLANK} == {"ok"}
     pictures = {(row.name, j.sample.id): store.image(j.key) for row in plan.rows for j in jobs(plan, opened, row)}
     for sample in opened.samples:
@@ -208,10 +208,10 @@ def test_adversaries_are_drawn_of_what_the_suite_shows(name: str, shelf: Shelf, 
     assert len({digest_pixels(p) for (row, _), p in pictures.items() if row == BAIT}) == 3
 
 
-def test_a_suite_that_shows_nothing_has_no_adversaries(shelf: Shelf, suite: Suite, monkeypatch) -> None:
+def test_a_suite_that_shows_nothing_has_no_adversaries(registry: Registry, suite: Suite, monkeypatch) -> None:
     monkeypatch.setattr(NarrowedSuite, "true_image", lambda self, sample: None)
     monkeypatch.setattr(NarrowedSuite, "references", lambda self, sample: {})
-    plan = adversary_plan(shelf, "mini")
+    plan = adversary_plan(registry, "mini")
     assert [r.name for r in plan.rows] == [BLANK]
     assert set(plan.left_out) == set(ADVERSARIES)
     assert "neither true images nor references" in plan.left_out[PASTED]

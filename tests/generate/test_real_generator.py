@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from layoutmark import generate as verb
-from layoutmark.generate import generate
-from layoutmark.jobs import jobs
-from layoutmark.plan import Plan, find_row, make_plan
-from layoutmark.reference_rows import BASE, SHUFFLED, shuffled
-from layoutmark.shelf import Shelf
+from layoutmark.generate import generation as verb
+from layoutmark.generate.generation import generate
+from layoutmark.plan.jobs import jobs
+from layoutmark.plan.plan import Plan, find_row, make_plan
+from layoutmark.plan.reference_rows import BASE, SHUFFLED, shuffled
+from layoutmark.registry import Registry
 from layoutmark.store import Store
 from layoutmark.suites.opening import open_suite
 
@@ -23,19 +23,19 @@ def silent(name: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return make_plan(Shelf(), suite="mini", stack="mini", methods=[BASE], limit=3, overrides={"steps": 3})
+    return make_plan(Registry(), suite="mini", stack="mini", methods=[BASE], limit=3, overrides={"steps": 3})
 
 
 def test_alone_and_in_company(plan, tmp_path, monkeypatch) -> None:
-    shelf = Shelf()
-    suite = open_suite(shelf, plan.suite, shelf.get_stack(plan.stack), plan.limit)
+    registry = Registry()
+    suite = open_suite(registry, plan.suite, registry.get_stack(plan.stack), plan.limit)
     base, mixed = find_row(plan, BASE), find_row(plan, SHUFFLED)
     plan = replace(plan, rows=(mixed, base))  # the order of the table, not that of the work
     images = {}
     for size in (1, 4):
         monkeypatch.setattr(verb, "BATCH", size)
         store = Store(tmp_path / str(size))
-        generate(plan, suite, shelf, store, "cpu", silent)
+        generate(plan, suite, registry, store, "cpu", silent)
         images[size] = {j.sample.id: store.image(j.key) for j in jobs(plan, suite, base)}
         for job in jobs(plan, suite, mixed):
             np.testing.assert_array_equal(store.image(job.key), images[size][shuffled(suite.samples)[job.sample.id]])
@@ -45,8 +45,8 @@ def test_alone_and_in_company(plan, tmp_path, monkeypatch) -> None:
 
 
 def test_other_pictures_of_base_are_other_shuffled_ones(plan) -> None:
-    shelf = Shelf()
-    suite = open_suite(shelf, plan.suite, shelf.get_stack(plan.stack), plan.limit)
+    registry = Registry()
+    suite = open_suite(registry, plan.suite, registry.get_stack(plan.stack), plan.limit)
     row = find_row(plan, SHUFFLED)
     more = replace(
         plan,

@@ -47,7 +47,7 @@ def test_nothing_leaks(names: list[str]) -> None:
     "bad",
     [
         "datasets/mini/build.py",
-        "layoutmark/_guests/datasets/__init__.py",
+        "layoutmark/_plugins/datasets/__init__.py",
         "layoutmark/__pycache__/door.cpython-311.pyc",
     ],
 )
@@ -61,11 +61,11 @@ def test_guests_are_carried_whole(names: list[str]) -> None:
     )
     if listed.returncode:
         pytest.skip("not a git checkout: which guest files belong to the project is not known")
-    wanted = {f"layoutmark/_guests/{name}" for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
-    carried = {n for n in names if n.startswith("layoutmark/_guests/")}
+    wanted = {f"layoutmark/_plugins/{name}" for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
+    carried = {n for n in names if n.startswith("layoutmark/_plugins/")}
     assert carried == wanted
     for kind, card in (("methods", "method.toml"), ("datasets", "suite.toml"), ("reports", "report.toml")):
-        assert any(n.startswith(f"layoutmark/_guests/{kind}/") and n.endswith(f"/{card}") for n in carried), card
+        assert any(n.startswith(f"layoutmark/_plugins/{kind}/") and n.endswith(f"/{card}") for n in carried), card
 
 
 def test_package_data_is_carried(names: list[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from layoutmark.errors import LayoutmarkError
 from layoutmark.leaderboard import build_board, check_board, file_digest, submit
 from layoutmark.leaderboard.entry import START, board_protocol, pack, read_packed
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 from layoutmark.store import RunFolder
 
 Change = Callable[[dict[str, Any], list[dict[str, Any]]], Any]
@@ -24,7 +24,7 @@ Change = Callable[[dict[str, Any], list[dict[str, Any]]], Any]
 @pytest.fixture(scope="module")
 def made(tiny, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("forged") / "tiny"
-    submit(RunFolder(tiny.folder), folder, Shelf([tiny.methods]))
+    submit(RunFolder(tiny.folder), folder, Registry([tiny.methods]))
     return folder
 
 

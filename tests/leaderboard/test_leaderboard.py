@@ -17,7 +17,7 @@ from layoutmark.leaderboard import board_protocol, build_board, check_board, ope
 from layoutmark.leaderboard.entry import pack, read_packed
 from layoutmark.leaderboard.rules import faults_of
 from layoutmark.metrics import ASIDE, HEADLINE, all_metrics
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 from layoutmark.store import RunFolder
 
 
@@ -25,7 +25,7 @@ from layoutmark.store import RunFolder
 def made(tiny, tmp_path_factory) -> Path:
     """A board with the tiny run's rows; tests change copies of it."""
     folder = tmp_path_factory.mktemp("boards") / "tiny"
-    submit(RunFolder(tiny.folder), folder, Shelf([tiny.methods]))
+    submit(RunFolder(tiny.folder), folder, Registry([tiny.methods]))
     build_board(folder)
     return folder
 
@@ -142,7 +142,7 @@ def test_every_fault_is_found(board, name: str) -> None:
 def test_later_entries_take_the_place_of_earlier_ones(tiny, board) -> None:
     run = RunFolder(tiny.folder)
     first = open_board(board)
-    submit(run, board, Shelf([tiny.methods]), ["paint"])
+    submit(run, board, Registry([tiny.methods]), ["paint"])
     table = build_board(board)
     assert check_board(board) == []
     assert len(table["chain"]) == len(first.entries) + 1
@@ -201,13 +201,13 @@ TORN: dict[str, Callable[[Any], Any]] = {
 def test_results_with_a_part_torn_out_are_refused(tiny, tmp_path, run, name: str) -> None:
     change_results(run, TORN[name])
     with pytest.raises(LayoutmarkError, match=r"submission of run 'tiny': found .+; expected .+\. .+"):
-        submit(run, tmp_path / "new", Shelf([tiny.methods]))
+        submit(run, tmp_path / "new", Registry([tiny.methods]))
     assert not (tmp_path / "new").exists()
 
 
 def test_a_title_with_quotes_makes_a_card_that_can_be_read(tiny, tmp_path, run) -> None:
     change_results(run, lambda r: r["suite"].update(title='a "b"\n\\ \U0001f418'))
-    submit(run, tmp_path / "new", Shelf([tiny.methods]))
+    submit(run, tmp_path / "new", Registry([tiny.methods]))
     assert tomllib.loads((tmp_path / "new" / "board.toml").read_text("utf-8"))["title"].startswith(
         'a "b"\n\\ \U0001f418 on'
     )
@@ -221,20 +221,20 @@ def test_what_may_not_enter_leaves_no_trace(tiny, board, run, name: str) -> None
     change_results(run, change)
     before = sorted((board / "entries").iterdir())
     with pytest.raises(LayoutmarkError, match=message):
-        submit(run, board, Shelf([tiny.methods]))
+        submit(run, board, Registry([tiny.methods]))
     assert sorted((board / "entries").iterdir()) == before
 
 
 def test_further_strata_do_not_end_a_board(tiny, board, run) -> None:
     change_results(run, lambda r: [s["strata"].update(weather="rain") for s in r["samples"]])
-    submit(run, board, Shelf([tiny.methods]), ["paint"])
+    submit(run, board, Registry([tiny.methods]), ["paint"])
     build_board(board)
     assert check_board(board) == []
 
 
 def test_declared_changes_may_enter_and_are_told(tiny, board, run) -> None:
     change_results(run, lambda r: row(r)["settings"].update(boxes=False))
-    submit(run, board, Shelf([tiny.methods]), ["paint"], because="an ablation | <b>")
+    submit(run, board, Registry([tiny.methods]), ["paint"], because="an ablation | <b>")
     build_board(board)
     assert check_board(board) == []
     assert r"boxes = False (an ablation \| \<b\>)" in (board / "README.md").read_text("utf-8")
@@ -257,7 +257,7 @@ def test_hostile_names_stay_text(tiny, board, run) -> None:
     found = run.read_detections()
     found["method"] = found["method"].astype(str).replace("paint", evil)
     found.to_parquet(run.path / "detections.parquet")
-    submit(run, board, Shelf([tiny.methods]), [evil])
+    submit(run, board, Registry([tiny.methods]), [evil])
     build_board(board)
     page, text = ((board / name).read_text("utf-8") for name in ("index.html", "README.md"))
     assert "<script" not in page
@@ -279,11 +279,11 @@ def test_a_card_that_says_something_else_is_refused(board, text: str, found: str
 def test_the_matched_track_asks_for_its_settings(tiny, board) -> None:
     run = RunFolder(tiny.folder)
     with pytest.raises(LayoutmarkError, match="names no settings"):
-        submit(run, board, Shelf([tiny.methods]), ["paint"], "matched")
+        submit(run, board, Registry([tiny.methods]), ["paint"], "matched")
     (board / "board.toml").write_text("[matched]\nboxes = false\n")
     with pytest.raises(LayoutmarkError, match="not matched: boxes"):
-        submit(run, board, Shelf([tiny.methods]), ["paint"], "matched")
-    submit(run, board, Shelf([tiny.methods]), ["paint@blind"], "matched")
+        submit(run, board, Registry([tiny.methods]), ["paint"], "matched")
+    submit(run, board, Registry([tiny.methods]), ["paint@blind"], "matched")
     table = build_board(board)
     assert set(table["tracks"]) == {"authors", "matched"}
     names = {t: [m["name"] for m in part["methods"]] for t, part in table["tracks"].items()}
@@ -313,7 +313,7 @@ def test_times_of_a_busy_machine_may_be_left_out(tiny, board) -> None:
 def test_a_method_without_a_matched_setting_has_not_got_it(tiny, board) -> None:
     (board / "board.toml").write_text("[matched]\nboxes = false\nsteps = 25\n")
     with pytest.raises(LayoutmarkError, match="not matched: steps"):
-        submit(RunFolder(tiny.folder), board, Shelf([tiny.methods]), ["paint@blind"], "matched")
+        submit(RunFolder(tiny.folder), board, Registry([tiny.methods]), ["paint@blind"], "matched")
 
 
 def test_better_than_the_truth_is_implausible(board) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from layoutmark.cli.main import main
+from layoutmark.generate.external import stretched
 from layoutmark.layout import Canvas
 from layoutmark.metrics import HEADLINE
-from layoutmark.outside import stretched
-from layoutmark.reference_rows import ADVERSARIES, PASTED
+from layoutmark.plan.reference_rows import ADVERSARIES, PASTED
 from layoutmark.store import RunFolder
 
 

@@ -12,11 +12,11 @@ import pytest
 import layoutmark
 from layoutmark.cli.main import main
 from layoutmark.doctor import admit, questions
-from layoutmark.doctor.examination import answer
+from layoutmark.doctor.runner import answer
 from layoutmark.features.inception import WIDTH
 from layoutmark.metrics.distances import LEAST
 from layoutmark.provenance import digest_file
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 
 network = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="needs torch-fidelity (extra fid)")
 MINI = Path(layoutmark.__file__).parent / "stacks" / "mini"
@@ -103,7 +103,7 @@ def test_from_the_run_to_the_report(guests: Path, places: Path, capsys: pytest.C
 
 
 def test_the_doctor_examines_it(guests: Path) -> None:
-    ward = admit(Shelf([guests]), "mini", "looked")
+    ward = admit(Registry([guests]), "mini", "looked")
     names = ("other forms of pictures are refused", "encoders see JPEG, swapped channels and grey")
     told = {name: answer(questions()[name], ward) for name in names}
     assert told[names[0]][0]

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from layoutmark import generate as verb
 from layoutmark.cli.main import main
 from layoutmark.cost import hardware
 from layoutmark.features.scorers import Scorers
-from layoutmark.jobs import jobs
+from layoutmark.generate import generation as verb
 from layoutmark.metrics import HEADLINE
-from layoutmark.plan import find_row, read_plan
-from layoutmark.shelf import Shelf
+from layoutmark.plan.jobs import jobs
+from layoutmark.plan.plan import find_row, read_plan
+from layoutmark.registry import Registry
 from layoutmark.store import Store
 from layoutmark.suites.opening import open_suite
 
@@ -146,8 +146,8 @@ def test_it_needs_no_torch_where_features_are_stored(tiny, copy) -> None:
 
 
 def picture(folder: Path, store: Store) -> tuple[str, dict[str, Any], Any]:
-    plan, shelf = read_plan(folder), Shelf()
-    suite = open_suite(shelf, plan.suite, shelf.get_stack(plan.stack), plan.limit)
+    plan, registry = read_plan(folder), Registry()
+    suite = open_suite(registry, plan.suite, registry.get_stack(plan.stack), plan.limit)
     job = jobs(plan, suite, find_row(plan, "paint"))[1]
     record, image = store.record(job.key), store.image(job.key)
     assert record is not None

@@ -8,11 +8,11 @@ import numpy as np
 
 from layoutmark.features.crops import PAINT, crop, masked, on_grid
 from layoutmark.layout import Box, Instance, Sample
+from layoutmark.measure.attribute_phrases import phrasings, vocabularies
 from layoutmark.measure.references import masked_crop, reference_vectors, true_vectors
-from layoutmark.measure.words import phrasings, vocabularies
 from layoutmark.provenance import digest_pixels
-from layoutmark.shelf import Shelf
-from layoutmark.suites.narrowed import NarrowedSuite
+from layoutmark.registry import Registry
+from layoutmark.suites.subset import NarrowedSuite
 
 
 class Seen:
@@ -29,7 +29,7 @@ class Seen:
 
 
 def opened(name: str, count: int = 3) -> NarrowedSuite:
-    suite = Shelf().get_suite(name).load().open_suite(name)
+    suite = Registry().get_suite(name).load().open_suite(name)
     return NarrowedSuite(suite, suite.samples[:count], ())
 
 

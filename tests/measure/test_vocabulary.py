@@ -12,7 +12,7 @@ from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
 from layoutmark.measure.vocabulary import check_vocabulary
 from layoutmark.provenance import canonical, digest
-from layoutmark.shelf.kinds import Generator, Scorer, StackCard
+from layoutmark.registry.card_types import Generator, Scorer, StackCard
 from layoutmark.suites import FileSuite
 
 NAMES = ("tent", "kite", "hot dog")

@@ -11,7 +11,7 @@ from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
 from layoutmark.diffusion import initial_noise
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Canvas, Layout
-from layoutmark.shelf import Shelf, resolve_settings
+from layoutmark.registry import Registry, resolve_settings
 
 EMPTY = Layout(Canvas(64, 64), ())
 
@@ -23,7 +23,7 @@ def adapter():
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, object]:
-    return resolve_settings(Shelf().get_method("base").card, "sd14") | {"steps": 5}
+    return resolve_settings(Registry().get_method("base").card, "sd14") | {"steps": 5}
 
 
 def test_images_are_bit_equal_to_the_stock_pipeline(stack, adapter, settings) -> None:

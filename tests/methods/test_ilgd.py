@@ -23,7 +23,7 @@ from layoutmark.diffusion import (
     read_settings,
 )
 from layoutmark.layout import Box
-from layoutmark.shelf import Shelf, resolve_settings
+from layoutmark.registry import Registry, resolve_settings
 
 LEFT, RIGHT, ALL = Box(0, 0.25, 0.5, 0.75), Box(0.5, 0.25, 1, 1), Box(0, 0, 1, 1)
 GRID = (16, 16)
@@ -33,7 +33,7 @@ ilgd = importlib.import_module("layoutmark.methods.ilgd.adapter")
 
 
 def settings(**changes: object):
-    card = Shelf().get_method("ilgd").card
+    card = Registry().get_method("ilgd").card
     small = {"steps": STEPS, "inject_steps": 3, "loss_steps": 4}
     return read_settings(ilgd.Settings, resolve_settings(card, "mini", None, small | changes), "ilgd")
 
@@ -291,7 +291,7 @@ def test_step_gates_of_the_reference(stack, text, monkeypatch) -> None:
 
 
 def test_presets_are_the_papers() -> None:
-    card = Shelf().get_method("ilgd").card
+    card = Registry().get_method("ilgd").card
     resolved = {name: resolve_settings(card, "sd14", name) for name in card.presets}
     assert resolve_settings(card, "sd14") == resolved["reference"]
     shown = {n: (s["first_step"], s["nu"], s["eta"], s["inject_steps"], s["loss_steps"]) for n, s in resolved.items()}

@@ -18,7 +18,7 @@ from layoutmark.diffusion.recipe import Renders
 from layoutmark.diffusion.weights import check_lock, find_weights, read_tensors
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask
-from layoutmark.shelf import Shelf, resolve_settings
+from layoutmark.registry import Registry, resolve_settings
 from layoutmark.training.method import train_method
 
 adapter, trained, training = (
@@ -38,7 +38,7 @@ def layout(count: int, **parts: Any) -> Layout:
 
 
 def build(stack: Any, **changes: object) -> Any:
-    card = Shelf().get_method("instancediffusion").card
+    card = Registry().get_method("instancediffusion").card
     return adapter.build(stack, resolve_settings(card, "sd15", None, SMALL | changes))
 
 
@@ -176,7 +176,7 @@ class Evil:
 def test_a_pickle_that_would_run_code_is_not_loaded(stack, tmp_path: Path, archive: bool, method: str) -> None:
     made, path = tmp_path / "made", tmp_path / "evil.pth"
     torch.save({"model": Evil(made)}, path, _use_new_zipfile_serialization=archive)
-    entry = Shelf().get_method(method)
+    entry = Registry().get_method(method)
     settings = resolve_settings(entry.card, "mini", None, {"weights": str(path)})
     with pytest.raises(LayoutmarkError, match=r"weights 'evil.pth': found .*"):
         entry.load().build(stack, settings)
@@ -198,7 +198,7 @@ def test_checkpoints_of_both_forms_are_read(tmp_path: Path, archive: bool) -> No
 @pytest.mark.parametrize("name", ["torn.safetensors", "torn.pth", "torn.bin"])
 def test_a_torn_file_is_told_and_no_traceback(stack, tmp_path: Path, method: str, name: str) -> None:
     (tmp_path / name).write_bytes(bytes(range(200)))
-    entry = Shelf().get_method(method)
+    entry = Registry().get_method(method)
     settings = resolve_settings(entry.card, "mini", None, {"weights": str(tmp_path / name)})
     with pytest.raises(LayoutmarkError, match=rf"weights '{name}': found .*expected a safetensors file"):
         entry.load().build(stack, settings)
@@ -215,7 +215,7 @@ def test_widths_that_nobody_wrote_are_refused(stack, tmp_path: Path, told: str) 
 
 def test_the_cards_settings_are_the_published_ones() -> None:
     """Evaluation commands by default, the demonstration as a preset, the four configurations by name."""
-    card = Shelf().get_method("instancediffusion").card
+    card = Registry().get_method("instancediffusion").card
     full = {name: resolve_settings(card, "sd15", name) for name in ("", *card.presets)}
     for name in ("", "paper"):
         assert (full[name]["alpha"], full[name]["mis"], full[name]["steps"]) == (1.0, 0.36, 50)
@@ -291,12 +291,12 @@ def test_training_changes_the_adapter_alone_and_repeats_itself(
 def test_weights_name_the_generator_they_were_trained_on() -> None:
     import json
 
-    from layoutmark.generate import generator_folder
+    from layoutmark.generate.generation import generator_folder
     from layoutmark.provenance import digest_file
 
-    folder = Shelf().get_method("instancediffusion").folder / "weights"
+    folder = Registry().get_method("instancediffusion").folder / "weights"
     if not (folder / "mini.json").exists():
         pytest.skip("the weights for the stack mini are not trained yet")
     facts = json.loads((folder / "mini.json").read_text("utf-8"))
-    unet = generator_folder(Shelf().get_stack("mini")) / "unet"
+    unet = generator_folder(Registry().get_stack("mini")) / "unet"
     assert facts["generator"] == digest_file(unet / "diffusion_pytorch_model.safetensors")

@@ -11,29 +11,21 @@ import pytest
 import tiny_models
 import torch
 
-from layoutmark.diffusion import (
-    Denoiser,
-    Text,
-    decode,
-    denoise,
-    encode_for_guidance,
-    initial_noise,
-    new_scheduler,
-    retouching,
-)
-from layoutmark.diffusion import personal_training as training
+from layoutmark.diffusion import Denoiser, Text, decode, denoise, encode_for_guidance, initial_noise, new_scheduler
 from layoutmark.diffusion.attention import Layer
-from layoutmark.diffusion.attention_swap import swapping
-from layoutmark.diffusion.contrast import contrast
-from layoutmark.diffusion.inversion import invert
-from layoutmark.diffusion.matching import Match
-from layoutmark.diffusion.personal import Subject, new_lora, together
 from layoutmark.diffusion.prompts import encode
-from layoutmark.diffusion.retouch_rules import Rules
-from layoutmark.diffusion.retouching import Retouch, layout_trajectory, warped
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Reference
-from layoutmark.shelf import Shelf, resolve_settings
+from layoutmark.methods.layout_and_retouch import personal_training as training
+from layoutmark.methods.layout_and_retouch import retouching
+from layoutmark.methods.layout_and_retouch.attention_swap import swapping
+from layoutmark.methods.layout_and_retouch.contrast import contrast
+from layoutmark.methods.layout_and_retouch.inversion import invert
+from layoutmark.methods.layout_and_retouch.matching import Match
+from layoutmark.methods.layout_and_retouch.personal import Subject, new_lora, together
+from layoutmark.methods.layout_and_retouch.retouching import Retouch, layout_trajectory, warped
+from layoutmark.methods.layout_and_retouch.rules import Rules
+from layoutmark.registry import Registry, resolve_settings
 
 STEPS = 5
 LAYERS = 7
@@ -382,7 +374,7 @@ def layout_of(*instances: Instance) -> Layout:
 
 def build(stack, **changes: object):
     small = {"steps": 4, "personalise_missing": True}
-    card = Shelf().get_method("layout_and_retouch").card
+    card = Registry().get_method("layout_and_retouch").card
     return adapter.build(stack, resolve_settings(card, "mini", None, small | changes))
 
 
@@ -405,7 +397,9 @@ def test_one_subject_is_stage_one_and_one_retouch(stack, quick, subject_map: str
     layout = layout_trajectory(initial_noise(stack, [7]), four(), plain, plain, none, 1)
     reference = invert(Denoiser(stack.unet, empty, 1.0), training.reference_latent(stack, REFS["dog"]), four())
     picture = decode(stack, layout[-1])[0].permute(1, 2, 0).numpy()
-    cut = importlib.import_module("layoutmark.diffusion.cutting").Cut(picture, (16, 16), method.segmenter)
+    cut = importlib.import_module("layoutmark.methods.layout_and_retouch.cutting").Cut(
+        picture, (16, 16), method.segmenter
+    )
     three = Denoiser(stack.unet, rows(photo, text, text), 4.0)
     without = encode(stack.tokenizer, stack.text_encoder, [PROMPT.replace("a red dog ", "")])
     place = contrast(stack.unet, text.conditional, without, layout, four())[0] if subject_map == "contrast" else None
@@ -465,7 +459,7 @@ def test_personalised_only_is_the_personalised_pipeline(stack, quick) -> None:
     assert torch.equal(image, decode(stack, twin))
     swapped = method.generate([layout_of(CAT, DOG, MAT)], [PROMPT], [REFS], seeds=[7])
     assert torch.equal(swapped, image)
-    card = Shelf().get_method("layout_and_retouch").card
+    card = Registry().get_method("layout_and_retouch").card
     preset = resolve_settings(card, "mini", "personalised_only")
     assert (preset["lambda_1"], preset["retouch"]) == (0.0, False)
 
@@ -484,7 +478,7 @@ def test_what_is_missing_is_said(stack, quick) -> None:
 
 
 def test_shares_become_steps_and_bad_ones_are_refused(stack) -> None:
-    card = Shelf().get_method("layout_and_retouch").card
+    card = Registry().get_method("layout_and_retouch").card
     settings = adapter.build(stack, resolve_settings(card, "sd14")).settings
     found = settings.rules
     assert (settings.step(settings.lambda_1), found.structure_steps, found.appearance_from, found.blend_from) == (
@@ -500,6 +494,6 @@ def test_shares_become_steps_and_bad_ones_are_refused(stack) -> None:
 
 
 def test_the_card_reads_no_boxes() -> None:
-    card = Shelf().get_method("layout_and_retouch").card
+    card = Registry().get_method("layout_and_retouch").card
     assert "boxes" not in card.inputs
     assert str(card.limits["layout"]).startswith("Not controlled")

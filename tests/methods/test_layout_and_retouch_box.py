@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from layoutmark.diffusion import encode_for_guidance, initial_noise
-from layoutmark.diffusion.personal import Subject, word
 from layoutmark.layout import Box, Canvas, Instance, Layout, Reference
-from layoutmark.shelf import Shelf, resolve_settings
+from layoutmark.methods.layout_and_retouch.personal import Subject, word
+from layoutmark.registry import Registry, resolve_settings
 
 STEPS = 5
 PROMPT = "a red dog and a blue cat"
@@ -32,7 +32,7 @@ def build(module, stack, **changes: object):
         "subject_backend": "none",
         **({"inject_steps": 2, "loss_steps": 3} if module is box else {}),
     }
-    return module.build(stack, resolve_settings(Shelf().get_method(name).card, "mini", None, small | changes))
+    return module.build(stack, resolve_settings(Registry().get_method(name).card, "mini", None, small | changes))
 
 
 def stage_one(method, *instances: Instance, backend: str = "none") -> torch.Tensor:
@@ -111,7 +111,7 @@ def test_every_picture_names_what_makes_it_a_variant(stack) -> None:
     assert tokens == ["boxes_in_stage1", "mask_clipped_to_box", "subject_backend=none"]
     assert method.deviations(2)[2:4] == ["multi_subject_together", "multi_subject_sequential"]
     assert build(paper, stack, subject_backend="dreambooth").deviations(1) == []
-    cards = [Shelf().get_method(name).card for name in ("layout_and_retouch", "layout_and_retouch_box")]
+    cards = [Registry().get_method(name).card for name in ("layout_and_retouch", "layout_and_retouch_box")]
     assert ["boxes" in card.inputs for card in cards] == [False, True]
     assert cards[0].title != cards[1].title
     assert {"boxes-in-stage1", "mask-clipped-to-box"} <= {d.id for d in cards[1].deviations}

@@ -12,7 +12,7 @@ import torch
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Reference
-from layoutmark.shelf import Shelf, resolve_settings
+from layoutmark.registry import Registry, resolve_settings
 
 adapter, network = (importlib.import_module(f"layoutmark.methods.locref.{name}") for name in ("adapter", "network"))
 base = importlib.import_module("layoutmark.methods.base.adapter")
@@ -32,7 +32,7 @@ REFS = {key: Reference(key, "dog", image) for key, image in zip("ab", PIXELS, st
 
 def settings(preset: str | None = None, **changes: object) -> dict[str, object]:
     quick = {"steps": 4, "weights": "", "allow_untrained": True}
-    return resolve_settings(Shelf().get_method("locref").card, "mini", preset, quick | changes)
+    return resolve_settings(Registry().get_method("locref").card, "mini", preset, quick | changes)
 
 
 def draw(stack, *inputs: tuple[Layout, str, dict[str, Reference], int], **changes: object) -> Any:
@@ -44,7 +44,7 @@ def draw(stack, *inputs: tuple[Layout, str, dict[str, Reference], int], **change
 # 1
 def test_without_strength_or_instances_the_base_draws_bit_for_bit(stack) -> None:
     before = dict(stack.unet.attn_processors)
-    plain = base.build(stack, resolve_settings(Shelf().get_method("base").card, "mini", None, {"steps": 4}))
+    plain = base.build(stack, resolve_settings(Registry().get_method("base").card, "mini", None, {"steps": 4}))
     wanted = plain.generate([EMPTY] * 2, ["a dog", "a cat"], [{}] * 2, seeds=[1, 2])
     nothing, _ = draw(stack, (EMPTY, "a dog", {}, 1), (EMPTY, "a cat", {}, 2))
     idle, _ = draw(stack, (TWO, "a dog", REFS, 1), (ONE, "a cat", REFS, 2), strength=0.0)
@@ -88,7 +88,7 @@ def test_presets_draw_something_else(stack, preset: str) -> None:
 
 
 def test_the_card_knows_its_presets() -> None:
-    card = Shelf().get_method("locref").card
+    card = Registry().get_method("locref").card
     weights = {name: resolve_settings(card, "mini", name)["weights"] for name in card.presets}
     assert weights == {
         "no_instance_mask": "mini.safetensors",

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from layoutmark.cli.main import main
-from layoutmark.jobs import jobs
-from layoutmark.plan import find_row, read_plan
-from layoutmark.shelf import Shelf
+from layoutmark.plan.jobs import jobs
+from layoutmark.plan.plan import find_row, read_plan
+from layoutmark.registry import Registry
 from layoutmark.store import Store
 from layoutmark.suites.opening import open_suite
 
@@ -75,9 +75,9 @@ class Drawn:
 
 def drawn_now(places: Path) -> Drawn:
     """The one picture of the method in the run that was planned last."""
-    shelf = Shelf()
+    registry = Registry()
     plan = read_plan(places / "runs" / "mini-refs-sd15")
-    suite = open_suite(shelf, "mini-refs", shelf.get_stack("sd15"), 1)
+    suite = open_suite(registry, "mini-refs", registry.get_stack("sd15"), 1)
     (job,) = jobs(plan, suite, find_row(plan, "locref"))
     record = Store(places / "home").record(job.key)
     assert record is not None

@@ -19,7 +19,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, CLIPVisionModelWithP
 from layoutmark.diffusion.recipe import Recipe, Renders
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Instance, Mask
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 
 appearance, attention, conditions, network, train = (
     importlib.import_module(f"layoutmark.methods.locref.{name}")
@@ -326,4 +326,4 @@ def test_the_moving_average_is_off() -> None:
 def test_what_the_recipe_is_told_on_stable_diffusion() -> None:
     told = train.STACKS["sd15"]
     assert (told["rate"], told["curve"], told["by_noise"], told["batch"]) == (1e-4, "constant", False, 32)
-    assert set(train.PRESETS) <= set(Shelf().get_method("locref").card.presets)
+    assert set(train.PRESETS) <= set(Registry().get_method("locref").card.presets)

@@ -13,7 +13,7 @@ from layoutmark.errors import LayoutmarkError
 from layoutmark.metrics import HEADLINE, all_metrics
 
 NEW = '''
-from layoutmark.door import Direction, Evidence, MetricInfo, SampleOutcome, Score
+from layoutmark.api import Direction, Evidence, MetricInfo, SampleOutcome, Score
 
 
 class Count:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Detections, Evidence
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Sample
 from layoutmark.metrics import all_metrics, summarise

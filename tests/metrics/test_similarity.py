@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import CropEvidence, Evidence
 from layoutmark.metrics import all_metrics, summarise

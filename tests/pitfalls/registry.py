@@ -13,14 +13,14 @@ import parity
 import pytest
 import twins
 
-from layoutmark.doctor import Ward, questions
-from layoutmark.doctor.examination import answer
+from layoutmark.doctor import DoctorContext, questions
+from layoutmark.doctor.runner import answer
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections, Evidence
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
 from layoutmark.metrics import all_metrics, summarise
+from layoutmark.registry import Registry
 from layoutmark.score import Score, Status
-from layoutmark.shelf import Shelf
 
 
 class MissedError(AssertionError):
@@ -31,11 +31,11 @@ class MissedError(AssertionError):
 class Bench:
     """What faults are put into: a sound suite and stack, a finished tiny run, and a way to patch for one test."""
 
-    ward: Ward
+    ward: DoctorContext
     patch: pytest.MonkeyPatch
     folder: Path
     tiny: Any
-    shelf: Shelf
+    registry: Registry
 
 
 @dataclass(frozen=True, slots=True)

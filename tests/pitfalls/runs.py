@@ -10,66 +10,66 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from registry import Bench, expect, not_injected, pitfall, refused
 
 from layoutmark.compare import all_ties, compare_runs
-from layoutmark.conformance import CHECKS, Outcome, run_check, subject_of
+from layoutmark.conformance import CHECKS, Outcome, candidate_of, run_check
 from layoutmark.doctor import questions
-from layoutmark.doctor.examination import answer
+from layoutmark.doctor.runner import answer
 from layoutmark.evidence import Evidence
-from layoutmark.generate import generate
-from layoutmark.jobs import jobs
+from layoutmark.generate.generation import generate
 from layoutmark.leaderboard.rules import faults_of
 from layoutmark.metrics import all_metrics, summarise
-from layoutmark.plan import Plan, find_row, make_plan
+from layoutmark.plan.jobs import jobs
+from layoutmark.plan.plan import Plan, find_row, make_plan
 from layoutmark.provenance import protocol_hash
+from layoutmark.registry.card_types import Scorer
 from layoutmark.score import Status
-from layoutmark.shelf.kinds import Scorer
 from layoutmark.statistics import mean_interval
 from layoutmark.store import RunFolder, Store, feature_key, image_key
 from layoutmark.suites.opening import open_suite
+from registry import Bench, expect, not_injected, pitfall, refused
 
 
 @pitfall(40, "one seed for the whole process", "a method that draws from the process's generator", "`methods check`")
 def process_seed(bench: Bench) -> None:
     import torch
 
-    entry = bench.shelf.get_method("paint")
+    entry = bench.registry.get_method("paint")
     adapter: Any = entry.load()
 
     def paint(self: Any, layout: Any, prompt: str, seed: int) -> Any:
         return torch.randint(0, 60, (3, 64, 64), dtype=torch.uint8)
 
     bench.patch.setattr(adapter.Paint, "paint", paint)
-    expect(run_check(CHECKS["same_seed_same_picture"], subject_of(entry, "tiny")).outcome is Outcome.FAILED)
+    expect(run_check(CHECKS["same_seed_same_picture"], candidate_of(entry, "tiny")).outcome is Outcome.FAILED)
 
 
 @pitfall(41, "batch size changes the picture", "a method that looks at its batch", "`methods check`")
 def by_company(bench: Bench) -> None:
-    entry, rule = bench.shelf.get_method("paint"), CHECKS["batch_and_order_do_not_matter"]
+    entry, rule = bench.registry.get_method("paint"), CHECKS["batch_and_order_do_not_matter"]
     adapter: Any = entry.load()
-    assert run_check(rule, subject_of(entry, "tiny")).outcome is Outcome.PASSED
+    assert run_check(rule, candidate_of(entry, "tiny")).outcome is Outcome.PASSED
     alone = adapter.Paint.generate
 
     def generate(self: Any, layouts: Any, *rest: Any, **named: Any) -> Any:
         return alone(self, layouts, *rest, **named) // 2 + 8 * len(layouts)
 
     bench.patch.setattr(adapter.Paint, "generate", generate)
-    expect(run_check(rule, subject_of(entry, "tiny")).outcome is Outcome.FAILED)
+    expect(run_check(rule, candidate_of(entry, "tiny")).outcome is Outcome.FAILED)
 
 
 def _made(bench: Bench, **settings: Any) -> list[Mapping[str, Any]]:
     """Records of `paint` with these settings on two samples."""
-    plan = make_plan(bench.shelf, suite="mini", stack="mini", methods=["paint"], limit=2)
+    plan = make_plan(bench.registry, suite="mini", stack="mini", methods=["paint"], limit=2)
     row = find_row(plan, "paint")
     plan = dataclasses.replace(plan, rows=(dataclasses.replace(row, settings={**row.settings, **settings}),))
     suite, store = _suite(bench, plan), Store(bench.folder / "store")
-    generate(plan, suite, bench.shelf, store, "cpu", lambda *_: None)
+    generate(plan, suite, bench.registry, store, "cpu", lambda *_: None)
     return [store.record(j.key) or {} for j in jobs(plan, suite, plan.rows[0])]
 
 
 def _suite(bench: Bench, plan: Plan) -> Any:
-    return open_suite(bench.shelf, plan.suite, bench.shelf.get_stack(plan.stack), plan.limit)
+    return open_suite(bench.registry, plan.suite, bench.registry.get_stack(plan.stack), plan.limit)
 
 
 @pitfall(42, "blanked pictures dropped", "a safety filter that blanks every picture", "status `filtered`, counted")

@@ -11,11 +11,11 @@ from typing import Any
 
 import page
 import pytest
-from registry import PITFALLS, Bench, MissedError, Pitfall
 
-from layoutmark.doctor import Ward, admit, questions
-from layoutmark.doctor.examination import answer
-from layoutmark.shelf import Shelf
+from layoutmark.doctor import DoctorContext, admit, questions
+from layoutmark.doctor.runner import answer
+from layoutmark.registry import Registry
+from registry import PITFALLS, Bench, MissedError, Pitfall
 
 INJECTED = [p for _, p in sorted(PITFALLS.items()) if p.inject is not None]
 CAUGHT: set[int] = set()
@@ -33,21 +33,21 @@ class TinyRun:
 
 
 @pytest.fixture(scope="module")
-def ward() -> Ward:
-    return admit(Shelf(), "mini", "mini")
+def ward() -> DoctorContext:
+    return admit(Registry(), "mini", "mini")
 
 
 @pytest.fixture
-def bench(ward: Ward, tiny: Any, tmp_path: Path) -> Iterator[Bench]:
+def bench(ward: DoctorContext, tiny: Any, tmp_path: Path) -> Iterator[Bench]:
     with pytest.MonkeyPatch.context() as patch:
-        yield Bench(ward, patch, tmp_path, TinyRun(tiny.folder), Shelf([tiny.methods]))
+        yield Bench(ward, patch, tmp_path, TinyRun(tiny.folder), Registry([tiny.methods]))
 
 
 def test_every_number_of_the_list_is_there() -> None:
     assert sorted(PITFALLS) == list(range(1, 57))
 
 
-def test_a_sound_stack_passes_every_check(ward: Ward) -> None:
+def test_a_sound_stack_passes_every_check(ward: DoctorContext) -> None:
     said = {name: answer(question, ward) for name, question in questions().items()}
     assert {name: detail for name, (ok, detail) in said.items() if not ok} == {}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def example() -> ModuleType:
 @pytest.fixture(scope="session")
 def part() -> Callable[[str], ModuleType]:
     """A module of the HTML report by its name."""
-    loaded = Shelf().get_report("html").load()
+    loaded = Registry().get_report("html").load()
     package = loaded.__name__.rpartition(".")[0]
 
     def get(name: str) -> ModuleType:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.publish import write_report
+from layoutmark.report import write_report
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from layoutmark.publish import write_report
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
+from layoutmark.report import write_report
 
 TRACKERS = ("mlflow", "wandb")
-KINDS = sorted(name for name in Shelf().reports() if name not in TRACKERS)
+KINDS = sorted(name for name in Registry().reports() if name not in TRACKERS)
 """Those two are tried with the same results in test_exports.py; they need packages of their own."""
 LONG = "long prompt " * 900
 
@@ -47,7 +47,7 @@ def hostile_run(example: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_every_kind_is_tried() -> None:
-    assert {*KINDS, *TRACKERS} == set(Shelf().reports())
+    assert {*KINDS, *TRACKERS} == set(Registry().reports())
     assert len(KINDS) >= 8
 
 
@@ -97,7 +97,7 @@ def test_other_processes_write_the_same_bytes(kind: str, hostile_run: Any, tmp_p
     results, run = hostile_run
     (tmp_path / "results.json").write_text(json.dumps(results), "utf-8")
     code = (
-        "import json, sys; from pathlib import Path; from layoutmark.publish import write_report\n"
+        "import json, sys; from pathlib import Path; from layoutmark.report import write_report\n"
         "source, run, kind, out = sys.argv[1:]\n"
         "write_report(json.loads(Path(source).read_text('utf-8')), Path(run), kind, out=Path(out))"
     )

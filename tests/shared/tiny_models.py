@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from layoutmark.conformance.tiny import SCHEDULE, TEXT, stack, tokenizer, unet
+from layoutmark.conformance.tiny_models import SCHEDULE, TEXT, stack, tokenizer, unet
 
 __all__ = ["SCHEDULE", "TEXT", "stack", "tokenizer", "unet"]

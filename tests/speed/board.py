@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from layoutmark.atomic import write_bytes, write_text
 from layoutmark.leaderboard import build_board, open_board
 from layoutmark.leaderboard.entry import file_digest, pack
-from layoutmark.store.atomic import write_bytes, write_text
 
 BOARD = "mini-mini"
 SECONDS = 10.0

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 from layoutmark.suites import load_built_suite, save_built_suite
 
 IMAGES, THINGS = 5_000, 36_781
@@ -51,7 +51,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Time the building and opening of a suite of COCO's size.")
     parser.add_argument("--images", type=int, default=IMAGES)
     images = parser.parse_args().images
-    entry = Shelf().get_suite(SUITE)
+    entry = Registry().get_suite(SUITE)
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder), Path(folder) / "out"
         for name, data in zip(("instances", "captions"), synthetic(images), strict=True):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 from layoutmark.suites import load_built_suite, save_built_suite
 
 IMAGES, BOXES = 41_620, 303_980
@@ -54,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Time the building of a suite of Open Images' validation size.")
     parser.add_argument("--images", type=int, default=IMAGES)
     images = parser.parse_args().images
-    entry = Shelf().get_suite(SUITE)
+    entry = Registry().get_suite(SUITE)
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder), Path(folder) / "out"
         write_tables(source, images)

@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 
 CALL = "import sys; from layoutmark.cli.main import main; sys.exit(main(sys.argv[1:]))"
 NAME = "speed"
@@ -42,7 +42,7 @@ def command(*arguments: str, places: dict[str, str]) -> float:
 def suite_open() -> float:
     """Seconds to open suite `mini`: every scene drawn and checked."""
     begun = time.perf_counter()
-    Shelf().get_suite("mini").load().open_suite("mini")
+    Registry().get_suite("mini").load().open_suite("mini")
     return time.perf_counter() - begun
 
 

@@ -16,9 +16,9 @@ import pytest
 from safetensors import safe_open
 
 from layoutmark.features.scorers import Scorers
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 
-STACK = Shelf().get_stack("mini")
+STACK = Registry().get_stack("mini")
 GENERATOR = STACK.folder / STACK.card.generator.folder
 SCORERS = sorted({s.folder for s in STACK.card.scorers.values()})
 PLAIN = {".safetensors", ".json", ".txt", ".toml", ".md", ".png"}
@@ -94,7 +94,7 @@ def test_words_of_the_world_are_one_token() -> None:
 
 @pytest.fixture(scope="module")
 def picture() -> np.ndarray:
-    suite = Shelf().get_suite("mini").load().open_suite("mini")
+    suite = Registry().get_suite("mini").load().open_suite("mini")
     pixels: np.ndarray = suite.true_image(suite.samples[0].id)
     return pixels
 

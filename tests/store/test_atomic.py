@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from layoutmark import atomic
 from layoutmark.errors import LayoutmarkError
-from layoutmark.store import atomic
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
-from layoutmark.store import RunFolder, home, parse_address, runs_folder
+from layoutmark.store import RunFolder, parse_address, runs_folder
+from layoutmark.store import folders as home
 
 COUNTS = {"requested": 1, "ok": 1, "degenerate": 0, "filtered": 0, "not_applicable": 0, "failed": 0, "missing": 0}
 ROW = {

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.shapes import extent, marks, regridded
+from layoutmark.api import BuiltSuite
 from layoutmark.errors import LayoutmarkError
-from layoutmark.jobs import jobs
+from layoutmark.generate.external import read_folder
+from layoutmark.ingest.masks import extent, marks, regridded
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Sample
-from layoutmark.outside import read_folder
-from layoutmark.plan import make_plan
-from layoutmark.shelf import Shelf
-from layoutmark.shelf.kinds import Aspect, Source, SuiteItem
+from layoutmark.plan.jobs import jobs
+from layoutmark.plan.plan import make_plan
+from layoutmark.registry import Registry
+from layoutmark.registry.card_types import Aspect, Source, SuiteItem
 from layoutmark.suites import SquaredSuite, load_built_suite, save_built_suite, squared
 from layoutmark.suites.aspect import GREY, squared_picture
 from layoutmark.suites.opening import open_suite
@@ -119,11 +119,11 @@ def test_masks_of_another_grid_come_onto_the_canvas() -> None:
 def test_runs_see_square_layouts(tmp_path, monkeypatch) -> None:
     """What a plan's jobs ask for is the padded layout, and its key is another than that of the layout as built."""
     monkeypatch.setenv("LAYOUTMARK_HOME", str(tmp_path))
-    shelf = Shelf()
-    item = shelf.get_suite("coco-200").suite
+    registry = Registry()
+    item = registry.get_suite("coco-200").suite
     save_built_suite(BuiltSuite((sample(0), sample(1)), ("car",)), item, tmp_path / "suites" / "coco-200")
-    plan = make_plan(shelf, suite="coco-200", stack="mini", methods=["base"])
-    opened = open_suite(shelf, "coco-200", shelf.get_stack("mini"), None)
+    plan = make_plan(registry, suite="coco-200", stack="mini", methods=["base"])
+    opened = open_suite(registry, "coco-200", registry.get_stack("mini"), None)
     assert plan.suite_digest == opened.digest
     assert any("placed in the middle of a square" in note for note in plan.notes)
     asked = jobs(plan, opened, plan.rows[0])
@@ -151,7 +151,7 @@ def test_pictures_made_elsewhere_are_put_where_their_layout_is(tmp_path) -> None
 
 
 def test_square_suites_are_left_alone() -> None:
-    mini = Shelf().get_suite("mini").load().open_suite("mini")
+    mini = Registry().get_suite("mini").load().open_suite("mini")
     assert squared(mini, Aspect.NATIVE) is mini
     assert squared(mini, Aspect.PAD) is mini
 

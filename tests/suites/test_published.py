@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from layoutmark.api import BuiltSuite
 from layoutmark.cli.main import main
-from layoutmark.door import BuiltSuite
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
-from layoutmark.shelf import Shelf
-from layoutmark.shelf.kinds import PublishedSuite, Source, SuiteItem
+from layoutmark.registry import Registry
+from layoutmark.registry.card_types import PublishedSuite, Source, SuiteItem
 from layoutmark.suites import compared, load_built_suite
-from layoutmark.suites.built import content_digest
 from layoutmark.suites.published import read_ids
+from layoutmark.suites.storage import content_digest
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 LAYOUT = Layout(Canvas(8, 8), (Instance("0", "cat", "cat", Box(0, 0, 1, 1)),))
-PUBLISHING = sorted(name for name, entry in Shelf().suites().items() if entry.suite.published)
+PUBLISHING = sorted(name for name, entry in Registry().suites().items() if entry.suite.published)
 
 
 def built(*ids: str) -> BuiltSuite:
@@ -87,7 +87,7 @@ def test_a_number_alone_can_be_published(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHING)
 def test_every_card_ships_the_ids_it_publishes(name: str) -> None:
-    entry = Shelf().get_suite(name)
+    entry = Registry().get_suite(name)
     published = entry.suite.published
     assert re.search(r"[0-9a-f]{40}", published.source) or not published.ids
     if published.ids:
@@ -100,10 +100,10 @@ def test_the_files_of_the_known_commits_give_the_published_suites() -> None:
     if not DATA.is_dir():
         pytest.skip("the gathered files are not beside the checkout")
     places = {"layoutgpt": "layoutgpt_output", "instancediffusion_demo": "instancediffusion"}
-    whole = [name for name in PUBLISHING if Shelf().get_suite(name).suite.published.digest]
+    whole = [name for name in PUBLISHING if Registry().get_suite(name).suite.published.digest]
     assert len(whole) >= 6
     for name in whole:
-        entry = Shelf().get_suite(name)
+        entry = Registry().get_suite(name)
         made = entry.load().build_suite(name, DATA / "layouts" / places.get(name, name))
         found = compared(made, entry.suite, entry.folder)
         assert found.same, found.note()
@@ -115,13 +115,13 @@ def test_part_of_dreambooth_lacks_just_its_missing_subjects() -> None:
         pytest.skip("the gathered files are not beside the checkout")
     build = importlib.import_module("layoutmark.datasets.dreambooth.build")
     here = {path.name for path in (DATA / "refs" / "dreambooth").iterdir() if path.is_dir()}
-    entry = Shelf().get_suite("dreambooth")
+    entry = Registry().get_suite("dreambooth")
     found = compared(build.build_suite("dreambooth", DATA / "refs"), entry.suite, entry.folder)
     assert found.added == ()
     assert len(found.missing) == (30 - len(here)) * 75
     assert not any(name.split("-")[1] in here for name in found.missing)
     listing = json.loads((DATA / "refs" / "uno" / "dreambench_singleip.json").read_text("utf-8"))
-    entry = Shelf().get_suite("dreambench")
+    entry = Registry().get_suite("dreambench")
     found = compared(build.build_suite("dreambench", DATA / "refs"), entry.suite, entry.folder)
     files = [Path(*Path(record["image_paths"][0]).parts[-2:]) for record in listing]
     gone = [n for n, file in enumerate(files) if not (DATA / "refs" / "dreambooth" / file).is_file()]
@@ -145,7 +145,7 @@ def test_the_commands(tmp_path, capsys) -> None:
     assert f'digest = "{load_built_suite(out).digest}"' in told
     assert sha256((tmp_path / "ids" / "jsonl.txt").read_bytes()).hexdigest() in told
     # A card of one's own that publishes what was printed, over the same builder.
-    jsonl = Shelf().get_suite("jsonl").folder
+    jsonl = Registry().get_suite("jsonl").folder
     (guest / "build.py").write_text((jsonl / "build.py").read_text("utf-8"), "utf-8")
     published = told[told.index("[suites.published]") :]
     text = (jsonl / "suite.toml").read_text("utf-8").replace('"jsonl"', '"toy_form"')

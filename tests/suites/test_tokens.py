@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layoutmark.door import BuiltSuite
+from layoutmark.api import BuiltSuite
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
-from layoutmark.shelf import Shelf
-from layoutmark.shelf.kinds import Source, SuiteItem
+from layoutmark.registry import Registry
+from layoutmark.registry.card_types import Source, SuiteItem
 from layoutmark.suites import load_built_suite, restricted, save_built_suite, token_strata, tokens
 
 ITEM = SuiteItem("toy", "Toy", "1", Source.BUILD)
@@ -72,7 +72,7 @@ def test_a_suite_without_counts_has_no_stratum_whatever_is_installed() -> None:
 def test_shipped_suites_bring_their_counts(name: str) -> None:
     if tokens.vocabulary() is None:
         pytest.skip("open_clip is not installed")
-    suite = Shelf().get_suite(name).load().open_suite(name)
+    suite = Registry().get_suite(name).load().open_suite(name)
     assert list(suite.tokens) == [s.id for s in suite.samples]
     assert list(suite.tokens.values()) == tokens.token_counts(s.prompt for s in suite.samples)
     assert len(token_strata(suite, suite.tokens)) == len(suite.samples)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from layoutmark.diffusion.recipe import Renders
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED, renders
 
 COUNT = 24
@@ -15,7 +15,7 @@ COUNT = 24
 
 @pytest.fixture(scope="session")
 def world() -> Any:
-    return Shelf().get_suite("mini").load()
+    return Registry().get_suite("mini").load()
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layoutmark.shelf import Shelf, resolve_settings
+from layoutmark.registry import Registry, resolve_settings
 from layoutmark.training import card, card_page
 from layoutmark.training.card import Figure
 
-SHELF = Shelf()
+SHELF = Registry()
 STACK = SHELF.get_stack("mini")
 STALE = "the card is stale: run `layoutmark train card --stack mini`"
 BARS = {

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from layoutmark.errors import LayoutmarkError
+from layoutmark.training.distributed import ALONE, Team
 from layoutmark.training.loop import average, constant, cosine, train
-from layoutmark.training.team import ALONE, Team
 
 STEPS = 6
 
@@ -121,7 +121,7 @@ def test_two_processes_take_the_batches_that_one_accumulates(tmp_path: Path) -> 
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from pathlib import Path\n"
         "from test_loop import gathered\n"
-        "from layoutmark.training.team import assemble\n"
+        "from layoutmark.training.distributed import assemble\n"
         "team = assemble()\n"
         "assert team.size == 2 and team.device.startswith('cpu')\n"
         f"weights = gathered(Path({str(tmp_path)!r}), team=team, name='team')\n"

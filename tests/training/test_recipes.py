@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from layoutmark.diffusion.recipe import Renders
-from layoutmark.features.quiet import ultralytics
+from layoutmark.features.quiet_ultralytics import ultralytics
 from layoutmark.training import clip, codec, detector, dino, generator, segmenter, vae
 
 STEPS = 3

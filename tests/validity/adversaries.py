@@ -26,20 +26,20 @@ Values = dict[str, dict[str, float]]
 def scored(suite: str, work: Path, limit: int | None = None) -> Values:
     """Headline values of the reference rows and adversaries of a suite on stack `mini`; needs no generator."""
     from layoutmark.features.scorers import Scorers
-    from layoutmark.generate import generate
+    from layoutmark.generate.generation import generate
     from layoutmark.measure.collect import collect
     from layoutmark.measure.results import scorer_names
     from layoutmark.metrics import HEADLINE, all_metrics, summarise
-    from layoutmark.plan import make_plan
-    from layoutmark.shelf import Shelf
+    from layoutmark.plan.plan import make_plan
+    from layoutmark.registry import Registry
     from layoutmark.store import Store
     from layoutmark.suites.opening import open_suite
 
-    shelf, store = Shelf(), Store(work)
-    plan = make_plan(shelf, suite=suite, stack="mini", methods=None, adversaries=True, limit=limit)
-    entry = shelf.get_stack("mini")
-    opened = open_suite(shelf, suite, entry, limit)
-    generate(plan, opened, shelf, store, "cpu", lambda *_: None)
+    registry, store = Registry(), Store(work)
+    plan = make_plan(registry, suite=suite, stack="mini", methods=None, adversaries=True, limit=limit)
+    entry = registry.get_stack("mini")
+    opened = open_suite(registry, suite, entry, limit)
+    generate(plan, opened, registry, store, "cpu", lambda *_: None)
     scorers = Scorers(entry.card, entry.folder, "cpu")
     evidence = collect(plan, opened, scorers, store, lambda *_: None)
     metrics = [m for m in all_metrics(scorer_names(opened, scorers)) if m.info.name in HEADLINE]

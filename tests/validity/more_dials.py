@@ -19,7 +19,7 @@ LONG = 80
 def crowd(like: Case, count: int = 2048) -> list[Case]:
     """Scenes as training draws them, more than a suite has; their samples ask for nothing in particular."""
     from layoutmark.datasets.mini.compose import any_wish, compose
-    from layoutmark.datasets.mini.draw import Draw
+    from layoutmark.datasets.mini.deterministic import Draw
 
     layout = Layout(Canvas(64, 64), (Instance("0", "a thing", "cat", Box(0.2, 0.2, 0.7, 0.7)),))
     found: list[Case] = []

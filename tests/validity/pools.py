@@ -16,8 +16,8 @@ from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
 from layoutmark.metrics.ap_table import ApTable, CategoryRows, ap_table
 from layoutmark.metrics.matching import best_overlap
+from layoutmark.registry import Registry
 from layoutmark.score import Status
-from layoutmark.shelf import Shelf
 
 SEED, SIDE = 7_000_000, 64
 """First seed of the pool's scenes: no suite, no training and no model card draws from there."""
@@ -34,7 +34,7 @@ class Pool:
 
 def noisy_scenes(count: int, strength: float) -> Pool:
     """`count` scenes under Gaussian noise of 0 to `strength` grey values of 255, seen by the miniature detector."""
-    stack, world = Shelf().get_stack("mini"), Shelf().get_suite("mini").load()
+    stack, world = Registry().get_stack("mini"), Registry().get_suite("mini").load()
     detector = Scorers(stack.card, stack.folder).detector
     pictures, samples = [], []
     for number in range(count):

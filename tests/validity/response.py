@@ -22,13 +22,13 @@ from dials import CROWD, DIALS, Case, Dial, Shown, cases, true_view
 from matrix import Answer, Verdict
 from more_dials import crowd
 
+from layoutmark.api import Metric
 from layoutmark.compare import all_pairs
-from layoutmark.door import Metric
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import CropEvidence, Detections, Evidence
 from layoutmark.features.crops import crop
 from layoutmark.layout import Mask, Reference
-from layoutmark.measure.looker import Looker
+from layoutmark.measure.feature_cache import FeatureCache
 from layoutmark.measure.pixels import colour_shares, contrast, saturation
 from layoutmark.metrics import all_metrics, summarise
 from layoutmark.provenance import digest_pixels
@@ -123,14 +123,14 @@ def known(dial: Dial, level: float, shown: Sequence[Shown]) -> list[Evidence]:
 
 def measured(work: Path, everyone: Sequence[Case]) -> tuple[Look, dict[str, str]]:
     """Evidence by the miniature stack's scorers, along the same code as a run; and the scorers' names."""
-    from layoutmark.jobs import Job
     from layoutmark.measure import collect
+    from layoutmark.measure.attribute_phrases import phrasings, vocabularies
     from layoutmark.measure.results import scorer_names
-    from layoutmark.measure.words import phrasings, vocabularies
+    from layoutmark.plan.jobs import Job
     from layoutmark.provenance import digest
-    from layoutmark.shelf import Shelf
-    from layoutmark.suites.narrowed import NarrowedSuite
+    from layoutmark.registry import Registry
     from layoutmark.suites.opening import whole_suite
+    from layoutmark.suites.subset import NarrowedSuite
 
     class _WithoutPortraits(NarrowedSuite):
         def __init__(self, suite: NarrowedSuite) -> None:
@@ -140,7 +140,7 @@ def measured(work: Path, everyone: Sequence[Case]) -> tuple[Look, dict[str, str]
             return {}
 
     looker = _looker(work)
-    suite = NarrowedSuite(whole_suite(Shelf(), "mini-refs"), [c.sample for c in everyone], ())
+    suite = NarrowedSuite(whole_suite(Registry(), "mini-refs"), [c.sample for c in everyone], ())
     vocabulary = vocabularies(suite.samples)
     words = {i.phrase for c in everyone for i in c.sample.layout.instances}
     for instance in (i for c in everyone for i in c.sample.layout.instances):
@@ -185,18 +185,18 @@ def measured_sets(work: Path) -> tuple[Look, dict[str, str]]:
     return look, {k: v for k, v in looker.scorers.names().items() if k in OF_SETS}
 
 
-def _looker(work: Path) -> Looker:
+def _looker(work: Path) -> FeatureCache:
     """The miniature stack's scorers, with features kept in `work`."""
     from layoutmark.features.scorers import Scorers
     from layoutmark.measure import collect
     from layoutmark.provenance import digest_code
-    from layoutmark.shelf import Shelf
+    from layoutmark.registry import Registry
     from layoutmark.store import Store
 
-    entry = Shelf().get_stack("mini")
+    entry = Registry().get_stack("mini")
     scorers = Scorers(entry.card, entry.folder, "cpu")
     code = digest_code(Path(collect.__file__).parents[1] / "features")
-    return collect.Looker(scorers, Store(work), scorers.digests(), code)
+    return collect.FeatureCache(scorers, Store(work), scorers.digests(), code)
 
 
 def main() -> int:

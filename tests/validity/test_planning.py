@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from layoutmark.compare import all_pairs, design_study
-from layoutmark.compare.stored import Rows
+from layoutmark.compare.stored_runs import Rows
 
 SKILLS = coverage.SKILLS[1], coverage.SKILLS[1] - 0.5
 POWER, STUDIES, PILOTS = 0.8, 80, 6

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from layoutmark.layout import Reference, Sample
 from layoutmark.provenance import digest, digest_pixels
-from layoutmark.shelf import Shelf
+from layoutmark.registry import Registry
 from layoutmark.statistics import derive_seed
 
 Pixels = npt.NDArray[np.uint8]
@@ -90,7 +90,7 @@ SHARES = tuple(k / 6 for k in range(7))
 
 def cases(suite: str = "mini-refs", limit: int | None = None) -> list[Case]:
     """The suite's samples with their scenes."""
-    entry = Shelf().get_suite(suite)
+    entry = Registry().get_suite(suite)
     opened = entry.load().open_suite(suite)
     from layoutmark.datasets.mini import suites, world
 

@@ -4,7 +4,7 @@
 
 For the first samples of suite mini whose prompt names two different things, the plain model draws the picture, and for
 both nouns two kinds of maps are taken: cross-attention at every layer, and the change of the predicted noise when the
-noun is left out (`layoutmark.diffusion.contrast`), over the steps from 20 % to 80 %.  Printed is the mean correlation
+noun is left out (`layoutmark.methods.layout_and_retouch.contrast`), over the steps from 20 % to 80 %.  Printed is the mean correlation
 of the two nouns' maps: 1 means that they say the same, so that no method can tell two things apart by them.
 """
 
@@ -16,16 +16,16 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from layoutmark.diffusion.attention_swap import Edits, Site, swapping
-from layoutmark.diffusion.contrast import contrast, looked_at
 from layoutmark.diffusion.phrases import Located, locate
 from layoutmark.diffusion.prompts import encode, encode_for_guidance
 from layoutmark.diffusion.sampling import Denoiser, Step, denoise, initial_noise
 from layoutmark.diffusion.schedulers import new_scheduler
 from layoutmark.diffusion.stack import Stack
-from layoutmark.generate import load
+from layoutmark.generate.generation import load
 from layoutmark.layout import Sample
-from layoutmark.shelf import Shelf
+from layoutmark.methods.layout_and_retouch.attention_swap import Edits, Site, swapping
+from layoutmark.methods.layout_and_retouch.contrast import contrast, looked_at
+from layoutmark.registry import Registry
 from layoutmark.suites.opening import open_suite
 
 STEPS, SCALE = 25, 4.0
@@ -76,11 +76,11 @@ def main() -> None:
     parser.add_argument("--stack", default="mini")
     parser.add_argument("--samples", type=int, default=24)
     given = parser.parse_args()
-    shelf = Shelf()
-    entry = shelf.get_stack(given.stack)
+    registry = Registry()
+    entry = registry.get_stack(given.stack)
     stack = load(entry, "cpu")
     rows: list[dict[str, float]] = []
-    for sample in open_suite(shelf, "mini", entry, None).samples:
+    for sample in open_suite(registry, "mini", entry, None).samples:
         if len(rows) < given.samples and (row := likeness(stack, sample)) is not None:
             rows.append(row)
     print(f"two nouns, {len(rows)} pictures of {given.stack}: mean correlation (lowest)")

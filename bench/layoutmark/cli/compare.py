@@ -6,7 +6,7 @@ import argparse
 from itertools import groupby
 from typing import Any
 
-from layoutmark.cli.common import command, print_json, print_rows, shown_names
+from layoutmark.cli.output import command, print_json, print_rows, shown_names
 from layoutmark.compare import compare_runs
 from layoutmark.store import RunFolder, parse_address
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from layoutmark.cli.common import command, print_json, shelf
+from layoutmark.cli.output import command, print_json, registry
 from layoutmark.doctor import admit, examine, store_canaries
 
 
@@ -29,9 +29,9 @@ def add(commands: Any) -> None:
 
 def _doctor(options: argparse.Namespace) -> int:
     if options.store_canaries:
-        print(store_canaries(admit(shelf(options), options.suite, options.stack)))
+        print(store_canaries(admit(registry(options), options.suite, options.stack)))
         return 0
-    found = examine(shelf(options), options.suite, options.stack)
+    found = examine(registry(options), options.suite, options.stack)
     if options.json:
         print_json([c.to_json() for c in found])
     else:

@@ -7,8 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from layoutmark.cli.common import add_to_step_summary, command, print_json, print_rows
+from layoutmark.atomic import write_text
 from layoutmark.cli.more_seeds import add_seeds
+from layoutmark.cli.output import add_to_step_summary, command, print_json, print_rows
 from layoutmark.errors import LayoutmarkError
 from layoutmark.gate import (
     Outcome,
@@ -28,7 +29,6 @@ from layoutmark.gate import (
 )
 from layoutmark.leaderboard import FACTS
 from layoutmark.store import runs_folder
-from layoutmark.store.atomic import write_text
 
 PICTURES = "gate"
 COLUMNS = ("metric", "verdict", "candidate", "baseline", "difference", "margin")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from layoutmark.cli.common import command, print_json, shelf
+from layoutmark.cli.output import command, print_json, registry
 from layoutmark.errors import LayoutmarkError
 from layoutmark.leaderboard import build_board, check_board, open_board, submit
 from layoutmark.store import RunFolder, parse_address
@@ -40,7 +40,7 @@ def _submit(options: argparse.Namespace) -> int:
     results = run.read_results()
     board = options.board or HOME / f"{results['suite']['name']}-{results['stack']['name']}"
     names = submit(
-        run, board, shelf(options), [method] if method else [], options.track, options.because, not options.no_times
+        run, board, registry(options), [method] if method else [], options.track, options.because, not options.no_times
     )
     for name in names:
         print(f"{board}/entries/{name}")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from layoutmark import __version__
-from layoutmark.cli import compare, doctor, gate, guests, leaderboard, metrics, personalise, plan, run, score, train
+from layoutmark.cli import compare, doctor, gate, leaderboard, metrics, personalise, plan, plugins, run, score, train
 from layoutmark.errors import LayoutmarkError
 
 UNUSABLE = 3
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"layoutmark {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for part in (run, compare, gate, plan, score, metrics, guests, train, personalise, leaderboard, doctor):
+    for part in (run, compare, gate, plan, score, metrics, plugins, train, personalise, leaderboard, doctor):
         part.add(commands)
     return top
 

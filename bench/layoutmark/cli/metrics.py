@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from layoutmark.cli.common import command, print_json, print_rows
+from layoutmark.cli.output import command, print_json, print_rows
 from layoutmark.errors import LayoutmarkError
 from layoutmark.metrics.coco_eval import FIGURES, evaluate
 from layoutmark.metrics.coco_files import read_pair

@@ -7,13 +7,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from layoutmark.atomic import write_text
 from layoutmark.cli import run as verbs
-from layoutmark.cli.common import shelf
+from layoutmark.cli.output import registry
 from layoutmark.errors import LayoutmarkError
-from layoutmark.plan import PLAN, find_row, make_plan, read_plan
-from layoutmark.reference_rows import CEILING
+from layoutmark.plan.plan import PLAN, find_row, make_plan, read_plan
+from layoutmark.plan.reference_rows import CEILING
 from layoutmark.store import runs_folder
-from layoutmark.store.atomic import write_text
 
 
 def add_seeds(options: argparse.Namespace, folder: Path, method: str, more: int) -> Path:
@@ -32,7 +32,7 @@ def add_seeds(options: argparse.Namespace, folder: Path, method: str, more: int)
         )
     seeds = len(plan.seeds) + more
     now = make_plan(
-        shelf(options), suite=plan.suite, stack=plan.stack, methods=[method], seeds=seeds, limit=plan.limit,
+        registry(options), suite=plan.suite, stack=plan.stack, methods=[method], seeds=seeds, limit=plan.limit,
         name=f"{plan.name}-{seeds}-seeds",
     )  # fmt: skip
     drawn = find_row(now, method)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from layoutmark.cli.common import Bars, add_stack_options, command, shelf
+from layoutmark.cli.output import Bars, add_stack_options, command, registry
 from layoutmark.errors import LayoutmarkError
-from layoutmark.generate import load
-from layoutmark.personalise import personalise
+from layoutmark.generate.generation import load
 from layoutmark.suites.opening import open_suite
+from layoutmark.training.personalise import personalise
 
 
 def add(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 
 def _personalise(options: argparse.Namespace) -> int:
-    guests = shelf(options)
+    guests = registry(options)
     entry = guests.get_stack(options.stack)
     suite = open_suite(guests, options.suite, entry, options.limit)
     if not suite.references(suite.samples[0].id):

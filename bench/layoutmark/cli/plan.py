@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from layoutmark.cli.common import command, print_json, print_rows, shown_names
+from layoutmark.cli.output import command, print_json, print_rows, shown_names
 from layoutmark.compare import design_study, read_rows
 from layoutmark.compare.designs import POWER
 from layoutmark.store import RunFolder, parse_address

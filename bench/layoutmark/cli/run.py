@@ -11,15 +11,16 @@ from typing import Any
 
 from rich.console import Console
 
-from layoutmark.cli.common import Bars, add_stack_options, add_to_step_summary, command, print_json, shelf
+from layoutmark.atomic import write_text
+from layoutmark.cli.output import Bars, add_stack_options, add_to_step_summary, command, print_json, registry
 from layoutmark.errors import LayoutmarkError
-from layoutmark.generate import generate
+from layoutmark.generate.generation import generate
 from layoutmark.measure import measure
-from layoutmark.plan import PLAN, Plan, make_plan, read_plan
-from layoutmark.publish import print_table, write_report
-from layoutmark.shelf import parse_overrides
-from layoutmark.store import RunFolder, Store, home, runs_folder
-from layoutmark.store.atomic import write_text
+from layoutmark.plan.plan import PLAN, Plan, make_plan, read_plan
+from layoutmark.registry import parse_overrides
+from layoutmark.report import print_table, write_report
+from layoutmark.store import RunFolder, Store, runs_folder
+from layoutmark.store import folders as home
 from layoutmark.suites.opening import open_suite
 
 FIRST = 72
@@ -123,7 +124,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     run = _folder(options.run)
-    written = write_report(RunFolder(run).read_results(), run, options.report, shelf(options), options.out)
+    written = write_report(RunFolder(run).read_results(), run, options.report, registry(options), options.out)
     if written.suffix == ".md":
         add_to_step_summary(written.read_text("utf-8"))
     print(written)
@@ -137,7 +138,7 @@ def _planned(options: argparse.Namespace) -> tuple[Plan, Path]:
             "--set", found="no --methods", expected="the methods it is meant for", do="Name them with --methods."
         )
     plan = make_plan(
-        shelf(options),
+        registry(options),
         suite=options.suite or "mini",
         stack=options.stack,
         methods=names,
@@ -155,7 +156,7 @@ def _planned(options: argparse.Namespace) -> tuple[Plan, Path]:
 
 def fill(options: argparse.Namespace, plan: Plan, run: Path) -> None:
     """Make the images of a plan that are not there yet."""
-    guests = shelf(options)
+    guests = registry(options)
     suite = open_suite(guests, plan.suite, guests.get_stack(plan.stack), plan.limit)
     with Bars("generate") as bars:
         spent = generate(plan, suite, guests, Store(home()), options.device, bars)
@@ -168,7 +169,7 @@ def fill(options: argparse.Namespace, plan: Plan, run: Path) -> None:
 
 def score(options: argparse.Namespace, plan: Plan, run: Path) -> dict[str, Any]:
     """Measure a plan's images and write the results into the run folder; returns them."""
-    guests = shelf(options)
+    guests = registry(options)
     entry = guests.get_suite(plan.suite)
     suite = open_suite(guests, plan.suite, guests.get_stack(plan.stack), plan.limit)
     if suite.digest != plan.suite_digest:
@@ -187,7 +188,7 @@ def score(options: argparse.Namespace, plan: Plan, run: Path) -> dict[str, Any]:
 
 
 def _publish(options: argparse.Namespace, results: dict[str, Any], run: Path) -> None:
-    write_report(results, run, options.report, shelf(options))
+    write_report(results, run, options.report, registry(options))
     if options.json:
         print_json(results["rows"])
     else:

@@ -9,14 +9,15 @@ from typing import Any
 
 from rich.console import Console
 
-from layoutmark.cli.common import Bars, command, print_json, shelf
-from layoutmark.generate import generate
+from layoutmark.atomic import write_text
+from layoutmark.cli.output import Bars, command, print_json, registry
+from layoutmark.generate.external import add_row, read_folder
+from layoutmark.generate.generation import generate
 from layoutmark.measure import measure
-from layoutmark.outside import add_row, read_folder
-from layoutmark.plan import PLAN, make_plan
-from layoutmark.publish import print_table, write_report
-from layoutmark.store import Store, home, runs_folder
-from layoutmark.store.atomic import write_text
+from layoutmark.plan.plan import PLAN, make_plan
+from layoutmark.report import print_table, write_report
+from layoutmark.store import Store, runs_folder
+from layoutmark.store import folders as home
 from layoutmark.suites.opening import open_suite, whole_suite
 
 
@@ -39,7 +40,7 @@ def add(commands: Any) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
-    guests, store = shelf(options), Store(home())
+    guests, store = registry(options), Store(home())
     label = options.label or options.folder.resolve().name
     plan = make_plan(
         guests,

@@ -9,13 +9,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from layoutmark.cli.common import Tally, command, print_json, shelf
-from layoutmark.door import Suite
-from layoutmark.door.ledger import watched
+from layoutmark.api import Suite
+from layoutmark.atomic import write_bytes, write_text
+from layoutmark.cli.output import Tally, command, print_json, registry
 from layoutmark.errors import LayoutmarkError
+from layoutmark.ingest.ledger import watched
 from layoutmark.provenance import digest
-from layoutmark.shelf.kinds import Source
-from layoutmark.store.atomic import write_bytes, write_text
+from layoutmark.registry.card_types import Source
 from layoutmark.suites import (
     FORMS,
     META,
@@ -26,9 +26,9 @@ from layoutmark.suites import (
     restricted,
     save_built_suite,
 )
+from layoutmark.suites.contact_sheet import contact_sheet
+from layoutmark.suites.contact_sheet_html import sheet_html
 from layoutmark.suites.opening import built_folder, whole_suite
-from layoutmark.suites.sheet import contact_sheet
-from layoutmark.suites.sheet_html import sheet_html
 
 NAMED = 8
 """Samples that a difference names."""
@@ -90,7 +90,7 @@ def told_of(options: argparse.Namespace) -> dict[str, Any]:
     """What the card says of this suite alone, then of its source, then what was built of it."""
     folder = Path(options.name)
     built = load_built_suite(folder) if (folder / META).is_file() else None
-    entry = shelf(options).get_suite(options.name if built is None else built.name)
+    entry = registry(options).get_suite(options.name if built is None else built.name)
     if built is None and (built_folder(entry.name) / META).is_file():
         built = load_built_suite(built_folder(entry.name))
     shared = asdict(entry.card)
@@ -148,11 +148,11 @@ def _export(options: argparse.Namespace) -> int:
 def _suite(options: argparse.Namespace, place: str) -> Suite:
     """A suite by its name, or a built one by its folder."""
     folder = Path(place)
-    return load_built_suite(folder) if (folder / META).is_file() else whole_suite(shelf(options), place)
+    return load_built_suite(folder) if (folder / META).is_file() else whole_suite(registry(options), place)
 
 
 def _build(options: argparse.Namespace) -> int:
-    entry = shelf(options).get_suite(options.name)
+    entry = registry(options).get_suite(options.name)
     if entry.suite.source is Source.SHIPPED:
         raise LayoutmarkError(
             f"suite {options.name!r}",

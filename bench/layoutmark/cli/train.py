@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from layoutmark.cli.common import add_stack_options, command, print_rows, shelf
+from layoutmark.cli.output import add_stack_options, command, print_rows, registry
 from layoutmark.errors import LayoutmarkError, MissingPackage, unknown_name
 from layoutmark.provenance import digest_file
-from layoutmark.shelf import MethodEntry, Shelf, StackEntry, parse_overrides, resolve_settings
+from layoutmark.registry import MethodEntry, Registry, StackEntry, parse_overrides, resolve_settings
 from layoutmark.suites.opening import open_suite
 
 MINI = "mini"
@@ -63,7 +63,7 @@ def add(commands: Any) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    guests = shelf(options)
+    guests = registry(options)
     trainable = [name for name, found in guests.methods().items() if (found.folder / "train.py").is_file()]
     if options.what not in (kinds := ["stack", "card", *trainable]):
         raise unknown_name("recipe", options.what, kinds)
@@ -93,13 +93,13 @@ def _no_recipe(what: str, stacks: Iterable[str]) -> LayoutmarkError:
     )
 
 
-def _method(stack: StackEntry, method: MethodEntry, guests: Shelf, options: argparse.Namespace) -> int:
+def _method(stack: StackEntry, method: MethodEntry, guests: Registry, options: argparse.Namespace) -> int:
     """Train a method's weights for a stack; they go to its folder `weights`."""
     recipe = method.load_recipe()
     told = _told(recipe, stack, method, options)
-    from layoutmark.generate import generator_folder, load
+    from layoutmark.generate.generation import generator_folder, load
+    from layoutmark.training.distributed import assemble
     from layoutmark.training.method import train_method
-    from layoutmark.training.team import assemble
 
     team = assemble()
     loaded = load(stack, team.device or options.device)
@@ -138,11 +138,11 @@ def _told(recipe: ModuleType, stack: StackEntry, method: MethodEntry, options: a
     return {**stacks[stack.name], **chosen, **presets.get(options.preset, {}), **given}
 
 
-def _pictures(loaded: Any, stack: StackEntry, guests: Shelf, options: argparse.Namespace) -> Any:
+def _pictures(loaded: Any, stack: StackEntry, guests: Registry, options: argparse.Namespace) -> Any:
     """Of the suite asked for, else renders of the miniature world, which are those of the miniature stack alone."""
     from layoutmark.training.data import TRAIN_SEED, renders
-    from layoutmark.training.pictures import suite_pictures
     from layoutmark.training.stack import RENDERS, SIDE
+    from layoutmark.training.suite_images import suite_pictures
 
     if options.suite:
         suite = open_suite(guests, options.suite, stack, None)
@@ -158,7 +158,7 @@ def _pictures(loaded: Any, stack: StackEntry, guests: Shelf, options: argparse.N
     return renders(guests.get_suite(MINI).load(), options.work, TRAIN_SEED, RENDERS, SIDE)
 
 
-def _card(world: Any, entry: StackEntry, guests: Shelf, folder: Path, work: Path) -> int:
+def _card(world: Any, entry: StackEntry, guests: Registry, folder: Path, work: Path) -> int:
     """Measure and write; a missed bar is said, and is no error."""
     from layoutmark.training.card import measure_card
     from layoutmark.training.card_page import read_facts, write_card

@@ -5,7 +5,7 @@ from layoutmark.compare.designs import design_study
 from layoutmark.compare.pairs import all_pairs
 from layoutmark.compare.ranking import all_ranks, all_ties, incomplete, pareto
 from layoutmark.compare.rows import by_count, result_row
-from layoutmark.compare.stored import compare_runs, read_rows, restored
+from layoutmark.compare.stored_runs import compare_runs, read_rows, restored
 
 __all__ = [
     "adversaries_ahead", "all_pairs", "all_ranks", "all_ties", "by_count", "compare_runs", "design_study", "incomplete",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from layoutmark.metrics import HEADLINE
-from layoutmark.reference_rows import ADVERSARY, BLANK, CEILING, FLOOR, SHUFFLED
+from layoutmark.plan.reference_rows import ADVERSARY, BLANK, CEILING, FLOOR, SHUFFLED
 
 OF_PICTURES = (
     "clip_iqa",

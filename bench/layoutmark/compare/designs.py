@@ -7,11 +7,11 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
+from layoutmark.api import Metric
 from layoutmark.compare.pairs import scored_by_both, shared
 from layoutmark.compare.rows import LEVEL, Resamples
 from layoutmark.compare.spread import set_spread
-from layoutmark.compare.stored import Rows, named
-from layoutmark.door import Metric
+from layoutmark.compare.stored_runs import Rows, named
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import SampleOutcome
 from layoutmark.metrics import SetMetric, summary

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from layoutmark.api import Metric
 from layoutmark.compare.rows import LEVEL, Resamples
-from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
 from layoutmark.layout import Sample
 from layoutmark.metrics import SetMetric
-from layoutmark.metrics.mean import without_pixels
+from layoutmark.metrics.aggregation import without_pixels
 from layoutmark.score import Score
 from layoutmark.statistics import PairedDifference, holm, paired_mean_difference, paired_statistic_difference
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from layoutmark.api import Metric
 from layoutmark.compare.rows import DRAWS, LEVEL, SEED, Resamples
-from layoutmark.door import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
 from layoutmark.metrics import SetMetric
 from layoutmark.score import SCORED, Direction, Score, Status

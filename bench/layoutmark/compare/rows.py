@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.metrics import SetMetric, Summary, summarise, summary
-from layoutmark.metrics.mean import without_pixels
+from layoutmark.metrics.aggregation import without_pixels
 from layoutmark.score import Direction, Score, Status
 from layoutmark.statistics import half_deviations, half_sample_interval, half_weights, mean_interval
 

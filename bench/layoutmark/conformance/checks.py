@@ -5,39 +5,39 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 
-from layoutmark.conformance import declared, leftovers, pictures
-from layoutmark.conformance.inputs import CHANGES, input_check
-from layoutmark.conformance.subject import Subject, Unwilling
+from layoutmark.conformance import card_checks, image_checks, side_effect_checks
+from layoutmark.conformance.candidate import Candidate, Unwilling
+from layoutmark.conformance.input_checks import CHANGES, input_check
 from layoutmark.conformance.verdict import Verdict, failed, not_applicable
 from layoutmark.errors import LayoutmarkError
 
-Check = Callable[[Subject], Verdict]
+Check = Callable[[Candidate], Verdict]
 
 FUNCTIONS: tuple[Check, ...] = (
-    declared.readme_is_there,
-    declared.deviations_are_declared,
-    declared.licence_of_weights_is_named,
-    declared.every_setting_is_read,
-    declared.unknown_settings_are_refused,
-    declared.wrong_types_are_refused,
-    pictures.applicable_answers,
-    pictures.images_have_the_right_form,
-    pictures.notes_for_every_image,
-    pictures.same_seed_same_picture,
-    pictures.other_seed_other_picture,
-    pictures.batch_and_order_do_not_matter,
-    pictures.no_instances,
-    pictures.one_instance,
-    pictures.thirty_instances,
-    pictures.overlapping_boxes,
-    pictures.tiny_boxes,
-    pictures.missing_references,
-    leftovers.restored_after_a_call,
-    leftovers.restored_after_an_error,
-    leftovers.no_hooks_left,
-    leftovers.weights_unchanged,
-    leftovers.no_gradients_left,
-    leftovers.random_state_untouched,
+    card_checks.readme_is_there,
+    card_checks.deviations_are_declared,
+    card_checks.licence_of_weights_is_named,
+    card_checks.every_setting_is_read,
+    card_checks.unknown_settings_are_refused,
+    card_checks.wrong_types_are_refused,
+    image_checks.applicable_answers,
+    image_checks.images_have_the_right_form,
+    image_checks.notes_for_every_image,
+    image_checks.same_seed_same_picture,
+    image_checks.other_seed_other_picture,
+    image_checks.batch_and_order_do_not_matter,
+    image_checks.no_instances,
+    image_checks.one_instance,
+    image_checks.thirty_instances,
+    image_checks.overlapping_boxes,
+    image_checks.tiny_boxes,
+    image_checks.missing_references,
+    side_effect_checks.restored_after_a_call,
+    side_effect_checks.restored_after_an_error,
+    side_effect_checks.no_hooks_left,
+    side_effect_checks.weights_unchanged,
+    side_effect_checks.no_gradients_left,
+    side_effect_checks.random_state_untouched,
 )
 CHECKS: dict[str, Check] = {
     **{check.__name__: check for check in FUNCTIONS},
@@ -46,10 +46,10 @@ CHECKS: dict[str, Check] = {
 """Each name is a rule; the docstring of the check says it in full."""
 
 
-def run_check(check: Check, subject: Subject) -> Verdict:
+def run_check(check: Check, candidate: Candidate) -> Verdict:
     """The verdict of one check; an error that the method raises is a failure, a refusal of the method is none."""
     try:
-        return check(subject)
+        return check(candidate)
     except Unwilling as answer:
         return not_applicable(f"the method says: {answer}")
     except LayoutmarkError as error:
@@ -59,7 +59,7 @@ def run_check(check: Check, subject: Subject) -> Verdict:
         return failed(f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})")
 
 
-def check_method(subject: Subject) -> Iterator[tuple[str, Verdict]]:
+def check_method(candidate: Candidate) -> Iterator[tuple[str, Verdict]]:
     """Every check of a method, one after the other."""
     for name, check in CHECKS.items():
-        yield name, run_check(check, subject)
+        yield name, run_check(check, candidate)

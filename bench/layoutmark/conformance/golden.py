@@ -8,7 +8,7 @@ from pathlib import Path
 
 from layoutmark.diffusion.golden import Difference
 from layoutmark.errors import LayoutmarkError
-from layoutmark.shelf import MethodEntry
+from layoutmark.registry import MethodEntry
 
 MOST = 300
 """Letters of another package's error that are shown."""

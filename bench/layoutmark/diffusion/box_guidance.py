@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from layoutmark.diffusion.attention import CrossAttention, Layer, LogitEdit, recomputing
+from layoutmark.diffusion.determinism import repeatable
 from layoutmark.diffusion.regions import box_region, on_layer
-from layoutmark.diffusion.repeatable import repeatable
 from layoutmark.diffusion.sampling import Step
 from layoutmark.layout import Box
 

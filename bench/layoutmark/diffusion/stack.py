@@ -11,8 +11,8 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from layoutmark.diffusion.repeatable import promise
-from layoutmark.diffusion.whole import load_whole, read_config, unfit
+from layoutmark.diffusion.determinism import promise
+from layoutmark.diffusion.model_loading import load_whole, read_config, unfit
 from layoutmark.errors import LayoutmarkError, unknown_name
 
 CODEC = "AutoencoderKL"

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.provenance import digest_file
-from layoutmark.store.fetched import check_lock, fetched_file
+from layoutmark.store.downloads import check_lock, fetched_file
 
 __all__ = [
     "GENERATOR_FILES", "HUB", "check_lock", "fetch_generator", "find_weights", "read_metadata", "read_tensors",

@@ -3,8 +3,8 @@
 Each file offers `CHECKS`, name to question; a question that breaks is answered with its error and stops nobody else.
 """
 
-from layoutmark.doctor.drift import store_canaries
-from layoutmark.doctor.examination import Check, examine, questions
-from layoutmark.doctor.ward import CANARIES, Ward, admit
+from layoutmark.doctor.context import CANARIES, DoctorContext, admit
+from layoutmark.doctor.drift_check import store_canaries
+from layoutmark.doctor.runner import Check, examine, questions
 
-__all__ = ["CANARIES", "Check", "Ward", "admit", "examine", "questions", "store_canaries"]
+__all__ = ["CANARIES", "Check", "DoctorContext", "admit", "examine", "questions", "store_canaries"]

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.packages import needed
+from layoutmark.features.optional_packages import needed
 
 REBUILDS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
 """Functions of torch._utils that make tensors out of stored bytes."""

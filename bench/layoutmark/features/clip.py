@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.folder import read_json, require
 from layoutmark.features.images import Floats, in_batches, squashed, unit
-from layoutmark.features.packages import needed
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.scorer_folder import read_json, require
 
 FEATURE = "CLIP"
 FILES = ("open_clip_config.json", "open_clip_model.safetensors")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.evidence import Detections
 from layoutmark.features.images import checked
 from layoutmark.layout import Box, Layout

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
-from layoutmark.features.folder import read_json, require
 from layoutmark.features.images import in_batches, letterboxed
-from layoutmark.features.packages import needed
-from layoutmark.features.quiet import FEATURE, ultralytics
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.quiet_ultralytics import FEATURE, ultralytics
+from layoutmark.features.scorer_folder import read_json, require
 from layoutmark.metrics.coco import CONFIDENCE, MAX_DETECTIONS
 from layoutmark.provenance import canonical, digest
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.folder import read_json, require
 from layoutmark.features.images import Floats, in_batches, squashed, unit
-from layoutmark.features.packages import needed
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.scorer_folder import read_json, require
 
 FEATURE = "DINO"
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json")

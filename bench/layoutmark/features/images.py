@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 
 if TYPE_CHECKING:

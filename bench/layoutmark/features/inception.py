@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.images import Floats, checked, in_batches
-from layoutmark.features.packages import needed
-from layoutmark.features.spec import Spec
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.scorer_spec import Spec
 
 FEATURE = "distances through Inception"
 SIDE, WIDTH, BATCH = 299, 2048, 8

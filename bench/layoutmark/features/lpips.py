@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.folder import read_json, require
 from layoutmark.features.images import in_batches, squashed
-from layoutmark.features.packages import needed
-from layoutmark.features.spec import Spec
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.scorer_folder import read_json, require
+from layoutmark.features.scorer_spec import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.clip import FEATURE, OpenClip
-from layoutmark.features.fitting import fitting_of, same_normalisation
-from layoutmark.features.folder import read_json, require
 from layoutmark.features.images import Floats
-from layoutmark.features.packages import needed
-from layoutmark.features.spec import Spec
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.preprocessing import fitting_of, same_normalisation
+from layoutmark.features.scorer_folder import read_json, require
+from layoutmark.features.scorer_spec import Spec
 from layoutmark.provenance import digest_file
-from layoutmark.store.fetched import check_locks, not_here, offline, recorded
+from layoutmark.store.downloads import check_locks, not_here, offline, recorded
 
 
 def describe(spec: Spec) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from layoutmark.evidence import Detections
-from layoutmark.features.packages import needed
+from layoutmark.features.optional_packages import needed
 from layoutmark.metrics.coco import CONFIDENCE, MAX_DETECTIONS
 
 if TYPE_CHECKING:

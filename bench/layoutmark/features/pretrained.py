@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.folder import read_json, require
-from layoutmark.features.packages import needed
-from layoutmark.features.spec import Spec
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.scorer_folder import read_json, require
+from layoutmark.features.scorer_spec import Spec
 
 SETTINGS, NEWER = "preprocessor_config.json", "processor_config.json"
 """Where the preprocessing of pictures is written down: as published, and as transformers 5 saves whole processors."""

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.images import checked, in_batches
-from layoutmark.features.network import enforce_tensors, loading
-from layoutmark.features.packages import needed
-from layoutmark.features.spec import Spec
-from layoutmark.store.fetched import recorded
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.package_weights import enforce_tensors, loading
+from layoutmark.features.scorer_spec import Spec
+from layoutmark.store.downloads import recorded
 
 FEATURE, BATCH = "quality by pyiqa", 4
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.folder import read_json, require
 from layoutmark.features.images import checked
-from layoutmark.features.packages import needed
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.scorer_folder import read_json, require
+from layoutmark.features.scorer_spec import Spec
 from layoutmark.features.segmenter import FEATURE, Boxes
-from layoutmark.features.spec import Spec
 from layoutmark.layout import Mask
 
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")

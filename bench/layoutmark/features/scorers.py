@@ -10,19 +10,21 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.evidence import Detections
-from layoutmark.features import clip, detector, dino, loading, quality, segmenter
+from layoutmark.features import clip, detector, dino, segmenter
+from layoutmark.features import clip_iqa as quality
+from layoutmark.features import engine_modules as loading
 from layoutmark.features.clip import OpenClip
-from layoutmark.features.folder import folder_digest
 from layoutmark.features.images import Floats
 from layoutmark.features.lpips import Lpips
+from layoutmark.features.scorer_folder import folder_digest
+from layoutmark.features.scorer_spec import Spec, spec_of
 from layoutmark.features.segmenter import Segmenter
-from layoutmark.features.spec import Spec, spec_of
 from layoutmark.metrics.matching import CONFIDENCE
 from layoutmark.provenance import digest
-from layoutmark.shelf.engines import CLIP, DETECTOR, DINO, LPIPS, QUALITY, SECOND, SEGMENTER, kind_of
-from layoutmark.shelf.kinds import StackCard
+from layoutmark.registry.card_types import StackCard
+from layoutmark.registry.scorer_engines import CLIP, DETECTOR, DINO, LPIPS, QUALITY, SECOND, SEGMENTER, kind_of
 
 
 class Detector(Protocol):

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.folder import read_json, require
 from layoutmark.features.images import Floats, checked, in_batches
-from layoutmark.features.packages import needed
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.scorer_folder import read_json, require
 from layoutmark.layout import Mask
 from layoutmark.metrics import matching
 from layoutmark.provenance import canonical

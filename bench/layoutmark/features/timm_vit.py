@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.fitting import fitting_of, same_normalisation
 from layoutmark.features.images import Floats, in_batches, unit
-from layoutmark.features.packages import needed
-from layoutmark.features.spec import Spec
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.preprocessing import fitting_of, same_normalisation
+from layoutmark.features.scorer_spec import Spec
 
 
 def describe(spec: Spec) -> str:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.fitting import fitting_of, same_normalisation
 from layoutmark.features.images import Floats, in_batches, unit
-from layoutmark.features.packages import needed
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.preprocessing import fitting_of, same_normalisation
 from layoutmark.features.pretrained import config_of, normalisation, pretrained
-from layoutmark.features.spec import Spec
+from layoutmark.features.scorer_spec import Spec
 
 CLASSES = {
     "vit": "ViTModel", "dinov2": "Dinov2Model", "dinov2_with_registers": "Dinov2WithRegistersModel",

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
 from layoutmark.features.checkpoint import read_checkpoint, tensors
 from layoutmark.features.detector import BATCH, YoloDetector, placed, suppressed
 from layoutmark.features.images import in_batches, letterboxed
-from layoutmark.features.packages import needed
-from layoutmark.features.quiet import FEATURE, ultralytics
-from layoutmark.features.spec import Spec
+from layoutmark.features.optional_packages import needed
+from layoutmark.features.quiet_ultralytics import FEATURE, ultralytics
+from layoutmark.features.scorer_spec import Spec
 from layoutmark.layout import Mask
 from layoutmark.metrics.coco import CONFIDENCE, MAX_DETECTIONS
 from layoutmark.provenance import digest

@@ -3,10 +3,10 @@
 from layoutmark.gate.judge import judge
 from layoutmark.gate.junit import junit, junit_error
 from layoutmark.gate.markdown import cells, markdown, markdown_error
-from layoutmark.gate.pictures import worst, write_pictures
 from layoutmark.gate.policy import Policy, Rule, read_policy
 from layoutmark.gate.sides import Row, Side, open_side
 from layoutmark.gate.verdict import Lost, MetricVerdict, Outcome, Verdict
+from layoutmark.gate.worst_images import worst, write_pictures
 
 __all__ = [
     "Lost",

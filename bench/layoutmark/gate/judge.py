@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.errors import LayoutmarkError, unknown_name
 from layoutmark.gate.noninferiority import Needed, needed, p_above, p_below
 from layoutmark.gate.pairing import Paired, by_seed, paired, scored, turned

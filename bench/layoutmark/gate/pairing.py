@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from layoutmark.api import Metric
 from layoutmark.compare.rows import DRAWS, deviations
 from layoutmark.compare.spread import set_spread
-from layoutmark.door import Metric
 from layoutmark.evidence import Evidence
 from layoutmark.gate.noninferiority import Gain
 from layoutmark.gate.sides import Row

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layoutmark.errors import LayoutmarkError
+from layoutmark.registry import read_card
 from layoutmark.score import Direction
-from layoutmark.shelf import read_card
 
 DEFAULT = Path(__file__).with_name("default.toml")
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from layoutmark.api import Metric
 from layoutmark.compare import restored
-from layoutmark.door import Metric
 from layoutmark.errors import LayoutmarkError, unknown_name
 from layoutmark.evidence import Evidence, SampleOutcome
 from layoutmark.gate.policy import Policy

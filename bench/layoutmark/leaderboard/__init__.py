@@ -13,7 +13,7 @@ from layoutmark.leaderboard.entry import (
     file_digest,
     open_board,
 )
-from layoutmark.leaderboard.form import refuse_odd
+from layoutmark.leaderboard.entry_validation import refuse_odd
 from layoutmark.leaderboard.submit import submit
 
 __all__ = [

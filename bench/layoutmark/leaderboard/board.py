@@ -9,18 +9,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from layoutmark.api import Metric
+from layoutmark.atomic import write_text
 from layoutmark.compare.pairs import all_pairs
 from layoutmark.compare.ranking import all_ranks, all_ties
 from layoutmark.compare.rows import LEVEL, Resamples, result_row
-from layoutmark.compare.stored import restored
-from layoutmark.door import Metric
+from layoutmark.compare.stored_runs import restored
 from layoutmark.evidence import Evidence, SampleOutcome
 from layoutmark.layout import Sample, sample_from_json
 from layoutmark.leaderboard.entry import AUTHORS, MATCHED, REFERENCE, Board, Entry, open_board
-from layoutmark.leaderboard.form import refuse_odd
+from layoutmark.leaderboard.entry_validation import refuse_odd
 from layoutmark.leaderboard.pages import as_html, as_json, as_markdown
 from layoutmark.metrics import HEADLINE, SetMetric, all_metrics, summary
-from layoutmark.store.atomic import write_text
 
 DIGITS = 6
 """Decimals of every number of a board: machines differ in the last bits of a double."""

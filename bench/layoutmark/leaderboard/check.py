@@ -17,7 +17,7 @@ from layoutmark.leaderboard.entry import (
     file_digest,
     open_board,
 )
-from layoutmark.leaderboard.form import form_faults
+from layoutmark.leaderboard.entry_validation import form_faults
 from layoutmark.leaderboard.rules import faults_of
 from layoutmark.metrics import all_metrics
 from layoutmark.score import Outcome, Score

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layoutmark.atomic import write_bytes, write_text
 from layoutmark.errors import LayoutmarkError
 from layoutmark.leaderboard.entry import (
     AUTHORS,
@@ -27,13 +28,12 @@ from layoutmark.leaderboard.entry import (
     open_board,
     pack,
 )
-from layoutmark.leaderboard.form import form_faults
+from layoutmark.leaderboard.entry_validation import form_faults
 from layoutmark.leaderboard.rules import faults_of
 from layoutmark.metrics import HEADLINE
-from layoutmark.reference_rows import ADVERSARY
-from layoutmark.shelf import Shelf, resolve_settings
+from layoutmark.plan.reference_rows import ADVERSARY
+from layoutmark.registry import Registry, resolve_settings
 from layoutmark.store import RunFolder
-from layoutmark.store.atomic import write_bytes, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 def submit(
     run: RunFolder,
     folder: Path,
-    shelf: Shelf,
+    registry: Registry,
     methods: Sequence[str] = (),
     track: str = AUTHORS,
     because: str = "",
@@ -61,7 +61,7 @@ def submit(
     if track not in (AUTHORS, MATCHED):
         raise _refused(results["name"], f"track {track!r}", f"{AUTHORS} or {MATCHED}")
     try:
-        drafts = list(_drafts(results, run.read_detections(), board, shelf, methods, track, because, times))
+        drafts = list(_drafts(results, run.read_detections(), board, registry, methods, track, because, times))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise _refused(
             results["name"], f"{type(error).__name__}: {error}", "results as layoutmark writes them",
@@ -71,7 +71,7 @@ def submit(
 
 
 def _drafts(
-    results: Mapping[str, Any], detections: pd.DataFrame, board: Board, shelf: Shelf, methods: Sequence[str],
+    results: Mapping[str, Any], detections: pd.DataFrame, board: Board, registry: Registry, methods: Sequence[str],
     track: str, because: str, times: bool,
 ) -> Iterator[Draft]:  # fmt: skip
     """The rows that enter, each after it was found in order."""
@@ -100,7 +100,7 @@ def _drafts(
             "protocol": protocol,
             "row": {k: row[k] for k in ("name", "kind", "title", "version", "preset", "settings", "code", "weights",
                                         "inputs", "deviations", "counts")},
-            "overrides": _overrides(row, results["stack"]["name"], shelf),
+            "overrides": _overrides(row, results["stack"]["name"], registry),
             "because": because,
             "metrics": list(known.values()),
             "environment": results["environment"]["versions"],
@@ -155,12 +155,12 @@ def _asked(samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in sample.items() if key != "strata"} for sample in samples]
 
 
-def _overrides(row: Mapping[str, Any], stack: str, shelf: Shelf) -> dict[str, Any]:
+def _overrides(row: Mapping[str, Any], stack: str, registry: Registry) -> dict[str, Any]:
     """Settings that differ from what the method's card says for this stack and preset; none for unknown methods."""
     name = str(row["name"]).partition("@")[0]
-    if row["kind"] != "method" or name not in shelf.methods():
+    if row["kind"] != "method" or name not in registry.methods():
         return {}
-    card = shelf.get_method(name).card
+    card = registry.get_method(name).card
     own = resolve_settings(card, stack, row["preset"] or None)
     return {key: value for key, value in row["settings"].items() if own.get(key) != value}
 

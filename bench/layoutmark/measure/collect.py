@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from layoutmark.door import Pixels, Suite
+from layoutmark.api import Pixels, Suite
 from layoutmark.evidence import CropEvidence, Detections, Evidence
 from layoutmark.features import masks
 from layoutmark.features.crops import crop, detected_boxes, on_grid
 from layoutmark.features.scorers import Scorers
-from layoutmark.jobs import Job, jobs
 from layoutmark.layout import Instance, Sample
-from layoutmark.measure.further import Further, Seen
-from layoutmark.measure.looker import Looker
+from layoutmark.measure.attribute_phrases import phrasings, vocabularies
+from layoutmark.measure.extra_encoders import ExtraEncoders, Seen
+from layoutmark.measure.feature_cache import FeatureCache
 from layoutmark.measure.pixels import colour_shares, contrast, saturation
 from layoutmark.measure.references import Place, Vector, masked_crop, true_vectors
 from layoutmark.measure.references import reference_vectors as _reference_vectors
-from layoutmark.measure.seeds import lpips_diversity
+from layoutmark.measure.seed_diversity import lpips_diversity
 from layoutmark.measure.vocabulary import check_vocabulary
-from layoutmark.measure.words import phrasings, vocabularies
-from layoutmark.plan import Plan
+from layoutmark.plan.jobs import Job, jobs
+from layoutmark.plan.plan import Plan
 from layoutmark.provenance import digest_code, digest_pixels
 from layoutmark.score import SCORED, Status
 from layoutmark.store import Store
@@ -49,7 +49,7 @@ def collect(
     `told` counts features that were `stored` and those that were `computed`.
     """
     check_vocabulary(suite, scorers)
-    looker = Looker(scorers, store, scorers.digests(), digest_code(Path(__file__).parents[1] / "features"))
+    looker = FeatureCache(scorers, store, scorers.digests(), digest_code(Path(__file__).parents[1] / "features"))
     looker.told = looker.told if told is None else told
     vocabulary = vocabularies(suite.samples)
     references, true = _reference_vectors(suite, looker), true_vectors(suite, looker)
@@ -57,7 +57,7 @@ def collect(
     for instance in (i for s in suite.samples for i in s.layout.instances):
         words.update(text for by_word in phrasings(instance, vocabulary).values() for text in by_word.values())
     texts = looker.texts(sorted(words))
-    further = Further.of(suite, looker)
+    further = ExtraEncoders.of(suite, looker)
     found: dict[str, list[Evidence]] = {}
     for number, row in enumerate(plan.rows):
         progress(row.name, number, len(plan.rows))
@@ -69,12 +69,12 @@ def collect(
 
 def _row_evidence(
     wanted: Sequence[Job],
-    looker: Looker,
+    looker: FeatureCache,
     texts: Mapping[str, tuple[Vector, bool]],
     references: Mapping[Place, Mapping[str, Vector]],
     vocabulary: Mapping[str, tuple[str, ...]] = NOTHING,
     true: Mapping[str, Mapping[str, Vector]] = NOTHING,
-    further: Further | None = None,
+    further: ExtraEncoders | None = None,
 ) -> list[Evidence]:
     records = looker.store.records([j.key for j in wanted])
     images = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.metrics.colour import COLOURS
 
 NAME = "Rec.601 luma and HSV of 8-bit RGB, basic colours 1"

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.door import Pixels, Suite
+from layoutmark.api import Pixels, Suite
 from layoutmark.features.crops import crop, masked
 from layoutmark.layout import Instance, Sample
-from layoutmark.measure.looker import Looker
+from layoutmark.measure.feature_cache import FeatureCache
 from layoutmark.provenance import digest_pixels
 
 Vector = npt.NDArray[np.float32]
@@ -18,7 +18,7 @@ Place = tuple[str, str]
 """Sample and instance."""
 
 
-def reference_vectors(suite: Suite, looker: Looker) -> dict[Place, dict[str, Vector]]:
+def reference_vectors(suite: Suite, looker: FeatureCache) -> dict[Place, dict[str, Vector]]:
     """Per sample and instance the vectors of references and of the true image's crop, as `CropEvidence` names them."""
     pictures: dict[Place, dict[str, Pixels]] = {}
     for sample in suite.samples:
@@ -54,7 +54,7 @@ def masked_crop(pixels: Pixels, instance: Instance) -> Pixels:
     return crop(masked(pixels, instance.mask.array()), instance.box)
 
 
-def true_vectors(suite: Suite, looker: Looker) -> dict[str, dict[str, Vector]]:
+def true_vectors(suite: Suite, looker: FeatureCache) -> dict[str, dict[str, Vector]]:
     """Per sample with a true image its vectors, as `Evidence` names them."""
     pictures = {s.id: picture for s in suite.samples if (picture := suite.true_image(s.id)) is not None}
     names = {sample: digest_pixels(picture) for sample, picture in pictures.items()}

@@ -8,24 +8,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from layoutmark import atomic
+from layoutmark.api import Metric, Pixels, Suite
 from layoutmark.compare import adversaries_ahead, all_pairs, all_ties, by_count, incomplete, normalised, result_row
-from layoutmark.door import Metric, Pixels, Suite
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.features.scorers import Scorers
-from layoutmark.jobs import jobs
 from layoutmark.layout import Sample, sample_to_json
 from layoutmark.measure import pixels
 from layoutmark.measure.collect import collect
 from layoutmark.metrics import HEADLINE, all_metrics
 from layoutmark.metrics.leakage import leakage
-from layoutmark.plan import Plan, Row
+from layoutmark.plan.jobs import jobs
+from layoutmark.plan.plan import Plan, Row
 from layoutmark.provenance import digest_code, digest_pixels, protocol_hash, versions
+from layoutmark.registry import Registry
+from layoutmark.registry.card_types import SuiteItem
 from layoutmark.score import SCORED, Outcome, Score, Status
-from layoutmark.shelf import Shelf
-from layoutmark.shelf.kinds import SuiteItem
-from layoutmark.store import RunFolder, Store, atomic
+from layoutmark.store import RunFolder, Store
 from layoutmark.store.images import encode
-from layoutmark.store.results import SCHEMA
+from layoutmark.store.results_schema import SCHEMA
 from layoutmark.suites import token_strata
 from layoutmark.suites.tokens import STRATUM
 
@@ -49,11 +50,11 @@ def scorer_names(suite: Suite, scorers: Scorers) -> dict[str, str]:
 
 
 def measure(
-    plan: Plan, suite: Suite, card: SuiteItem, licence: str, shelf: Shelf, store: Store, run: Path, device: str | None,
+    plan: Plan, suite: Suite, card: SuiteItem, licence: str, registry: Registry, store: Store, run: Path, device: str | None,
     progress: Callable[[str, int, int], None], seconds: Mapping[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     """Write results.json, results.csv, detections.parquet and images/ of a run; returns the results."""
-    stack = shelf.get_stack(plan.stack)
+    stack = registry.get_stack(plan.stack)
     scorers = Scorers(stack.card, stack.folder, device)
     told = Counter(stored=0, computed=0)
     evidence = collect(plan, suite, scorers, store, progress, told)
@@ -103,7 +104,7 @@ def measure(
         },
         "seeds": list(plan.seeds),
         "left_out": dict(plan.left_out),
-        "methods": [_method_json(row, evidence[row.name], shelf) for row in plan.rows],
+        "methods": [_method_json(row, evidence[row.name], registry) for row in plan.rows],
         "metrics": [_metric_json(m) for m in metrics],
         "rows": rows,
         "adversaries_ahead": adversaries_ahead(rows, references),
@@ -137,11 +138,11 @@ def measure(
     return folder.read_results()
 
 
-def _method_json(row: Row, evidence: Sequence[Evidence], shelf: Shelf) -> dict[str, Any]:
+def _method_json(row: Row, evidence: Sequence[Evidence], registry: Registry) -> dict[str, Any]:
     counts = Counter(str(e.status) for e in evidence)
     name = row.name.partition("@")[0]
     # A run may be measured where the method itself is not.
-    published = shelf.get_method(name).card.published if row.kind == "method" and name in shelf.methods() else ()
+    published = registry.get_method(name).card.published if row.kind == "method" and name in registry.methods() else ()
     return {
         "name": row.name, "kind": row.kind, "title": row.title, "version": row.version, "preset": row.preset,
         "settings": dict(row.settings), "code": row.code, "weights": row.weights, "inputs": list(row.inputs),

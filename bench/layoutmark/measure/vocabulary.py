@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layoutmark.door import Suite
+from layoutmark.api import Suite
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.scorers import Scorers
 

@@ -12,9 +12,9 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.errors import LayoutmarkError
-from layoutmark.metrics.mean import SetMetric, Summary, summarise, summary
+from layoutmark.metrics.aggregation import SetMetric, Summary, summarise, summary
 
 __all__ = ["ASIDE", "HEADLINE", "SetMetric", "Summary", "all_metrics", "summarise", "summary"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
+from layoutmark.metrics.aggregation import without_pixels
 from layoutmark.metrics.cosine import cosine
 from layoutmark.metrics.fidelity import TARGET_CROP, CropSimilarity
-from layoutmark.metrics.mean import without_pixels
 from layoutmark.score import Direction, MetricInfo
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
+from layoutmark.metrics.aggregation import NO_TARGETS, Summary, summary, without_pixels
 from layoutmark.metrics.ap_table import (
     ApTable,
     ap_alone,
@@ -30,7 +31,6 @@ from layoutmark.metrics.coco import (
     coco_ap,
     match,
 )
-from layoutmark.metrics.mean import NO_TARGETS, Summary, summary, without_pixels
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 __all__ = [

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import CropEvidence, Evidence, SampleOutcome
 from layoutmark.layout import Instance
+from layoutmark.metrics.aggregation import mean_over_crops
 from layoutmark.metrics.colour import KEYS as COLOUR
 from layoutmark.metrics.fidelity import TARGET_CROP
-from layoutmark.metrics.mean import mean_over_crops
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 TEXTURE = ("texture", "material", "style")

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections, Evidence
 from layoutmark.layout import Mask
+from layoutmark.metrics.aggregation import without_pixels
 from layoutmark.metrics.coco_match import Floats, Found, Places, Things, greedy_matches, grouped, ranked
-from layoutmark.metrics.mean import without_pixels
 from layoutmark.score import Unscored
 
 CONFIDENCE = 0.001

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import CropEvidence, Evidence, SampleOutcome
 from layoutmark.layout import Instance
-from layoutmark.metrics.mean import mean_over_crops
+from layoutmark.metrics.aggregation import mean_over_crops
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 KEYS = ("colour", "color", "tint")

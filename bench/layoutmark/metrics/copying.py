@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Evidence, SampleOutcome, Vector
+from layoutmark.metrics.aggregation import mean_of_instances, unscored, without_pixels
 from layoutmark.metrics.cosine import cosine
 from layoutmark.metrics.fidelity import TARGET_CROP
-from layoutmark.metrics.mean import mean_of_instances, unscored, without_pixels
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 QUANTILE = 0.95

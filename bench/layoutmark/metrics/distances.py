@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
-from layoutmark.metrics.mean import Summary, summary, without_pixels
+from layoutmark.metrics.aggregation import Summary, summary, without_pixels
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 LEAST = 2048

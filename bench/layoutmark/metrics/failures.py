@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.layout import Layout, box_iou
+from layoutmark.metrics.aggregation import mean_of_instances
 from layoutmark.metrics.coco import MAX_DETECTIONS
 from layoutmark.metrics.identity import others, similarities
 from layoutmark.metrics.matching import CONFIDENCE, generalised_iou, hits
-from layoutmark.metrics.mean import mean_of_instances
 from layoutmark.metrics.miou import MatchMetric
 from layoutmark.score import Direction, MetricInfo, Score
 

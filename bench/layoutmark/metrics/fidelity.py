@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
+from layoutmark.metrics.aggregation import mean_of_instances, unscored, without_pixels
 from layoutmark.metrics.cosine import cosine
 from layoutmark.metrics.matching import CONFIDENCE
-from layoutmark.metrics.mean import mean_of_instances, unscored, without_pixels
 from layoutmark.score import Direction, MetricInfo, Outcome, Unscored
 
 TARGET_CROP = "target-box crop, no padding"

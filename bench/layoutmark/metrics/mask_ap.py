@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
 from layoutmark.metrics.ap import ALL, IOU_50_95, AveragePrecision, Matches
 from layoutmark.metrics.coco import EVERY_AREA, MAX_DETECTIONS, without_masks

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.layout import Mask, box_iou
+from layoutmark.metrics.aggregation import mean_of_instances
 from layoutmark.metrics.coco import check_grids
 from layoutmark.metrics.matching import CONFIDENCE, assign
-from layoutmark.metrics.mean import mean_of_instances
 from layoutmark.metrics.miou import MatchMetric
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
+from layoutmark.metrics.aggregation import NO_TARGETS, mean_of_instances, unscored, without_pixels
 from layoutmark.metrics.coco import MAX_DETECTIONS
 from layoutmark.metrics.matching import CONFIDENCE, best_overlap, hits
-from layoutmark.metrics.mean import NO_TARGETS, mean_of_instances, unscored, without_pixels
 from layoutmark.score import Direction, MetricInfo, Score, Unscored
 
 

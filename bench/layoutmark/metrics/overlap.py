@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.layout import box_iou
 from layoutmark.metrics.matching import CONFIDENCE, assign

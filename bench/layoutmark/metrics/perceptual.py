@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
-from layoutmark.metrics.mean import without_pixels
+from layoutmark.metrics.aggregation import without_pixels
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 KEY = "lpips-diversity"

@@ -11,12 +11,12 @@ from functools import partial
 
 import numpy as np
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.layout import Instance, Point
+from layoutmark.metrics.aggregation import mean_of_instances
 from layoutmark.metrics.mask_miou import NO_MASK, NO_MASKS
 from layoutmark.metrics.matching import CONFIDENCE, likeliest
-from layoutmark.metrics.mean import mean_of_instances
 from layoutmark.metrics.miou import MatchMetric
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 

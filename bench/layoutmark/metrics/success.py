@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from layoutmark.door import Metric
+from layoutmark.api import Metric
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
+from layoutmark.metrics.aggregation import NO_TARGETS, Summary, summary
 from layoutmark.metrics.matching import CONFIDENCE, hits
-from layoutmark.metrics.mean import NO_TARGETS, Summary, summary
 from layoutmark.metrics.miou import MatchMetric
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 

@@ -5,12 +5,12 @@ its cluster; a value that is not scored stays with the caller, who counts it.  A
 refused, because a NaN that slips into a mean or a quantile is hard to see afterwards.
 """
 
+from layoutmark.statistics.correlation import spearman
 from layoutmark.statistics.interval import Interval, mean_interval
 from layoutmark.statistics.multiplicity import holm, tie_groups
 from layoutmark.statistics.paired import PairedDifference, paired_mean_difference, paired_statistic_difference
 from layoutmark.statistics.planning import Design, Spread, designs, split_spread
 from layoutmark.statistics.power import needed_clusters
-from layoutmark.statistics.rank import spearman
 from layoutmark.statistics.ranking import Place, best_shares, rank_intervals
 from layoutmark.statistics.resampling import (
     bootstrap_interval,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layoutmark import atomic
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
-from layoutmark.store import atomic
-from layoutmark.store.home import runs_folder
-from layoutmark.store.results import SCHEMA, problem
+from layoutmark.store.folders import runs_folder
+from layoutmark.store.results_schema import SCHEMA, problem
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy.typing as npt
 
+from layoutmark import atomic
 from layoutmark.errors import LayoutmarkError
 from layoutmark.provenance import canonical, digest_pixels
 from layoutmark.score import SCORED, Status
-from layoutmark.store import atomic, images, parts
+from layoutmark.store import images, parts
 from layoutmark.store.images import Pixels
 from layoutmark.store.index import ImageRow, Index
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from layoutmark.suites.aspect import SquaredSuite, squared
-from layoutmark.suites.built import META, FileSuite, load_built_suite, save_built_suite
 from layoutmark.suites.difference import Difference, difference
 from layoutmark.suites.export import FORMS, export
-from layoutmark.suites.narrowed import NarrowedSuite, restricted, within_vocabulary
 from layoutmark.suites.published import Comparison, compared
+from layoutmark.suites.storage import META, FileSuite, load_built_suite, save_built_suite
+from layoutmark.suites.subset import NarrowedSuite, restricted, within_vocabulary
 from layoutmark.suites.tokens import token_strata
 
 __all__ = [

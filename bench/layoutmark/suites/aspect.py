@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from layoutmark.door import Pixels, Suite
-from layoutmark.door.shapes import regridded
+from layoutmark.api import Pixels, Suite
 from layoutmark.errors import LayoutmarkError
+from layoutmark.ingest.masks import regridded
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Point, Reference, Sample
 from layoutmark.provenance import digest
-from layoutmark.shelf.kinds import Aspect
+from layoutmark.registry.card_types import Aspect
 
 GREY = 128
 """Of the bars beside a true picture: the middle between black and white."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from layoutmark.door import Suite
+from layoutmark.api import Suite
 from layoutmark.layout import Sample, sample_to_json
 
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from layoutmark.door import Pixels, Suite
-from layoutmark.door.references import channels
-from layoutmark.door.shapes import regridded
+from layoutmark.api import Pixels, Suite
+from layoutmark.atomic import write_bytes, write_text
 from layoutmark.errors import unknown_name
+from layoutmark.ingest.masks import regridded
+from layoutmark.ingest.references import channels
 from layoutmark.layout import sample_to_json
 from layoutmark.provenance import canonical
-from layoutmark.store.atomic import write_bytes, write_text
 from layoutmark.suites.published import listing
 
 

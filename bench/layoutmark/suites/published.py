@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from layoutmark.door import BuiltSuite
-from layoutmark.door.ledger import Entry
+from layoutmark.api import BuiltSuite
 from layoutmark.errors import LayoutmarkError
-from layoutmark.shelf.kinds import PublishedSuite, SuiteItem
-from layoutmark.suites.built import built_digest
+from layoutmark.ingest.ledger import Entry
+from layoutmark.registry.card_types import PublishedSuite, SuiteItem
+from layoutmark.suites.storage import built_digest
 
 FOLDER = "ids"
 NAMED = 8

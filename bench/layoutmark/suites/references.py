@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from layoutmark.door.references import channels
+from layoutmark.atomic import write_bytes
 from layoutmark.errors import LayoutmarkError
+from layoutmark.ingest.references import channels
 from layoutmark.layout import Reference
 from layoutmark.provenance import digest_pixels
-from layoutmark.store.atomic import write_bytes
 
 FOLDER = "references"
 OWN = re.compile(r"[0-9a-f]{64}\.png|\.[0-9a-f]{64}\.png\..*\.tmp")
@@ -33,7 +33,7 @@ def write_references(out: Path, references: Iterable[Reference]) -> None:
             raise LayoutmarkError(
                 f"reference {reference.key!r}",
                 found="a key that is not the sha256 of its pixels",
-                expected="a key made by layoutmark.door.references.reference_of",
+                expected="a key made by layoutmark.ingest.references.reference_of",
                 do="Mend the builder.",
             )
         file = io.BytesIO()

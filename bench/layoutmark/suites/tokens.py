@@ -19,7 +19,7 @@ from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
-from layoutmark.door.strata import length_range
+from layoutmark.ingest.strata import length_range
 
 STRATUM = "tokens"
 PACKAGES = ("open_clip", "clip")

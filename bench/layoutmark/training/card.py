@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from layoutmark.api import Method, Pixels
 from layoutmark.diffusion import load_stack
 from layoutmark.diffusion.recipe import Renders
-from layoutmark.door import Method, Pixels
 from layoutmark.evidence import Detections, Evidence
 from layoutmark.features.crops import crop
-from layoutmark.features.folder import CONTENT
+from layoutmark.features.scorer_folder import CONTENT
 from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
 from layoutmark.metrics.ap_table import ap_from_table, ap_table
 from layoutmark.metrics.mask_miou import mask_iou
 from layoutmark.provenance import digest_file
+from layoutmark.registry import Registry, StackEntry, resolve_settings
 from layoutmark.score import Score, Status
-from layoutmark.shelf import Shelf, StackEntry, resolve_settings
 from layoutmark.statistics import derive_seed, spearman
 from layoutmark.training.clip import degrade
 from layoutmark.training.data import HELD_OUT_SEED, World, renders
@@ -67,7 +67,7 @@ class Measured:
     pairs: list[tuple[Pixels, Pixels]]
 
 
-def measure_card(world: World, entry: StackEntry, shelf: Shelf, folder: Path, work: Path) -> Measured:
+def measure_card(world: World, entry: StackEntry, registry: Registry, folder: Path, work: Path) -> Measured:
     """Measure the weights in `folder` (laid out as the stack's own); renders are kept in `work`.
 
     Everything is drawn and scored on the CPU from fixed seeds, so the same weights give the same figures.
@@ -75,7 +75,7 @@ def measure_card(world: World, entry: StackEntry, shelf: Shelf, folder: Path, wo
     data = renders(world, work, HELD_OUT_SEED, RENDERS, SIDE)
     scorers = Scorers(entry.card, folder)
     figures = scorer_figures(world, scorers, data)
-    card = shelf.get_method(METHOD)
+    card = registry.get_method(METHOD)
     settings = resolve_settings(card.card, entry.name)
     method = card.build(load_stack(folder / entry.card.generator.folder), settings)
     rows = prompted(data)

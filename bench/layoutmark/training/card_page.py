@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from layoutmark.door import Pixels
+from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.shelf.kinds import StackCard
+from layoutmark.registry.card_types import StackCard
 from layoutmark.training.card import Measured
 from layoutmark.training.stack import FACTS
 

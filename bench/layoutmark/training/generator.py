@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from layoutmark.diffusion.mixed import mixed
+from layoutmark.diffusion.mixed_precision import mixed
 from layoutmark.diffusion.noising import loss_weight, noisy
 from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.codec import CHANNELS, PatchCode, encode_all

@@ -13,7 +13,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.training.team import ALONE, Team
+from layoutmark.training.distributed import ALONE, Team
 
 WORTH_COMPILING = 500
 """From this many steps on, the half minute that compiling takes is won back: a compiled step takes two thirds."""

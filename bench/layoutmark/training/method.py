@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from layoutmark.diffusion.mixed import has_bfloat16
+from layoutmark.diffusion.mixed_precision import has_bfloat16
 from layoutmark.diffusion.recipe import Recipe
+from layoutmark.training.distributed import ALONE, Team
 from layoutmark.training.loop import CURVES, WORTH_COMPILING, average, train
-from layoutmark.training.team import ALONE, Team
 
 
 def train_method(

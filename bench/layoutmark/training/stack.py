@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 from layoutmark.diffusion.recipe import Renders
 from layoutmark.features.detector import save_detector
-from layoutmark.features.quiet import ultralytics
+from layoutmark.features.quiet_ultralytics import ultralytics
 from layoutmark.training import clip, codec, detector, dino, generator, segmenter, vae
 from layoutmark.training.data import TRAIN_SEED, World, renders
 

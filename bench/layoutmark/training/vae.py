@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from layoutmark.diffusion.mixed import mixed
+from layoutmark.diffusion.mixed_precision import mixed
 from layoutmark.diffusion.recipe import Renders
 from layoutmark.training.codec import CHANNELS, PATCH, PatchCode, images_of, to_patches
 from layoutmark.training.loop import WORTH_COMPILING, average, device, train

@@ -1,0 +1,1 @@
+"""Generate the images of a plan, or read images that were made elsewhere."""

@@ -1,6 +1,0 @@
-"""What readers get of a run: a table in the terminal, a data frame, and the reports of `reports/`."""
-
-from layoutmark.publish.report import write_report
-from layoutmark.publish.table import print_table, rows_frame
-
-__all__ = ["print_table", "rows_frame", "write_report"]
