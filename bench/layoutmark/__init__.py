@@ -1,3 +1,3 @@
-"""layoutmark: compare text-to-image methods told where things go and what they look like."""
+"""layoutmark: benchmark text-to-image methods that control the layout and the look of objects."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What a call costs: seconds, the most memory that was taken while it ran, and what it ran on."""
+"""The cost of a call: seconds, peak memory, and the hardware it ran on."""
 
 from __future__ import annotations
 
@@ -10,88 +10,94 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 
-CUDA, PROCESS = "cuda", "process"
-"""Where memory was counted: what torch took of the GPU, or all that the process had resident."""
-_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_PROCESSORS = Path("/proc/cpuinfo")
-_SLACK = 16 * 2**20
-"""The kernel counts resident memory loosely, core by core: so far above it the high-water mark may stand when new."""
+from layoutmark.plurals import counted
+
+CUDA_MEMORY, PROCESS_MEMORY = "cuda", "process"
+"""How memory was measured: torch's allocations on the GPU, or the resident memory of the process."""
+_STATUS_FILE, _RESET_FILE = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_CPU_FILE = Path("/proc/cpuinfo")
+_MAX_RESET_ERROR_BYTES = 16 * 2**20
+"""The kernel counts resident memory per core and inexactly, so a new high-water mark may be this far above it."""
 
 
 @dataclass(slots=True)
 class Meter:
-    """Measures what runs inside ``with Meter(device) as meter``.
+    """Measures the block of ``with Meter(device) as meter``.
 
-    `seconds` is wall-clock time.  `peak_bytes` is the most memory at one time, counted as `memory` says: on a GPU what
-    torch had allocated, else the process' resident memory, weights and libraries included.  Both are None where the
-    system does not tell.
+    >>> with Meter() as meter:
+    ...     total = sum(range(1000))
+    >>> meter.seconds > 0
+    True
     """
 
     device: str = "cpu"
-    """Where the work is done; a GPU that stands idle beside it is not asked."""
+    """The device that does the work; memory is measured there."""
     seconds: float = 0.0
+    """Wall-clock time."""
     peak_bytes: int | None = None
+    """Peak memory, including weights and, on the CPU, libraries; None if the system does not report it."""
     memory: str | None = None
-    _begun: float = field(default=0.0, repr=False)
+    """How `peak_bytes` was measured: `CUDA_MEMORY`, `PROCESS_MEMORY` or None."""
+    _start: float = field(default=0.0, repr=False)
 
     def __enter__(self) -> Meter:
-        self.memory = _forget(self.device)
-        self._begun = time.monotonic()
+        self.memory = _reset_peak(self.device)
+        self._start = time.monotonic()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.peak_bytes = _peak(self.memory)
-        self.seconds = time.monotonic() - self._begun
+        self.peak_bytes = _read_peak(self.memory)
+        self.seconds = time.monotonic() - self._start
 
 
 @cache
-def hardware(device: str) -> str:
-    """What work is done on, as the system calls it: the GPU, or the processor and how many threads torch takes."""
+def hardware_name(device: str) -> str:
+    """Return the name of the GPU, or of the processor with the number of threads that torch uses."""
     torch = sys.modules.get("torch")
-    if torch is not None and device.startswith(CUDA):
+    if torch is not None and device.startswith(CUDA_MEMORY):
         return str(torch.cuda.get_device_name(device))
     try:
-        told = [
-            line.partition(":")[2] for line in _PROCESSORS.read_text().splitlines() if line.startswith("model name")
+        models = [
+            line.partition(":")[2] for line in _CPU_FILE.read_text().splitlines() if line.startswith("model name")
         ]
     except OSError:
-        told = []
+        models = []
     threads = 1 if torch is None else torch.get_num_threads()
-    name = " ".join((told or [platform.processor() or platform.machine()])[0].split())
-    return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
+    name = " ".join((models or [platform.processor() or platform.machine()])[0].split())
+    return f"{name}, {counted(threads, 'thread')}"
 
 
-def _forget(device: str) -> str | None:
-    """Start the count of the peak anew; says what is counted."""
+def _reset_peak(device: str) -> str | None:
+    """Start a new measurement of the peak, and return how it is measured."""
     torch = sys.modules.get("torch")
-    if torch is not None and device.startswith(CUDA):
+    if torch is not None and device.startswith(CUDA_MEMORY):
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-        return CUDA
+        return CUDA_MEMORY
     try:
-        _RESET.write_text("5")  # forget the resident memory's high-water mark
+        _RESET_FILE.write_text("5")  # resets the high-water mark of resident memory
     except OSError:
         return None
-    mark, resident = _resident("VmHWM"), _resident("VmRSS")
-    # Some sandboxes take the request and keep the mark: what it would tell is an earlier call's peak.
-    if mark is None or resident is None or mark > resident + _SLACK:
+    peak, resident = _read_memory("VmHWM"), _read_memory("VmRSS")
+    # Some sandboxes accept the request and keep the mark, which would then be the peak of an earlier call.
+    if peak is None or resident is None or peak > resident + _MAX_RESET_ERROR_BYTES:
         return None
-    return PROCESS
+    return PROCESS_MEMORY
 
 
-def _peak(memory: str | None) -> int | None:
-    if memory == CUDA:
+def _read_peak(memory: str | None) -> int | None:
+    if memory == CUDA_MEMORY:
         torch = sys.modules["torch"]
-        torch.cuda.synchronize()  # what was asked for has been done only now
+        torch.cuda.synchronize()  # calls return before the GPU has finished
         return int(torch.cuda.max_memory_allocated())
-    return _resident("VmHWM") if memory == PROCESS else None
+    return _read_memory("VmHWM") if memory == PROCESS_MEMORY else None
 
 
-def _resident(field_name: str) -> int | None:
-    """A count of the process' resident memory in bytes, by its name in the kernel's table."""
-    for line in _STATUS.read_text().splitlines():
+def _read_memory(field_name: str) -> int | None:
+    """Return a field of the process's memory status in bytes, or None if the kernel does not report it."""
+    for line in _STATUS_FILE.read_text().splitlines():
         if line.startswith(f"{field_name}:"):
             return int(line.split()[1]) * 1024
     return None

@@ -1,16 +1,32 @@
-"""The one error users see: what it is about, what was found, what was expected, the next step."""
+"""The errors that users see. Each names the thing, what was found, what was expected, and the next step."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
+LIST_COMMANDS = {
+    "method": "layoutmark methods list",
+    "suite": "layoutmark suites list",
+    "stack": "layoutmark stacks list",
+    "report": "layoutmark reports list",
+}
+"""Commands that print all names of a kind."""
+MIN_NAME_SIMILARITY = 0.5
+MAX_SUGGESTIONS = 3
+
 
 class LayoutmarkError(Exception):
-    """A problem the user can act on, told in one line.
+    """A problem that the user can fix, described in one line.
 
-    The four parts are kept apart so that tests can assert each and programs can read them
-    (``--json`` prints them as fields).  The command turns it into exit code 3.
+    The four parts are kept as attributes: tests assert each of them, and ``--json`` prints them as fields.
+    The command exits with code 3.
+
+    >>> error = LayoutmarkError("seeds", found="0", expected="at least 1", do="Pass --seeds 1.")
+    >>> print(error)
+    seeds: found 0; expected at least 1. Pass --seeds 1.
+    >>> error.expected
+    'at least 1'
     """
 
     def __init__(self, what: str, *, found: str, expected: str, do: str) -> None:
@@ -21,16 +37,29 @@ class LayoutmarkError(Exception):
         super().__init__(f"{what}: found {found}; expected {expected}. {do}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments do not survive the default pickling that worker pools use.
+        # Worker pools pickle exceptions, and the default pickling drops keyword-only arguments.
         return _rebuild, (type(self), self.what, self.found, self.expected, self.do)
 
+    def within(self, location: str) -> LayoutmarkError:
+        """Return the same error with `location`, for example a file, put before the name of the thing.
 
-class MissingPackage(LayoutmarkError):
+        >>> error = LayoutmarkError("box", found="x", expected="four numbers", do="Correct it.")
+        >>> print(error.within("sample 'a'"))
+        sample 'a', box: found x; expected four numbers. Correct it.
+        """
+        return LayoutmarkError(f"{location}, {self.what}", found=self.found, expected=self.expected, do=self.do)
+
+
+class MissingPackageError(LayoutmarkError):
     """A feature needs an optional package that is not installed."""
 
     @classmethod
-    def of(cls, feature: str, package: str, extra: str) -> MissingPackage:
-        """Name the feature, the package and the line that installs it."""
+    def of(cls, feature: str, package: str, extra: str) -> MissingPackageError:
+        """Build the error for a feature, the package it needs and the extra that installs the package.
+
+        >>> print(MissingPackageError.of("training", "torch", "mini"))
+        training: found no package 'torch'; expected the extra 'mini'. Run: pip install "layoutmark[mini]"
+        """
         return cls(
             feature,
             found=f"no package {package!r}",
@@ -39,13 +68,38 @@ class MissingPackage(LayoutmarkError):
         )
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> LayoutmarkError:
-    """An error for a name that nobody owns, with the closest known names."""
+def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> LayoutmarkError:
+    """Build the error for an unknown name of a kind, suggesting the closest known ones.
+
+    >>> print(unknown_name_error("suite", "minni", ["mini", "nsr1k"]))
+    unknown suite: found 'minni'; expected one of mini, nsr1k. Did you mean 'mini'?
+    """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(repr(c) for c in close)}?" if close else f"See: layoutmark {kind}s list"
+    closest = difflib.get_close_matches(name, names, n=MAX_SUGGESTIONS, cutoff=MIN_NAME_SIMILARITY)
+    if closest:
+        advice = f"Did you mean {' or '.join(map(repr, closest))}?"
+    elif kind in LIST_COMMANDS:
+        advice = f"See: {LIST_COMMANDS[kind]}"
+    else:
+        advice = "Choose one of these names." if names else f"Leave it out: no {kind} is defined."
     return LayoutmarkError(
-        f"unknown {kind}", found=repr(name), expected="one of " + (", ".join(names) or "(none)"), do=hint
+        f"unknown {kind}", found=repr(name), expected="one of " + (", ".join(names) or "(none)"), do=advice
+    )
+
+
+def unknown_key_error(location: str, key: str, known: Iterable[str]) -> LayoutmarkError:
+    """Build the error for an unknown key of a file or table, suggesting the closest known one.
+
+    >>> print(unknown_key_error("gate.toml", "alhpa", ["alpha", "metrics"]))
+    gate.toml: found the unknown key 'alhpa'; expected one of alpha, metrics. Did you mean 'alpha'?
+    """
+    names = sorted(known)
+    closest = difflib.get_close_matches(key, names, n=1, cutoff=MIN_NAME_SIMILARITY)
+    return LayoutmarkError(
+        location,
+        found=f"the unknown key {key!r}",
+        expected="one of " + (", ".join(names) or "(none)"),
+        do=f"Did you mean {closest[0]!r}?" if closest else "Remove the key.",
     )
 
 

@@ -1,6 +1,6 @@
-"""What is known of one image when metrics look at it: its sample, its status and the stored features.
+"""Evidence: what metrics know of one image, which is its sample, its status and the stored features.
 
-Metrics are pure functions of `Evidence`.  Nothing here knows a model; arrays are plain numpy.
+Metrics are pure functions of `Evidence`.  This module knows no models; arrays are plain numpy.
 """
 
 from __future__ import annotations
@@ -19,84 +19,104 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """What a detector saw, best first: boxes (n, 4) normalised xyxy, scores (n,) in [0, 1], category names (n).
+    """The objects that a detector found in an image, best first.
 
-    `masks` (n) are the pixels of each thing, each on the grid of the whole picture, None for a thing whose mask is not
-    known; None if no masks were looked for.
+    >>> boxes = np.array([[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]])
+    >>> detections = Detections(boxes, np.array([0.9, 0.2]), ("dog", "cat"))
+    >>> detections.with_min_score(0.5).labels
+    ('dog',)
     """
 
     boxes: npt.NDArray[np.float64]
+    """Corners in fractions of the image, shape (n, 4)."""
     scores: npt.NDArray[np.float64]
+    """Confidences in [0, 1], shape (n,)."""
     labels: tuple[str, ...]
+    """Category names, n of them."""
     masks: tuple[Mask | None, ...] | None = None
+    """Masks on the grid of the whole image, None where unknown; None as a whole if there is no segmenter."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def judged(self, sample: Sample) -> Detections:
-        """Those of a category that the sample asks for or judges: of others nobody knows whether they belong there."""
-        if sample.judged is None:
+    def with_judged_categories(self, sample: Sample) -> Detections:
+        """Keep the detections whose categories were annotated for the sample; the others may be right or wrong."""
+        if sample.judged_categories is None:
             return self
-        known = {i.category for i in sample.layout.instances}.union(sample.judged)
-        return self._kept([k for k, label in enumerate(self.labels) if label in known])
+        categories = {i.category for i in sample.layout.instances}.union(sample.judged_categories)
+        return self._select([k for k, label in enumerate(self.labels) if label in categories])
 
-    def at_least(self, confidence: float) -> Detections:
-        """Those with at least this score."""
-        return self._kept([k for k, score in enumerate(self.scores) if score >= confidence])
+    def with_min_score(self, confidence: float) -> Detections:
+        """Keep the detections with at least this score."""
+        return self._select([k for k, score in enumerate(self.scores) if score >= confidence])
 
-    def _kept(self, kept: list[int]) -> Detections:
-        masks = None if self.masks is None else tuple(self.masks[k] for k in kept)
-        return Detections(self.boxes[kept], self.scores[kept], tuple(self.labels[k] for k in kept), masks)
+    def _select(self, indices: list[int]) -> Detections:
+        masks = None if self.masks is None else tuple(self.masks[k] for k in indices)
+        return Detections(self.boxes[indices], self.scores[indices], tuple(self.labels[k] for k in indices), masks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropEvidence:
-    """Features of one instance, each under a full name; absent ones carry their reason.
+    """Features of one instance.
 
-    Keys of `vectors` (unit length, float32) are ``clip/phrase`` and, for the encoders ``clip`` and ``dino``, such as
-    ``dino/target-crop``:
-      target-crop, detected-crop, masked-crop    parts of the picture; the last with all but the target's mask painted
-      reference, reference-2, ...                what the thing should look like, and further pictures of it
-      masked-reference, whole-reference          the reference painted alike; the whole picture that shows it
+    Keys of `vectors` are ``clip/phrase`` and ENCODER/NAME for the encoders ``clip`` and ``dino``, such as
+    ``dino/target-crop``.  The names are:
+      target-crop, detected-crop, masked-crop    crops of the image; in the last, all but the target's mask is painted
+                                                 over
+      reference, reference-2, ...                what the instance should look like, and more images of the subject
+      masked-reference, whole-reference          the reference with all but its mask painted over, and the whole image
+                                                 that it was cut from
       true-crop                                  the target-box crop of the true image
-    `absent` maps the same keys to a reason such as ``not detected``.
-    `colours` are the shares, in [0, 1], of the basic colours among the `pixels` pixels of the target-box crop;
-    `mask_colours` and `mask_pixels` the same of the target's mask, empty and 0 without one.
-    `words` are cosines, by CLIP, of the target-box crop with the phrase as it would read with each word of an
-    attribute's vocabulary: attribute -> word -> cosine.
+
+    >>> crop = CropEvidence("0", {}, absent={"dino/detected-crop": "not detected"}, pixel_count=400)
+    >>> crop.absent["dino/detected-crop"]
+    'not detected'
     """
 
     instance: str
+    """Id of the instance."""
     vectors: Mapping[str, Vector]
+    """Unit vectors by key."""
     absent: Mapping[str, str] = field(default_factory=dict)
-    colours: Mapping[str, float] = field(default_factory=dict)
-    pixels: int = 0
-    mask_colours: Mapping[str, float] = field(default_factory=dict)
-    mask_pixels: int = 0
-    words: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Reasons why vectors are missing, by the same keys."""
+    colour_shares: Mapping[str, float] = field(default_factory=dict)
+    """Shares of the basic colours in the target-box crop, in [0, 1]."""
+    pixel_count: int = 0
+    """Number of pixels in the target-box crop."""
+    mask_colour_shares: Mapping[str, float] = field(default_factory=dict)
+    """As `colour_shares`, for the target's mask; empty without one."""
+    mask_pixel_count: int = 0
+    word_similarities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Attribute -> word of its vocabulary -> CLIP cosine of the target-box crop with the phrase that uses the word."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """One image of one method: sample, seed index, status with its reason, and features.
+    """One image of one method, with its features.  Without pixels (status not in SCORED_STATUSES) it has no features.
 
-    `vectors` holds whole-image features (``clip/image``, ``clip/prompt``, ``dino/image``; ``clip/true-image`` and
-    ``dino/true-image`` of the sample's true image, where there is one), `crops` one entry per instance in the
-    layout's order, `quality` named scalars (``clip-iqa``, ``contrast``, ``saturation``, ``text-cut``,
-    ``lpips-diversity``).  Without pixels (status not in SCORED) all are empty.  `second` is what a second detector saw,
-    asked for the suite's categories.
-    Further encoders and measures of quality stand under the names of their roles, as ``dinov2/image`` does.
+    >>> from layoutmark.layout import Canvas, Layout
+    >>> sample = Sample("mini-1", "an empty street", Layout(Canvas(64, 64), ()))
+    >>> Evidence(sample, 0, Status.FAILED, "out of memory").reason
+    'out of memory'
     """
 
     sample: Sample
     seed: int
+    """Index of the seed."""
     status: Status
     reason: str = ""
+    """Why the status is not `OK`."""
     detections: Detections | None = None
     vectors: Mapping[str, Vector] = field(default_factory=dict)
+    """Features of the whole image (``clip/image``, ``dino/image``), the prompt (``clip/prompt``) and the true image
+    (``clip/true-image``, ``dino/true-image``).  Extra encoders use the names of their roles, as in ``dinov2/image``."""
     crops: tuple[CropEvidence, ...] = ()
+    """One per instance, in the order of the layout."""
     quality: Mapping[str, float] = field(default_factory=dict)
-    second: Detections | None = None
+    """Scalars: ``clip-iqa``, ``contrast``, ``saturation``, ``text-cut``, ``lpips-diversity``, and other measures of
+    quality under the names of their roles."""
+    second_detections: Detections | None = None
+    """Results of the second detector, which is asked for the suite's categories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +124,18 @@ class InstanceOutcome:
     """A metric's outcome for one instance of one image."""
 
     instance: str
+    """Id of the instance."""
     outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class SampleOutcome:
-    """A metric's outcome for one image, and per instance where the metric has one."""
+    """A metric's outcome for one image, and for its instances if the metric scores instances.
+
+    >>> from layoutmark.score import Score
+    >>> SampleOutcome("mini-1", 0, Score(0.5), (InstanceOutcome("0", Score(0.5)),)).outcome
+    Score(value=0.5)
+    """
 
     sample: str
     seed: int

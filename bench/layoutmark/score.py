@@ -1,4 +1,4 @@
-"""What a metric says: a number with its unit and direction, or a reason why there is none."""
+"""Scores: a number, or a reason why there is none; the facts about a metric; and the status of an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from layoutmark.errors import LayoutmarkError
 
 
 class Direction(StrEnum):
-    """Which way is better.  There is no default: forgetting it is an error."""
+    """Which way is better.  It has no default, so that it cannot be forgotten."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -21,25 +21,33 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MetricInfo:
-    """What a reader must know of a metric.
-
-    `name` is the short name of the headline (``ap50``), `variant` the full name with everything that changes the number
-    (``ap50[box, detector mini-yolo, conf>=0.001, pycocotools]``), `low` and `high` bound the value.
-    """
+    """Facts that readers of a metric need."""
 
     name: str
+    """Short name, such as ``ap50``."""
     variant: str
+    """Full name with all that changes the number, as in ``ap50[box, detector mini-yolo, conf>=0.001, pycocotools]``."""
     title: str
     unit: str
     direction: Direction
     low: float
+    """Lower bound of the value."""
     high: float
+    """Upper bound of the value."""
     version: str
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A finite number.  NaN is refused: what could not be scored is `Unscored`."""
+    """A finite number.  Values that could not be computed are `Unscored`, not NaN.
+
+    >>> Score(0.5)
+    Score(value=0.5)
+    >>> Score(float("nan"))
+    Traceback (most recent call last):
+        ...
+    layoutmark.errors.LayoutmarkError: score: found nan; expected a finite number. Return Unscored with the reason.
+    """
 
     value: float
 
@@ -52,7 +60,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Unscored:
-    """No number, and why.  Never counted as 0, always counted."""
+    """A value that could not be computed, and why.  It is reported, and never counted as 0.
+
+    >>> Unscored("not detected").reason
+    'not detected'
+    """
 
     reason: str
 
@@ -61,38 +73,45 @@ Outcome = Score | Unscored
 
 
 class Status(StrEnum):
-    """What became of one requested image.  Everything requested ends in exactly one of these."""
+    """Outcome of one requested image.  Every requested image has exactly one status."""
 
     OK = "ok"
     DEGENERATE = "degenerate"
-    """Constant or not finite: kept and scored, and counted apart."""
+    """Constant or not finite: stored and scored, and counted separately."""
     FILTERED = "filtered"
-    """Blanked by a safety filter of the method: kept and scored, and counted apart."""
+    """Blanked by a safety filter of the method: stored and scored, and counted separately."""
     NOT_APPLICABLE = "not_applicable"
-    """The method declared that it cannot honour this input."""
+    """The method declared that it cannot follow this input."""
     FAILED = "failed"
-    """The method raised an error; its text is kept."""
+    """The method raised an error, whose text is the reason."""
     MISSING = "missing"
-    """Asked for and not there."""
+    """Not generated."""
 
 
-SCORED = (Status.OK, Status.DEGENERATE, Status.FILTERED)
-"""States that have pixels, and therefore scores."""
+SCORED_STATUSES = (Status.OK, Status.DEGENERATE, Status.FILTERED)
+"""Statuses of images that have pixels and therefore scores."""
 
-PLACES = frozenset({"boxes", "masks", "points", "scribbles"})
-"""Inputs that say where things go.  A method that reads none of them does not control the layout."""
-_PLACING = re.compile(r"(ap|ar|miou|recall|precision)(\d|_|$)|(mask|point_in|scribble_in)_|success_rate$")
+LAYOUT_INPUTS = frozenset({"boxes", "masks", "points", "scribbles"})
+"""Inputs that describe positions.  A method that reads none of them does not control the layout."""
+_LAYOUT_METRIC = re.compile(r"(ap|ar|miou|recall|precision)(\d|_|$)|(mask|point_in|scribble_in)_|success_rate$")
 
 
 def controls_layout(method: Mapping[str, Any]) -> bool:
-    """Whether a row of `methods` in results.json read where things go; True where nothing is known of its inputs."""
+    """Return whether a row of `methods` in results.json controls the layout; True if its inputs are unknown.
+
+    >>> controls_layout({"kind": "method", "inputs": ["prompt"]})
+    False
+    """
     inputs = method.get("inputs")
-    return method.get("kind") != "method" or not inputs or not PLACES.isdisjoint(inputs)
+    return method.get("kind") != "method" or not inputs or not LAYOUT_INPUTS.isdisjoint(inputs)
 
 
 def measures_layout(metric: str) -> bool:
-    """Whether the metric of this name says how well things are placed.
+    """Return whether the metric of this name measures positions.
 
-    Such a number says of a method that does not control the layout only what chance and the prompt give.
+    For a method that does not control the layout, such a number shows only what the prompt and chance reach.
+
+    >>> measures_layout("ap50"), measures_layout("clip_t")
+    (True, False)
     """
-    return _PLACING.match(metric) is not None
+    return _LAYOUT_METRIC.match(metric) is not None

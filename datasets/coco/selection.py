@@ -1,7 +1,7 @@
-"""Which pictures of COCO belong to which suite, with which instances and prompt.
+"""Rules for which COCO images belong to which suite, with which instances and prompt.
 
-A rule looks at one picture alone; where a suite has a size, pictures with the smallest sha256 of "SUITE/ID" are taken,
-so that the choice follows from the rule and depends on no order and no chance.
+A rule looks at one image at a time.  If a suite has a size, the images with the smallest sha256 of "SUITE/ID" are
+taken, so the selection depends on neither order nor chance.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from layoutmark.ingest.ledger import Skip
-from layoutmark.ingest.phrases import sentence
+from layoutmark.ingest.phrases import make_prompt
 from layoutmark.layout import Canvas, Instance
 
-from .annotations import Picture
+from .annotations import AnnotatedImage
 
 NAMES_ONLY = "prompt made of category names"
 SMALL_LEFT_OUT = "small instances left out of the layout"
-SLOTS = 30
-"""Instances that the published InstanceDiffusion takes."""
-LEAST_SHARE = 0.02
-"""Of a simple object, as a share of its picture."""
-LEAST_SIDE = 1 / 8
-"""Of a box in the style of COCO-MIG, as a share of its picture's side."""
+MAX_INSTANCES = 30
+"""Limit of the published InstanceDiffusion."""
+MIN_AREA_SHARE = 0.02
+"""Smallest area of a simple object, as a fraction of the image's."""
+MIN_SIDE_SHARE = 1 / 8
+"""Shortest side of a large box, as a fraction of the image's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What a suite takes of a picture; `group` is that of the suite's equal parts it may fill."""
+class Selection:
+    """The prompt and instances that a suite takes of one image.
+
+    `group` is the part of the suite that the image counts towards, if the suite is divided into equal parts.
+    """
 
     prompt: str
     instances: Sequence[Instance]
@@ -39,100 +42,104 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One suite: what it takes of a picture (raises Skip), and how many pictures of each group, None for all."""
+class SelectionRule:
+    """The rule of one suite."""
 
-    take: Callable[[Picture], Choice]
-    each: int | None = None
-
-
-def everything(picture: Picture) -> Choice:
-    """All instances, under the first caption."""
-    _some(picture.instances)
-    return Choice(*_prompt(picture, picture.instances), picture.canvas, _flags(picture))
+    select: Callable[[AnnotatedImage], Selection]
+    """Selects from one image; raises Skip if the suite does not admit it."""
+    max_per_group: int | None = None
+    """Number of images in each group; None for no limit."""
 
 
-def simple(picture: Picture) -> Choice:
+def select_all(image: AnnotatedImage) -> Selection:
+    """All instances, with the first caption as prompt."""
+    _require_instances(image.instances)
+    return Selection(_choose_prompt(image, image.instances), image.instances, image.canvas, _prompt_flags(image))
+
+
+def select_simple(image: AnnotatedImage) -> Selection:
     """One to three large objects of different categories, all named in one caption."""
-    instances = picture.instances
-    _some(instances)
+    instances = image.instances
+    _require_instances(instances)
     if len(instances) > 3:
         raise Skip("more than 3 instances")
     names = {i.category for i in instances}
     if len(names) < len(instances):
         raise Skip("a category occurs twice")
-    if min(i.box.area for i in instances) < LEAST_SHARE:
-        raise Skip(f"an instance covers less than {LEAST_SHARE:.0%} of the picture")
-    for caption in picture.captions:
+    if min(i.box.area for i in instances) < MIN_AREA_SHARE:
+        raise Skip(f"an instance covers less than {MIN_AREA_SHARE:.0%} of the picture")
+    for caption in image.captions:
         if all(re.search(rf"\b{re.escape(name)}\b", caption, re.IGNORECASE) for name in names):
-            return Choice(caption, instances, picture.canvas)
+            return Selection(caption, instances, image.canvas)
     raise Skip("no caption names every category")
 
 
-def two_to_six(picture: Picture) -> Choice:
-    """Two to six instances that are not small, under a prompt made of their names."""
-    large = _large(picture, 2, 6)
-    flags = (SMALL_LEFT_OUT,) if len(large) < len(picture.instances) else ()
-    return Choice(sentence(i.category for i in large), large, picture.canvas, flags, str(len(large)))
+def select_two_to_six(image: AnnotatedImage) -> Selection:
+    """Two to six large instances, with a prompt made of their names; grouped by their number."""
+    large = _large_instances(image, 2, 6)
+    flags = (SMALL_LEFT_OUT,) if len(large) < len(image.instances) else ()
+    return Selection(make_prompt(i.category for i in large), large, image.canvas, flags, str(len(large)))
 
 
-def one_to_four(picture: Picture) -> Choice:
-    """One to four instances that are not small, large enough to be shown, under the first caption."""
-    large = _large(picture, 1, 4)
-    flags = (SMALL_LEFT_OUT,) if len(large) < len(picture.instances) else ()
-    return Choice(*_prompt(picture, large), picture.canvas, flags + _flags(picture))
+def select_one_to_four(image: AnnotatedImage) -> Selection:
+    """One to four instances that are large enough to serve as references, with the first caption as prompt."""
+    large = _large_instances(image, 1, 4)
+    flags = (SMALL_LEFT_OUT,) if len(large) < len(image.instances) else ()
+    return Selection(_choose_prompt(image, large), large, image.canvas, flags + _prompt_flags(image))
 
 
-def as_published(picture: Picture) -> Choice:
-    """InstanceDiffusion's own evaluation: 512 x 512, caption directly followed by all names, 30 instances."""
-    _some(picture.instances)
-    names = ", ".join(i.category for i in picture.instances)
-    kept = picture.instances[:SLOTS]
-    flags = (f"instances after the first {SLOTS} left out",) if len(kept) < len(picture.instances) else ()
-    caption = picture.captions[0] if picture.captions else ""
-    return Choice(caption + names, kept, Canvas(512, 512), flags + (() if caption else (NAMES_ONLY,)))
+def select_as_published(image: AnnotatedImage) -> Selection:
+    """InstanceDiffusion's own evaluation: 512 x 512, the caption directly followed by all names, 30 instances."""
+    _require_instances(image.instances)
+    names = ", ".join(i.category for i in image.instances)
+    kept = image.instances[:MAX_INSTANCES]
+    flags = (f"instances after the first {MAX_INSTANCES} left out",) if len(kept) < len(image.instances) else ()
+    caption = image.captions[0] if image.captions else ""
+    return Selection(caption + names, kept, Canvas(512, 512), flags + (() if caption else (NAMES_ONLY,)))
 
 
-RULES: Mapping[str, Rule] = {
-    "coco-val2017": Rule(everything),
-    "coco-val2017-500": Rule(everything, 500),
-    "coco-200": Rule(simple, 200),
-    "coco-mig-like": Rule(two_to_six, 160),
-    "coco-instancediffusion": Rule(as_published),
-    "coco-panoptic": Rule(everything),
-    "coco-references-self": Rule(one_to_four, 200),
-    "coco-references-cross": Rule(one_to_four, 200),
+RULES: Mapping[str, SelectionRule] = {
+    "coco-val2017": SelectionRule(select_all),
+    "coco-val2017-500": SelectionRule(select_all, 500),
+    "coco-200": SelectionRule(select_simple, 200),
+    "coco-mig-like": SelectionRule(select_two_to_six, 160),
+    "coco-instancediffusion": SelectionRule(select_as_published),
+    "coco-panoptic": SelectionRule(select_all),
+    "coco-references-self": SelectionRule(select_one_to_four, 200),
+    "coco-references-cross": SelectionRule(select_one_to_four, 200),
 }
 
 
-def chosen(suite: str, candidates: Mapping[str, Choice]) -> set[str]:
-    """Ids of the pictures that a suite takes of those its rule admits, by id."""
-    each = RULES[suite].each
+def choose_images(suite: str, candidates: Mapping[str, Selection]) -> set[str]:
+    """Ids of the images that the suite takes among the candidates (by id) that its rule admits."""
+    limit = RULES[suite].max_per_group
     groups: dict[str, list[str]] = {}
-    for name, choice in candidates.items():
-        groups.setdefault(choice.group, []).append(name)
-    return {name for names in groups.values() for name in sorted(names, key=lambda n: _place(suite, n))[:each]}
+    for image_id, selection in candidates.items():
+        groups.setdefault(selection.group, []).append(image_id)
+    return {
+        image_id for ids in groups.values() for image_id in sorted(ids, key=lambda i: _hash_image(suite, i))[:limit]
+    }
 
 
-def _place(suite: str, picture: str) -> str:
-    return sha256(f"{suite}/{picture}".encode()).hexdigest()
+def _hash_image(suite: str, image_id: str) -> str:
+    return sha256(f"{suite}/{image_id}".encode()).hexdigest()
 
 
-def _large(picture: Picture, least: int, most: int) -> list[Instance]:
-    large = [i for i in picture.instances if min(i.box.x1 - i.box.x0, i.box.y1 - i.box.y0) >= LEAST_SIDE]
-    if not least <= len(large) <= most:
-        raise Skip(f"not {least} to {most} instances with sides of an eighth of the picture or more")
+def _large_instances(image: AnnotatedImage, minimum: int, maximum: int) -> list[Instance]:
+    large = [i for i in image.instances if min(i.box.x1 - i.box.x0, i.box.y1 - i.box.y0) >= MIN_SIDE_SHARE]
+    if not minimum <= len(large) <= maximum:
+        raise Skip(f"not {minimum} to {maximum} instances with sides of an eighth of the picture or more")
     return large
 
 
-def _some(instances: Sequence[Instance]) -> None:
+def _require_instances(instances: Sequence[Instance]) -> None:
     if not instances:
         raise Skip("no usable instance")
 
 
-def _prompt(picture: Picture, instances: Sequence[Instance]) -> tuple[str, Sequence[Instance]]:
-    return picture.captions[0] if picture.captions else sentence(i.phrase for i in instances), instances
+def _choose_prompt(image: AnnotatedImage, instances: Sequence[Instance]) -> str:
+    return image.captions[0] if image.captions else make_prompt(i.phrase for i in instances)
 
 
-def _flags(picture: Picture) -> tuple[str, ...]:
-    return () if picture.captions else (NAMES_ONLY,)
+def _prompt_flags(image: AnnotatedImage) -> tuple[str, ...]:
+    return () if image.captions else (NAMES_ONLY,)

@@ -1,16 +1,19 @@
-"""COCO's names for stuff as phrases: `wall-brick` is "brick wall", `sky-other-merged` is "sky"."""
+"""Phrases for COCO's names of stuff: `wall-brick` is "brick wall", `sky-other-merged` is "sky"."""
 
 from __future__ import annotations
 
-WORDLESS = ("merged", "other", "stuff")
-"""Parts of names that tell classes apart from others and say nothing of what is seen."""
-IN_ORDER = ("window-blind",)
-"""Names whose parts stand in the order of speech."""
-JOINED = {"playingfield": "playing field"}
+SILENT_PARTS = ("merged", "other", "stuff")
+"""Parts of names that only distinguish classes and describe nothing visible."""
+NAMES_IN_SPOKEN_ORDER = ("window-blind",)
+COMPOUNDS = {"playingfield": "playing field"}
 
 
-def phrase_of(category: str) -> str:
-    """How one would say a category of COCO, Stuff or Panoptic; names of things stay as they are."""
-    parts = [part for part in category.split("-") if part not in WORDLESS] or [category]
-    words = parts if category in IN_ORDER else reversed(parts)
-    return " ".join(JOINED.get(word, word) for word in words)
+def category_phrase(category: str) -> str:
+    """How a category of COCO, COCO-Stuff or COCO Panoptic is spoken; names of things are unchanged.
+
+    >>> [category_phrase(name) for name in ("wall-brick", "sky-other-merged", "hot dog")]
+    ['brick wall', 'sky', 'hot dog']
+    """
+    parts = [part for part in category.split("-") if part not in SILENT_PARTS] or [category]
+    words = parts if category in NAMES_IN_SPOKEN_ORDER else reversed(parts)
+    return " ".join(COMPOUNDS.get(word, word) for word in words)

@@ -1,4 +1,7 @@
-"""Demo scenes of InstanceDiffusion (Wang et al. 2024): one a file, boxes and masks in pixels, a phrase for each."""
+"""Demo scenes of InstanceDiffusion (Wang et al. 2024): one per file, with a phrase for each box or mask.
+
+Boxes are x, y, width, height in pixels of the canvas that the file states.
+"""
 
 from __future__ import annotations
 
@@ -8,53 +11,56 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.api import BuiltSuite
-from layoutmark.ingest.boxes import Convention, Units, corners
-from layoutmark.ingest.built_suite import built_suite
-from layoutmark.ingest.files import field, json_of, numbers, text, whole
+from layoutmark.ingest.boxes import Convention, Units, to_corners
+from layoutmark.ingest.built_suite import assemble_suite
+from layoutmark.ingest.files import find_files, read_json
 from layoutmark.ingest.ledger import Ledger, Skip
-from layoutmark.ingest.masks import mask_of
-from layoutmark.ingest.scenes import Record, Scene, Thing, each, files_at, samples_of
+from layoutmark.ingest.masks import decode_mask
+from layoutmark.ingest.scenes import RawInstance, Record, Scene, build_samples, read_each
+from layoutmark.ingest.values import get_field, parse_integer, parse_numbers, parse_text
 from layoutmark.layout import Canvas
 
 LICENCE = "Apache-2.0 (InstanceDiffusion)"
-LARGEST = 1 << 14
+MAX_SIDE_PIXELS = 1 << 14
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:
-    """Read one scene, or all `demo_*.json` of a folder.  Raises LayoutmarkError for a file that is no JSON."""
+    """Read one scene, or all `demo_*.json` files in a folder.  Raises LayoutmarkError for invalid JSON."""
     ledger = Ledger()
-    records = _records(files_at(source, "demo_*.json", f"suite {name}, source"))
-    samples = samples_of(name, records, LICENCE, ledger, "scene")
-    return built_suite(samples, ledger)
+    records = _iter_records(find_files(source, "demo_*.json", f"suite {name}, source"))
+    samples = build_samples(name, records, LICENCE, ledger, "scene")
+    return assemble_suite(samples, ledger)
 
 
-def _records(paths: list[Path]) -> Iterator[Record]:
+def _iter_records(paths: list[Path]) -> Iterator[Record]:
     for path in paths:
-        yield path.stem.removeprefix("demo_"), partial(_scene, json_of(path), path.name)
+        yield path.stem.removeprefix("demo_"), partial(_read_scene, read_json(path), path.name)
 
 
-def _scene(record: Any, file: str) -> Scene:
-    width, height = (whole(field(record, key), key) for key in ("width", "height"))
-    if not (0 < width <= LARGEST and 0 < height <= LARGEST):
-        raise Skip(f"canvas is not between 1 and {LARGEST} pixels")
-    annotations = field(record, "annos")
+def _read_scene(record: Any, file_name: str) -> Scene:
+    width, height = (parse_integer(get_field(record, key), key) for key in ("width", "height"))
+    if not (0 < width <= MAX_SIDE_PIXELS and 0 < height <= MAX_SIDE_PIXELS):
+        raise Skip(f"canvas is not between 1 and {MAX_SIDE_PIXELS} pixels")
+    annotations = get_field(record, "annos")
     if not isinstance(annotations, list):
         raise Skip("annos is no list")
     canvas = Canvas(width, height)
-    things = each(partial(_thing, canvas), annotations)
-    return Scene(text(field(record, "caption"), "caption"), things, canvas, source=f"InstanceDiffusion {file}")
+    instances = read_each(partial(_read_instance, canvas), annotations)
+    return Scene(
+        parse_text(get_field(record, "caption"), "caption"), instances, canvas, source=f"InstanceDiffusion {file_name}"
+    )
 
 
-def _thing(canvas: Canvas, record: Any) -> Thing:
-    phrase = str(field(record, "caption") or "")
+def _read_instance(canvas: Canvas, record: Any) -> RawInstance:
+    phrase = str(get_field(record, "caption") or "")
     category = str(record.get("category_name") or "")
     segmentation = record.get("mask")
-    mask = mask_of(segmentation, canvas) if segmentation else None
+    mask = decode_mask(segmentation, canvas) if segmentation else None
     box = None
     if "bbox" in record:
-        box = corners(numbers(record["bbox"], 4, "bbox"), Convention.XYWH, Units.PIXELS, canvas)
+        box = to_corners(parse_numbers(record["bbox"], 4, "bbox"), Convention.XYWH, Units.PIXELS, canvas)
     point = None
     if record.get("point"):
-        x, y = numbers(record["point"], 2, "point")
+        x, y = parse_numbers(record["point"], 2, "point")
         point = (x / canvas.width, y / canvas.height)
-    return Thing(phrase if phrase.strip() else category, box, category, mask, point)
+    return RawInstance(phrase if phrase.strip() else category, box, category, mask, point)

@@ -1,4 +1,4 @@
-"""Samples as JSON lines, in the form of `layoutmark suites export --form jsonl` (`layout.sample_to_json`)."""
+"""Samples as JSON lines, in the format of `layoutmark suites export --form jsonl` (`layout.sample_to_json`)."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.api import BuiltSuite, LayoutmarkError, Sample, sample_from_json
-from layoutmark.ingest.built_suite import built_suite
-from layoutmark.ingest.files import json_lines
+from layoutmark.ingest.built_suite import assemble_suite
+from layoutmark.ingest.files import find_files, iter_json_lines
 from layoutmark.ingest.ledger import Ledger, Skip
-from layoutmark.ingest.scenes import files_at
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:
-    """Read a file of lines, or the one `*.jsonl` of a folder.  Raises LayoutmarkError for a line that is no JSON."""
+    """Read a JSONL file, or the first `*.jsonl` in a folder.  Raises LayoutmarkError for a line of invalid JSON."""
     ledger = Ledger()
-    found: dict[str, Sample] = {}
-    (path, *_) = files_at(source, "*.jsonl", f"suite {name}, source")
-    for line, record in json_lines(path):
+    samples: dict[str, Sample] = {}
+    (path, *_) = find_files(source, "*.jsonl", f"suite {name}, source")
+    for line, record in iter_json_lines(path):
         try:
-            sample = _sample(record, path.name, line)
-            if sample.id in found:
+            sample = _read_sample(record, path.name, line)
+            if sample.id in samples:
                 raise Skip("id used before")
         except Skip as reason:
             ledger.skip("line", line, reason)
             continue
-        found[sample.id] = sample
+        samples[sample.id] = sample
         ledger.keep("line", line)
-    return built_suite(list(found.values()), ledger)
+    return assemble_suite(list(samples.values()), ledger)
 
 
-def _sample(record: Any, file: str, line: int) -> Sample:
+def _read_sample(record: Any, file_name: str, line: int) -> Sample:
     if not isinstance(record, Mapping):
         raise Skip("not an object")
     try:
@@ -45,5 +44,5 @@ def _sample(record: Any, file: str, line: int) -> Sample:
         raise Skip("no instance")
     if not sample.prompt.strip():
         raise Skip("no prompt")
-    source = {"source": f"{file}, line {line}", "licence": "not stated in the file"}
-    return replace(sample, provenance={**source, **sample.provenance})
+    defaults = {"source": f"{file_name}, line {line}", "licence": "not stated in the file"}
+    return replace(sample, provenance={**defaults, **sample.provenance})

@@ -1,4 +1,7 @@
-"""Answers of LayoutGPT (Feng et al. 2023): a prompt and the boxes that a language model proposed for it."""
+"""Answers of LayoutGPT (Feng et al. 2023): prompts with the boxes that a language model proposed for them.
+
+Boxes are x0, y0, x1, y1 in fractions of the canvas.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +11,53 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.api import BuiltSuite
-from layoutmark.ingest.built_suite import built_suite
-from layoutmark.ingest.files import field, json_of, listed, numbers, text
+from layoutmark.ingest.built_suite import assemble_suite
+from layoutmark.ingest.files import find_files, read_json
 from layoutmark.ingest.ledger import Ledger, Skip
-from layoutmark.ingest.phrases import respelt
-from layoutmark.ingest.scenes import Record, Scene, Thing, each, files_at, samples_of
+from layoutmark.ingest.phrases import normalise_label
+from layoutmark.ingest.scenes import RawInstance, Record, Scene, build_samples, read_each
+from layoutmark.ingest.values import get_field, parse_numbers, parse_text, require_list
 
 LICENCE = "MIT (LayoutGPT)"
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:
-    """Read one file of answers, or all `*.json` of a folder.  Raises LayoutmarkError for what is no list of records."""
+    """Read one file of answers, or all `*.json` files in a folder.
+
+    Raises LayoutmarkError for a file that is not a list of records.
+    """
     ledger = Ledger()
-    samples = samples_of(name, _records(files_at(source, "*.json", f"suite {name}, source")), LICENCE, ledger)
-    return built_suite(samples, ledger)
+    paths = find_files(source, "*.json", f"suite {name}, source")
+    return assemble_suite(build_samples(name, _iter_records(paths), LICENCE, ledger), ledger)
 
 
-def _records(paths: list[Path]) -> Iterator[Record]:
+def _iter_records(paths: list[Path]) -> Iterator[Record]:
     for path in paths:
-        for number, record in enumerate(listed(json_of(path), f"file {path.name}")):
-            yield _name(record, number, path.stem if len(paths) > 1 else ""), partial(_scene, record, path.name)
+        for number, record in enumerate(require_list(read_json(path), f"file {path.name}")):
+            prefix = f"{path.stem}-" if len(paths) > 1 else ""
+            yield prefix + _record_id(record, number), partial(_read_scene, record, path.name)
 
 
-def _name(record: Any, number: int, file: str) -> str:
-    known = isinstance(record, dict) and "query_id" in record
-    own = f"{record['query_id']}-{record.get('iter', 0)}" if known else str(number)
-    return f"{file}-{own}" if file else own
+def _record_id(record: Any, number: int) -> str:
+    if isinstance(record, dict) and "query_id" in record:
+        return f"{record['query_id']}-{record.get('iter', 0)}"
+    return str(number)
 
 
-def _scene(record: Any, file: str) -> Scene:
-    objects = field(record, "object_list")
+def _read_scene(record: Any, file_name: str) -> Scene:
+    objects = get_field(record, "object_list")
     if not isinstance(objects, list):
         raise Skip("object_list is no list")
-    return Scene(text(field(record, "prompt"), "prompt"), each(_thing, objects), source=f"LayoutGPT {file}")
+    return Scene(
+        parse_text(get_field(record, "prompt"), "prompt"),
+        read_each(_read_instance, objects),
+        source=f"LayoutGPT {file_name}",
+    )
 
 
-def _thing(item: Any) -> Thing:
+def _read_instance(item: Any) -> RawInstance:
     if not isinstance(item, list) or len(item) != 2:
         raise Skip("an object is not a label and a box")
-    label = text(item[0], "label")
-    x0, y0, x1, y1 = numbers(item[1], 4, "box")
-    return Thing(respelt(label, []), (x0, y0, x1, y1), category=label)
+    label = parse_text(item[0], "label")
+    x0, y0, x1, y1 = parse_numbers(item[1], 4, "box")
+    return RawInstance(normalise_label(label, []), (x0, y0, x1, y1), category=label)

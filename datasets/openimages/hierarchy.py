@@ -1,7 +1,7 @@
-"""The tree of Open Images' classes: what a thing is besides its own class, and what an absent class rules out.
+"""The class hierarchy of Open Images: what else an instance is, and what the absence of a class rules out.
 
-Only `Subcategory` edges count: a wheel is part of a car (`Part`), but no car.  A class may stand below several others.
-Source of the form: storage.googleapis.com/openimages/web, "Class definitions", bbox_labels_600_hierarchy.json.
+Only `Subcategory` edges count: a wheel is a part of a car (`Part`) but not a car.  A class may have several parents.
+Source of the format: storage.googleapis.com/openimages/web, "Class definitions", bbox_labels_600_hierarchy.json.
 """
 
 from __future__ import annotations
@@ -11,58 +11,62 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from layoutmark.ingest.files import json_of, listed, mapped, refused
+from layoutmark.ingest.files import invalid_input_error, read_json
+from layoutmark.ingest.values import require_dict, require_list
 
-LABEL, BELOW = "LabelName", "Subcategory"
-DEEPEST = 50
+LABEL_KEY, CHILDREN_KEY = "LabelName", "Subcategory"
+MAX_DEPTH = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """Labels directly above and below each label; without a file there are none."""
+    """Parents and children of each label; empty without a file."""
 
-    above: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    below: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    parents: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    children: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def lineage(self, label: str) -> list[str]:
-        """The label, then those above it, nearest first; equally near ones by label."""
-        return _walked(self.above, label)
+        """The label and its ancestors, nearest first; those at the same distance are sorted by label."""
+        return _traverse(self.parents, label)
 
-    def kinds(self, label: str) -> list[str]:
-        """The label, then those below it."""
-        return _walked(self.below, label)
+    def descendants(self, label: str) -> list[str]:
+        """The label and its descendants, nearest first."""
+        return _traverse(self.children, label)
 
 
 def read_hierarchy(path: Path) -> Hierarchy:
-    """Read the JSON tree.  Raises LayoutmarkError for one that is not of Open Images' form."""
-    place = f"file {path.name}"
-    above: dict[str, set[str]] = {}
-    _read(mapped(json_of(path), place), None, above, place, 0)
-    below: dict[str, set[str]] = {}
-    for label, parents in above.items():
-        for parent in parents:
-            below.setdefault(parent, set()).add(label)
+    """Read the JSON file.  Raises LayoutmarkError if it is not in Open Images' format."""
+    where = f"file {path.name}"
+    parents: dict[str, set[str]] = {}
+    _read_node(require_dict(read_json(path), where), None, parents, where, 0)
+    children: dict[str, set[str]] = {}
+    for label, label_parents in parents.items():
+        for parent in label_parents:
+            children.setdefault(parent, set()).add(label)
     return Hierarchy(
-        {label: frozenset(parents) for label, parents in above.items()},
-        {label: frozenset(children) for label, children in below.items()},
+        {label: frozenset(labels) for label, labels in parents.items()},
+        {label: frozenset(labels) for label, labels in children.items()},
     )
 
 
-def _read(node: Any, parent: str | None, above: dict[str, set[str]], place: str, depth: int) -> None:
-    label = mapped(node, f"{place}, a class").get(LABEL)
+def _read_node(node: Any, parent: str | None, parents: dict[str, set[str]], where: str, depth: int) -> None:
+    label = require_dict(node, f"{where}, a class").get(LABEL_KEY)
     if not isinstance(label, str) or not label:
-        raise refused(place, f"a class without {LABEL!r}", "the tree of Open Images' 600 classes")
-    if depth > DEEPEST:
-        raise refused(f"{place}, class {label}", f"more than {DEEPEST} levels", "the tree of Open Images' 600 classes")
+        raise invalid_input_error(where, f"a class without {LABEL_KEY!r}", "the hierarchy of Open Images' 600 classes")
+    if depth > MAX_DEPTH:
+        raise invalid_input_error(
+            f"{where}, class {label}", f"more than {MAX_DEPTH} levels", "the hierarchy of Open Images' 600 classes"
+        )
     if parent is not None:
-        above.setdefault(label, set()).add(parent)
-    for child in listed(node.get(BELOW, []), f"{place}, class {label}, {BELOW}"):
-        _read(child, label, above, place, depth + 1)
+        parents.setdefault(label, set()).add(parent)
+    for child in require_list(node.get(CHILDREN_KEY, []), f"{where}, class {label}, {CHILDREN_KEY}"):
+        _read_node(child, label, parents, where, depth + 1)
 
 
-def _walked(edges: Mapping[str, frozenset[str]], label: str) -> list[str]:
-    found, level = [label], [label]
+def _traverse(edges: Mapping[str, frozenset[str]], label: str) -> list[str]:
+    """Labels reachable from `label` in breadth-first order."""
+    reached, level = [label], [label]
     while level:
-        level = sorted({other for one in level for other in edges.get(one, ())} - set(found))
-        found += level
-    return found
+        level = sorted({neighbour for current in level for neighbour in edges.get(current, ())} - set(reached))
+        reached += level
+    return reached

@@ -1,6 +1,6 @@
-"""Open Images' segmentation masks: a table that names a PNG for some boxes.
+"""Open Images' segmentation masks: a table with a PNG file for some of the boxes.
 
-A mask belongs to the box of the same picture and class with the same corners, as far as both files round them.
+A mask belongs to the box of the same image and class with the same corners, up to the rounding of both files.
 """
 
 from __future__ import annotations
@@ -11,50 +11,54 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from layoutmark.ingest.files import number, table_rows
+from layoutmark.ingest.files import iter_table_rows
 from layoutmark.ingest.ledger import Ledger, Skip
-from layoutmark.ingest.references import decoded
+from layoutmark.ingest.references import skip_unreadable
+from layoutmark.ingest.values import parse_number
 from layoutmark.layout import Mask
 
-from .tables import Found, Picture
+from .tables import OpenImage, OpenImagesBox
 
-CORNERS = ("BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
-NEAR = 0.005
-"""Most by which a corner may differ, as a share of the picture's side."""
+CORNER_COLUMNS = ("BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
+MAX_CORNER_DIFFERENCE = 0.005
+"""As a fraction of the image's side."""
 
 
-def read_masks(path: Path, pictures: Mapping[str, Picture], ledger: Ledger) -> dict[tuple[str, int], Mask]:
-    """Masks by picture and line of the box; closes each row.  PNG files lie beside the table or in any folder below."""
+def read_masks(path: Path, images: Mapping[str, OpenImage], ledger: Ledger) -> dict[tuple[str, int], Mask]:
+    """Masks by image id and line of the box; each row of the table is closed in the ledger.
+
+    PNG files are in the table's folder or in any folder below it.
+    """
     files = {file.name: file for file in path.parent.rglob("*.png")}
-    found: dict[tuple[str, int], Mask] = {}
-    for line, row in table_rows(path, ("MaskPath", "ImageID", "LabelName", *CORNERS)):
-        picture = pictures.get(row["ImageID"])
+    masks: dict[tuple[str, int], Mask] = {}
+    for line, row in iter_table_rows(path, ("MaskPath", "ImageID", "LabelName", *CORNER_COLUMNS)):
+        image = images.get(row["ImageID"])
         try:
-            if picture is None:
+            if image is None:
                 raise Skip("of a picture without boxes")
-            corners = [number(row[name], name) for name in CORNERS]
-            box = _nearest(picture, row["LabelName"], corners)
-            found[picture.id, box.number] = _mask(files.get(row["MaskPath"]))
+            corners = [parse_number(row[name], name) for name in CORNER_COLUMNS]
+            box = _find_box(image, row["LabelName"], corners)
+            masks[image.id, box.line] = _read_mask(files.get(row["MaskPath"]))
         except Skip as reason:
             ledger.skip("mask", f"{path.name} line {line}", reason)
             continue
         ledger.keep("mask", f"{path.name} line {line}")
-    return found
+    return masks
 
 
-def _nearest(picture: Picture, label: str, corners: list[float]) -> Found:
+def _find_box(image: OpenImage, label: str, corners: list[float]) -> OpenImagesBox:
     x0, x1, y0, y1 = corners
-    wanted = np.array((x0, y0, x1, y1))
-    apart = [(float(np.abs(b.box.xyxy - wanted).max()), b.number, b) for b in picture.boxes if b.label == label]
-    if not apart or min(apart)[0] > NEAR:
+    mask_corners = np.array((x0, y0, x1, y1))
+    distances = [(float(np.abs(b.box.xyxy - mask_corners).max()), b.line, b) for b in image.boxes if b.label == label]
+    if not distances or min(distances)[0] > MAX_CORNER_DIFFERENCE:
         raise Skip("no box with these corners")
-    return min(apart)[2]
+    return min(distances)[2]
 
 
-def _mask(path: Path | None) -> Mask:
+def _read_mask(path: Path | None) -> Mask:
     if path is None:
         raise Skip("no such picture")
-    with decoded("picture of the mask"), Image.open(path) as opened:
+    with skip_unreadable("picture of the mask"), Image.open(path) as opened:
         pixels = np.asarray(opened.convert("L")) > 0
     if not pixels.any():
         raise Skip("mask is empty")

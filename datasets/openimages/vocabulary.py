@@ -1,4 +1,4 @@
-"""Names under which the classes of Open Images are asked for: their own, or COCO's by way of the hierarchy."""
+"""Category names for the classes of Open Images: their own, or those of COCO's categories, through the hierarchy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .hierarchy import Hierarchy
 
-COCO = frozenset((
+COCO_CATEGORIES = frozenset((
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
     "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
     "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
@@ -16,29 +16,33 @@ COCO = frozenset((
     "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
     "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 ))  # fmt: skip
-OTHERWISE = {
+COCO_SYNONYMS = {
     "ball": "sports ball", "cattle": "cow", "computer keyboard": "keyboard", "computer mouse": "mouse",
     "coffee cup": "cup", "doughnut": "donut", "flying disc": "frisbee", "hair dryer": "hair drier",
     "houseplant": "potted plant", "kitchen & dining room table": "dining table", "microwave oven": "microwave",
     "mobile phone": "cell phone", "remote control": "remote", "ski": "skis", "television": "tv",
 }  # fmt: skip
-"""Names of Open Images for COCO's classes where the two differ."""
+"""COCO's name by Open Images' name, if the two differ."""
 
 
-def own(names: Mapping[str, str]) -> dict[str, str]:
-    """Every class under its own name."""
-    return dict(names)
+def own_names(class_names: Mapping[str, str]) -> dict[str, str]:
+    """Category names by label: each class has its own name."""
+    return dict(class_names)
 
 
-def of_coco(names: Mapping[str, str], hierarchy: Hierarchy) -> dict[str, str]:
-    """Labels with the COCO name of the nearest class, itself or above it, that has one; the others are left out.
+def coco_names(class_names: Mapping[str, str], hierarchy: Hierarchy) -> dict[str, str]:
+    """COCO category names by label: that of the class, or else of its nearest ancestor that COCO has.
 
-    A man and a girl are persons, a canary is a bird.
+    Labels without such an ancestor are left out.  A man and a girl are persons, a canary is a bird.
     """
-    alike = {label: called for label, name in names.items() if (called := OTHERWISE.get(name, name)) in COCO}
-    found = {}
-    for label in names:
-        nearest = next((one for one in hierarchy.lineage(label) if one in alike), None)
+    direct = {
+        label: category
+        for label, name in class_names.items()
+        if (category := COCO_SYNONYMS.get(name, name)) in COCO_CATEGORIES
+    }
+    categories = {}
+    for label in class_names:
+        nearest = next((ancestor for ancestor in hierarchy.lineage(label) if ancestor in direct), None)
         if nearest is not None:
-            found[label] = alike[nearest]
-    return found
+            categories[label] = direct[nearest]
+    return categories

@@ -10,161 +10,178 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.api import BuiltSuite
-from layoutmark.ingest.boxes import check_units, corners
-from layoutmark.ingest.built_suite import built_suite
-from layoutmark.ingest.files import json_lines, json_of, listed, number, table_rows, text, whole
+from layoutmark.ingest.boxes import check_units, to_corners
+from layoutmark.ingest.built_suite import assemble_suite
+from layoutmark.ingest.files import find_files, iter_json_lines, iter_table_rows, read_json
 from layoutmark.ingest.ledger import Ledger, Skip
-from layoutmark.ingest.phrases import sentence
-from layoutmark.ingest.scenes import Record, Scene, Thing, files_at, samples_of
+from layoutmark.ingest.phrases import make_prompt
+from layoutmark.ingest.scenes import RawInstance, Record, Scene, build_samples
+from layoutmark.ingest.values import parse_integer, parse_number, parse_text, require_list
 from layoutmark.layout import Canvas
 
-from .mapping import PLACE, Mapped, read_mapping
+from .mapping import PLACEHOLDER, TableMapping, read_mapping
 
 Row = Mapping[str, Any]
-LARGEST = 1 << 14
-MADE = {"prompt": "made of the phrases"}
+MAX_SIDE_PIXELS = 1 << 14
+MADE_PROMPT_STRATA = {"prompt": "made of the phrases"}
 
 
 @dataclass(slots=True)
-class Held:
-    """What the rows of one scene said so far."""
+class SceneRows:
+    """The rows of one scene read so far."""
 
     prompt: str
     canvas: Canvas | Skip
-    things: list[Thing | Skip] = field(default_factory=list)
+    instances: list[RawInstance | Skip] = field(default_factory=list)
     problem: str = ""
+    """Why the scene cannot be used."""
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:
-    """Read `mapping.toml` (or a folder with it) and the table it names.
+    """Read `mapping.toml`, or a folder with it, and the table that it names.
 
-    Rows are taken up one by one, so that a table may be larger than memory has room for as text.
-    Raises LayoutmarkError for a key or column that is unknown or missing, and for a table that cannot be read.
+    The table is streamed, so its text may be larger than memory.
+    Raises LayoutmarkError for an invalid mapping and for a table that cannot be read.
     """
     ledger = Ledger()
-    (path, *_) = files_at(source, "mapping.toml", f"suite {name}, source")
-    mapped = read_mapping(path)
-    scenes: dict[str, Held] = {}
-    repeated: list[str] = []
-    largest = array("d")
-    for line, row in _rows(mapped):
-        _take(mapped, line, row, scenes, repeated, largest)
-    check_units([[value] for value in largest], mapped.units, f"file {mapped.file.name}, boxes")
-    for own in repeated:
-        ledger.skip("scene", own, "id used before")
-    return built_suite(samples_of(name, _records(mapped, scenes), mapped.licence, ledger, "scene"), ledger)
+    (path, *_) = find_files(source, "mapping.toml", f"suite {name}, source")
+    mapping = read_mapping(path)
+    collector = SceneCollector(mapping)
+    for line, row in _iter_rows(mapping):
+        collector.add(line, row)
+    boxes = [[value] for value in collector.largest_numbers]
+    check_units(boxes, mapping.units, f"file {mapping.file.name}, boxes")
+    for scene_id in collector.duplicate_ids:
+        ledger.skip("scene", scene_id, "id used before")
+    records = _iter_records(mapping, collector.scenes)
+    return assemble_suite(build_samples(name, records, mapping.licence, ledger, "scene"), ledger)
 
 
-def _rows(mapped: Mapped) -> Iterator[tuple[int, Row]]:
-    """Rows with their line, or their place from 0 in a JSON list."""
-    kind = mapped.file.suffix.lower()
-    if kind in (".json", ".jsonl"):
-        where = f"file {mapped.file.name}"
-        lines = json_lines(mapped.file) if kind == ".jsonl" else enumerate(listed(json_of(mapped.file), where))
-        for n, row in lines:
-            yield n, row if isinstance(row, Mapping) else {}
-        return
-    needs = [mapped.columns[key] for key in ("id", "prompt") if key in mapped.columns]
-    needs += [side for side in mapped.canvas if isinstance(side, str)]
-    if not mapped.wide:
-        needs += [mapped.columns["phrase"], *mapped.boxes]
-    pattern = mapped.numbered if mapped.wide else None
-    yield from table_rows(mapped.file, needs, delimiter=mapped.delimiter, pattern=pattern)
+class SceneCollector:
+    """Groups the rows of a table by scene."""
 
+    def __init__(self, mapping: TableMapping) -> None:
+        self._mapping = mapping
+        self.scenes: dict[str, SceneRows] = {}
+        self.duplicate_ids: list[str] = []
+        """Ids, with the line, of rows of a wide table whose scene has a row already."""
+        self.largest_numbers = array("d")
+        """The largest absolute number of each box."""
 
-def _take(
-    mapped: Mapped, line: int, row: Row, scenes: dict[str, Held], repeated: list[str], largest: array[float]
-) -> None:
-    """Put a row into its scene."""
-    own = row.get(mapped.columns.get("id", ""))
-    name = str(line) if own is None or (mapped.wide and str(own).strip() == "") else str(own)
-    prompt = str(row.get(mapped.columns.get("prompt", ""), ""))
-    try:
-        canvas: Canvas | Skip = _canvas(mapped, row)
-    except Skip as reason:
-        canvas = reason
-    held = scenes.get(name)
-    if held is not None and mapped.wide:
-        repeated.append(f"{name} (line {line})")
-        return
-    if held is None:
-        held = scenes[name] = Held(prompt, canvas)
-    elif held.prompt != prompt:
-        held.problem = "rows of one scene have different prompts"
-    elif not _alike(held.canvas, canvas):
-        held.problem = "rows of one scene have different canvases"
-    for n in _numbered(mapped.numbered, tuple(row)) if mapped.wide else (None,):
-        if n is not None and not str(row[_at(mapped.columns["phrase"], n)] or "").strip():
-            continue
+    def add(self, line: int, row: Row) -> None:
+        """Add a row to its scene."""
+        mapping = self._mapping
+        row_id = row.get(mapping.columns.get("id", ""))
+        has_id = row_id is not None and not (mapping.is_wide and str(row_id).strip() == "")
+        scene_id = str(row_id) if has_id else str(line)
+        prompt = str(row.get(mapping.columns.get("prompt", ""), ""))
         try:
-            held.things.append(_thing(mapped, canvas, row, n, largest))
+            canvas: Canvas | Skip = _read_canvas(mapping, row)
         except Skip as reason:
-            held.things.append(reason)
+            canvas = reason
+        scene = self.scenes.get(scene_id)
+        if scene is not None and mapping.is_wide:
+            self.duplicate_ids.append(f"{scene_id} (line {line})")
+            return
+        if scene is None:
+            scene = self.scenes[scene_id] = SceneRows(prompt, canvas)
+        elif scene.prompt != prompt:
+            scene.problem = "rows of one scene have different prompts"
+        elif str(scene.canvas) != str(canvas):
+            scene.problem = "rows of one scene have different canvases"
+        self._add_instances(scene, row, canvas)
+
+    def _add_instances(self, scene: SceneRows, row: Row, canvas: Canvas | Skip) -> None:
+        mapping = self._mapping
+        numbers = _instance_numbers(mapping.phrase_pattern, tuple(row)) if mapping.is_wide else (None,)
+        for number in numbers:
+            if number is not None and not str(row[_column_name(mapping.columns["phrase"], number)] or "").strip():
+                continue
+            try:
+                scene.instances.append(self._read_instance(row, canvas, number))
+            except Skip as reason:
+                scene.instances.append(reason)
+
+    def _read_instance(self, row: Row, canvas: Canvas | Skip, number: str | None) -> RawInstance:
+        mapping = self._mapping
+        phrase = parse_text(row.get(_column_name(mapping.columns["phrase"], number)), "phrase")
+        has_category = "category" in mapping.columns
+        category = row.get(_column_name(mapping.columns["category"], number)) if has_category else ""
+        box = _parse_box(mapping, [row.get(_column_name(column, number)) for column in mapping.box_columns])
+        self.largest_numbers.append(max(map(abs, box)))
+        if isinstance(canvas, Skip):
+            raise canvas
+        return RawInstance(phrase, to_corners(box, mapping.convention, mapping.units, canvas), str(category or ""))
 
 
-def _records(mapped: Mapped, scenes: Mapping[str, Held]) -> Iterator[Record]:
-    for name, held in scenes.items():
-        yield name, partial(_scene, mapped, held, name)
+def _iter_rows(mapping: TableMapping) -> Iterator[tuple[int, Row]]:
+    """Rows with their line, or with their position from 0 in a JSON list."""
+    suffix = mapping.file.suffix.lower()
+    if suffix in (".json", ".jsonl"):
+        where = f"file {mapping.file.name}"
+        is_jsonl = suffix == ".jsonl"
+        rows = iter_json_lines(mapping.file) if is_jsonl else enumerate(require_list(read_json(mapping.file), where))
+        for line, row in rows:
+            yield line, row if isinstance(row, Mapping) else {}
+        return
+    required_columns = [mapping.columns[key] for key in ("id", "prompt") if key in mapping.columns]
+    required_columns += [side for side in mapping.canvas if isinstance(side, str)]
+    if not mapping.is_wide:
+        required_columns += [mapping.columns["phrase"], *mapping.box_columns]
+    pattern = mapping.phrase_pattern if mapping.is_wide else None
+    yield from iter_table_rows(mapping.file, required_columns, delimiter=mapping.delimiter, column_pattern=pattern)
 
 
-def _scene(mapped: Mapped, held: Held, name: str) -> Scene:
-    if held.problem:
-        raise Skip(held.problem)
-    if isinstance(held.canvas, Skip):
-        raise held.canvas
-    made = "prompt" not in mapped.columns
-    phrases = [thing.phrase for thing in held.things if isinstance(thing, Thing)]
-    if made and not phrases:
+def _iter_records(mapping: TableMapping, scenes: Mapping[str, SceneRows]) -> Iterator[Record]:
+    for scene_id, rows in scenes.items():
+        yield scene_id, partial(_make_scene, mapping, rows, scene_id)
+
+
+def _make_scene(mapping: TableMapping, rows: SceneRows, scene_id: str) -> Scene:
+    if rows.problem:
+        raise Skip(rows.problem)
+    if isinstance(rows.canvas, Skip):
+        raise rows.canvas
+    has_prompt = "prompt" in mapping.columns
+    phrases = [instance.phrase for instance in rows.instances if isinstance(instance, RawInstance)]
+    if not has_prompt and not phrases:
         raise Skip("no usable instance")
-    prompt = sentence(phrases) if made else text(held.prompt, "prompt")
-    strata = MADE if made else {}
-    return Scene(prompt, held.things, held.canvas, strata, f"{mapped.file.name}, {name}")
+    prompt = parse_text(rows.prompt, "prompt") if has_prompt else make_prompt(phrases)
+    strata = {} if has_prompt else MADE_PROMPT_STRATA
+    return Scene(prompt, rows.instances, rows.canvas, strata, f"{mapping.file.name}, {scene_id}")
 
 
 @lru_cache(maxsize=64)
-def _numbered(pattern: Any, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Numbers of a wide row's things as their columns write them, smallest first; empty phrases are no things."""
-    found = (pattern.fullmatch(column) for column in columns)
-    return tuple(sorted((match[1] for match in found if match), key=lambda n: (int(n), n)))
+def _instance_numbers(phrase_pattern: Any, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Numbers of a wide row's instances as the column names have them, smallest first."""
+    matches = (phrase_pattern.fullmatch(column) for column in columns)
+    return tuple(sorted((match[1] for match in matches if match), key=lambda n: (int(n), n)))
 
 
-def _thing(mapped: Mapped, canvas: Canvas | Skip, row: Row, n: str | None, largest: array[float]) -> Thing:
-    phrase = text(row.get(_at(mapped.columns["phrase"], n)), "phrase")
-    category = row.get(_at(mapped.columns["category"], n)) if "category" in mapped.columns else ""
-    values = _four(mapped, [row.get(_at(column, n)) for column in mapped.boxes])
-    largest.append(max(map(abs, values)))
-    if isinstance(canvas, Skip):
-        raise canvas
-    return Thing(phrase, corners(values, mapped.convention, mapped.units, canvas), str(category or ""))
-
-
-def _four(mapped: Mapped, found: Any) -> list[float]:
-    if len(found) == 1:
-        (found,) = found
-        if isinstance(found, str):
-            for mark in "[]();" if mapped.comma else "[]();,":
-                found = found.replace(mark, " ")
-            found = found.split()
-    if not isinstance(found, list) or len(found) != 4:
+def _parse_box(mapping: TableMapping, values: Any) -> list[float]:
+    """Four numbers out of four fields, or out of one field that has them all."""
+    if len(values) == 1:
+        (values,) = values
+        if isinstance(values, str):
+            for mark in "[]();" if mapping.has_decimal_comma else "[]();,":
+                values = values.replace(mark, " ")
+            values = values.split()
+    if not isinstance(values, list) or len(values) != 4:
         raise Skip("box is not 4 numbers")
-    return [number(_pointed(v) if mapped.comma and isinstance(v, str) else v, "box") for v in found]
+    return [parse_number(_with_decimal_point(v) if mapping.has_decimal_comma else v, "box") for v in values]
 
 
-def _pointed(value: str) -> str:
-    """A number written with a decimal comma; one with a point too is left as it is, and is none."""
-    return value if "." in value else value.replace(",", ".")
+def _with_decimal_point(value: Any) -> Any:
+    """Text with a decimal comma turned into a point; text with both is unchanged, and not a number."""
+    return value if not isinstance(value, str) or "." in value else value.replace(",", ".")
 
 
-def _canvas(mapped: Mapped, row: Row) -> Canvas:
-    sides = [whole(row.get(side) if isinstance(side, str) else side, "canvas") for side in mapped.canvas]
-    if not all(0 < side <= LARGEST for side in sides):
-        raise Skip(f"canvas is not between 1 and {LARGEST} pixels")
+def _read_canvas(mapping: TableMapping, row: Row) -> Canvas:
+    sides = [parse_integer(row.get(side) if isinstance(side, str) else side, "canvas") for side in mapping.canvas]
+    if not all(0 < side <= MAX_SIDE_PIXELS for side in sides):
+        raise Skip(f"canvas is not between 1 and {MAX_SIDE_PIXELS} pixels")
     return Canvas(*sides)
 
 
-def _alike(one: Canvas | Skip, other: Canvas | Skip) -> bool:
-    return str(one) == str(other)
-
-
-def _at(column: str, n: str | None) -> str:
-    return column if n is None else column.replace(PLACE, n)
+def _column_name(pattern: str, number: str | None) -> str:
+    return pattern if number is None else pattern.replace(PLACEHOLDER, number)

@@ -1,4 +1,7 @@
-"""Labels in YOLO's form: a text file a picture, a line a thing: class number, then a box or a polygon in fractions."""
+"""Labels in YOLO's format: one text file per image and one line per instance.
+
+A line is a class number followed by a box (centre and size) or a polygon, in fractions of the image.
+"""
 
 from __future__ import annotations
 
@@ -11,98 +14,109 @@ import numpy as np
 from PIL import Image
 
 from layoutmark.api import BuiltSuite
-from layoutmark.ingest.boxes import Convention, Units, corners
-from layoutmark.ingest.built_suite import built_suite
-from layoutmark.ingest.files import number, refused, text_of, whole
+from layoutmark.ingest.boxes import Convention, Units, to_corners
+from layoutmark.ingest.built_suite import assemble_suite
+from layoutmark.ingest.files import invalid_input_error, read_text
 from layoutmark.ingest.ledger import Ledger, Skip
-from layoutmark.ingest.masks import mask_of
-from layoutmark.ingest.phrases import respelt, sentence, with_article
-from layoutmark.ingest.references import decoded
-from layoutmark.ingest.scenes import SQUARE, Record, Scene, Thing, each, samples_of
+from layoutmark.ingest.masks import decode_mask
+from layoutmark.ingest.phrases import add_article, make_prompt, normalise_label
+from layoutmark.ingest.references import skip_unreadable
+from layoutmark.ingest.scenes import DEFAULT_CANVAS, RawInstance, Record, Scene, build_samples, read_each
+from layoutmark.ingest.values import parse_integer, parse_number
 from layoutmark.layout import Canvas
 
 LICENCE = "not stated in the files"
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-NAME = re.compile(r"^\s*(?:-|(\d+)\s*:)\s*(.+?)\s*$")
-"""A line of a YAML list or mapping of names."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+CLASS_NAME_LINE = re.compile(r"^\s*(?:-|(\d+)\s*:)\s*(.+?)\s*$")
+"""A line of a YAML list, or of a YAML mapping from number to name."""
 
 
 def build_suite(name: str, source: Path) -> BuiltSuite:
-    """Read `labels/**/*.txt` below a folder; class names come from `classes.txt` or the `names:` of a YAML file.
+    """Read `labels/**/*.txt` in a folder, with class names from `classes.txt` or from `names:` in a YAML file.
 
-    Raises LayoutmarkError if there are no labels or no names.
+    Raises LayoutmarkError if there are no labels or no class names.
     """
     paths = sorted((source / "labels").glob("**/*.txt"))
     if not paths:
-        raise refused(f"suite {name}, source", "no labels/*.txt", "a folder with labels/", "Check --source.")
-    names = _names(source)
+        raise invalid_input_error(
+            f"suite {name}, source", "no labels/*.txt", "a folder with labels/", "Check --source."
+        )
+    class_names = _read_class_names(source)
     ledger = Ledger()
-    samples = samples_of(name, _records(source, paths, names), LICENCE, ledger, "picture")
-    return built_suite(samples, ledger)
+    samples = build_samples(name, _iter_records(source, paths, class_names), LICENCE, ledger, "picture")
+    return assemble_suite(samples, ledger)
 
 
-def _names(source: Path) -> dict[int, str]:
+def _read_class_names(source: Path) -> dict[int, str]:
     """Class names by number."""
     if (source / "classes.txt").is_file():
-        lines = text_of(source / "classes.txt").splitlines()
+        lines = read_text(source / "classes.txt").splitlines()
         return {number: line.strip() for number, line in enumerate(lines) if line.strip()}
     for path in sorted([*source.glob("*.yaml"), *source.glob("*.yml")]):
-        _, found, rest = text_of(path).partition("names:")
-        if found:
-            return _listed(rest)
-    raise refused("class names", f"neither classes.txt nor names in a YAML file of {source.name}", "one of the two")
+        _, key, value = read_text(path).partition("names:")
+        if key:
+            return _parse_names(value)
+    raise invalid_input_error(
+        "class names",
+        f"neither classes.txt nor names in a YAML file of {source.name}",
+        "one of the two",
+        "Add a file classes.txt with one class name per line.",
+    )
 
 
-def _listed(text: str) -> dict[int, str]:
-    """`names:` written as `[cat, dog]`, as `- cat` lines, or as `0: cat` lines."""
+def _parse_names(text: str) -> dict[int, str]:
+    """Parse the value of `names:`, written as `[cat, dog]`, as `- cat` lines, or as `0: cat` lines."""
     if text.lstrip(" ").startswith("["):
-        inside = text.partition("[")[2].partition("]")[0]
-        return {n: name.strip(" '\"\n") for n, name in enumerate(inside.split(","))}
-    found: dict[int, str] = {}
+        items = text.partition("[")[2].partition("]")[0].split(",")
+        return {n: name.strip(" '\"\n") for n, name in enumerate(items)}
+    names: dict[int, str] = {}
     for line in text.splitlines()[1:]:
-        match = NAME.match(line)
+        match = CLASS_NAME_LINE.match(line)
         if match is None:
             if line.strip() and not line.lstrip().startswith("#"):
                 break
             continue
-        found[int(match[1]) if match[1] else len(found)] = match[2].strip("'\"")
-    return found
+        names[int(match[1]) if match[1] else len(names)] = match[2].strip("'\"")
+    return names
 
 
-def _records(source: Path, paths: list[Path], names: dict[int, str]) -> Iterator[Record]:
+def _iter_records(source: Path, paths: list[Path], class_names: dict[int, str]) -> Iterator[Record]:
     for path in paths:
-        inner = path.relative_to(source / "labels").with_suffix("")
-        yield inner.as_posix(), partial(_scene, source, path, inner, names)
+        image_path = path.relative_to(source / "labels").with_suffix("")
+        yield image_path.as_posix(), partial(_read_scene, source, path, image_path, class_names)
 
 
-def _scene(source: Path, path: Path, inner: Path, names: dict[int, str]) -> Scene:
-    canvas = _size(source / "images" / inner)
-    lines = [line.split() for line in text_of(path).splitlines() if line.strip()]
-    things = each(partial(_thing, canvas or SQUARE, names), lines)
-    known = [respelt(thing.category, []) for thing in things if isinstance(thing, Thing)]
-    if not known:
+def _read_scene(source: Path, path: Path, image_path: Path, class_names: dict[int, str]) -> Scene:
+    """`image_path` is that of the image, relative to `images/` and without suffix."""
+    canvas = _read_image_size(source / "images" / image_path)
+    lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
+    instances = read_each(partial(_read_instance, canvas or DEFAULT_CANVAS, class_names), lines)
+    nouns = [normalise_label(instance.category, []) for instance in instances if isinstance(instance, RawInstance)]
+    if not nouns:
         raise Skip("no usable instance")
     strata = {"canvas": "that of the picture" if canvas else "square, for the picture is not there"}
-    return Scene(sentence(known), things, canvas or SQUARE, strata, f"labels/{inner.as_posix()}.txt")
+    label_file = f"labels/{image_path.as_posix()}.txt"
+    return Scene(make_prompt(nouns), instances, canvas or DEFAULT_CANVAS, strata, label_file)
 
 
-def _size(stem: Path) -> Canvas | None:
-    for path in (stem.with_name(stem.name + suffix) for suffix in PICTURES):
+def _read_image_size(stem: Path) -> Canvas | None:
+    for path in (stem.with_name(stem.name + suffix) for suffix in IMAGE_SUFFIXES):
         if path.is_file():
-            with decoded("picture"), Image.open(path) as picture:
-                return Canvas(*picture.size)
+            with skip_unreadable("picture"), Image.open(path) as image:
+                return Canvas(*image.size)
     return None
 
 
-def _thing(canvas: Canvas, names: dict[int, str], fields: list[str]) -> Thing:
-    kind = whole(fields[0], "class")
-    if kind not in names:
+def _read_instance(canvas: Canvas, class_names: dict[int, str], fields: list[str]) -> RawInstance:
+    class_number = parse_integer(fields[0], "class")
+    if class_number not in class_names:
         raise Skip("class without a name")
-    name = respelt(names[kind], [])
-    values = [number(v, "coordinate") for v in fields[1:]]
+    category = class_names[class_number]
+    phrase = add_article(normalise_label(category, []))
+    values = [parse_number(v, "coordinate") for v in fields[1:]]
     if len(values) == 4:
-        return Thing(with_article(name), corners(values, Convention.CXCYWH, Units.FRACTIONS, canvas), names[kind])
+        return RawInstance(phrase, to_corners(values, Convention.CXCYWH, Units.FRACTIONS, canvas), category)
     if len(values) < 6 or len(values) % 2:
         raise Skip("neither a box of 4 numbers nor a polygon")
     points = np.clip(np.array(values).reshape(-1, 2), 0, 1) * [canvas.width, canvas.height]
-    return Thing(with_article(name), None, names[kind], mask_of([points.ravel().tolist()], canvas))
+    return RawInstance(phrase, None, category, decode_mask([points.ravel().tolist()], canvas))

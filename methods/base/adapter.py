@@ -1,4 +1,4 @@
-"""Prompt only: classifier-free guidance and a deterministic sampler.  The floor under every table."""
+"""Prompt only: classifier-free guidance and a deterministic sampler.  The baseline in every table."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from layoutmark.api import Layout, Reference
 from layoutmark.diffusion import (
     Denoiser,
     Stack,
+    are_finite,
+    count_truncated_tokens,
     decode,
     denoise,
     encode_for_guidance,
-    finite,
     initial_noise,
     new_scheduler,
     read_settings,
-    tokens_cut,
 )
 
 
@@ -42,7 +42,7 @@ class Base:
         self.notes: list[Mapping[str, str]] = []
 
     def applicable(self, layout: Layout, prompt: str, refs: Mapping[str, Reference]) -> str | None:  # noqa: ARG002
-        """Every prompt can be drawn; one that is cut is noted."""
+        """Always None: every prompt can be used; truncation is noted."""
         return None
 
     def generate(
@@ -61,12 +61,14 @@ class Base:
             initial_noise(stack, seeds),
             new_scheduler(stack, settings.sampler, settings.steps),
         )
-        self.notes = [self._note(prompt, ok) for prompt, ok in zip(prompts, finite(latents), strict=True)]
+        self.notes = [self._notes(*pair) for pair in zip(prompts, are_finite(latents), strict=True)]
         return decode(stack, latents)
 
-    def _note(self, prompt: str, ok: bool) -> dict[str, str]:
-        cut = tokens_cut(self.stack.tokenizer, prompt)
-        return ({"tokens_cut": str(cut)} if cut else {}) | ({} if ok else {"degenerate": "latents are not finite"})
+    def _notes(self, prompt: str, is_finite: bool) -> dict[str, str]:
+        notes: dict[str, str] = {}
+        if truncated := count_truncated_tokens(self.stack.tokenizer, prompt):
+            notes["tokens_cut"] = str(truncated)
+        return notes if is_finite else notes | {"degenerate": "latents are not finite"}
 
 
 def build(stack: Stack, settings: Mapping[str, object]) -> Base:

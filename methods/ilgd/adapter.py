@@ -1,8 +1,8 @@
 """iLGD: attention injection and loss guidance from boxes (Patel & Serkh, arXiv 2405.14101).
 
-Injection lifts the cross-attention logits of an object's tokens inside its box during the noisiest steps; loss
-guidance adds eta * sigma times the gradient of an attention loss to the predicted noise.  The mathematics stands in
-`layoutmark.diffusion.box_guidance`, written from the formulas, not from the public code; README.md says what is proven.
+Injection raises the cross-attention logits of an object's tokens inside its box during the noisiest steps; loss
+guidance adds eta * sigma times the gradient of an attention loss to the predicted noise.  The formulas are in
+`layoutmark.diffusion.box_guidance`, written from the paper, not from the public code; README.md lists the evidence.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from layoutmark.api import Layout, Reference
 from layoutmark.diffusion import (
     CrossAttention,
     Denoiser,
-    Located,
+    LocatedPhrase,
     PhraseNotFound,
     Stack,
+    append_missing_phrases,
+    are_finite,
+    count_truncated_tokens,
     decode,
     denoise,
     encode_for_guidance,
-    finite,
     initial_noise,
-    locate,
-    locating_notes,
+    locate_phrases,
     new_scheduler,
+    phrase_notes,
     read_settings,
-    tokens_cut,
-    with_missing,
 )
-from layoutmark.diffusion.box_guidance import Guidance, Maps, Targets, box_loss, inject, mean_map
+from layoutmark.diffusion.box_guidance import Guidance, MapCollector, Targets, box_loss, inject, mean_map
 
-__all__ = ["ILGD", "Guidance", "Maps", "Settings", "Targets", "box_loss", "build", "inject", "mean_map"]
+__all__ = ["ILGD", "Guidance", "MapCollector", "Settings", "Targets", "box_loss", "build", "inject", "mean_map"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +53,20 @@ class Settings:
     inject_steps: int
     loss_steps: int
     guidance_scaling: Literal["reference", "consistent"]
-    """Factor of the gradient: sigma, or sigma / sqrt(1 + sigma^2)."""
+    """Scale of the gradient: sigma, or sigma / sqrt(1 + sigma^2)."""
     loss_stride: int
-    """The loss lives on the latent grid divided by this."""
+    """The loss is computed on the latent grid divided by this."""
     min_one_cell: bool
     include_modifiers: bool
     category_fallback: bool
     append_missing: bool
     split_cfg: bool
     recompute: bool
-    """Gradient checkpointing."""
+    """Whether to use gradient checkpointing."""
 
 
 class ILGD:
-    """Boxes and phrases of a layout steer a frozen stack."""
+    """Guides a frozen stack with the boxes and phrases of a layout."""
 
     def __init__(self, stack: Stack, settings: Settings) -> None:
         self.stack = stack
@@ -74,7 +74,7 @@ class ILGD:
         self.notes: list[Mapping[str, str]] = []
 
     def applicable(self, layout: Layout, prompt: str, refs: Mapping[str, Reference]) -> str | None:  # noqa: ARG002
-        """None if the prompt names every instance within the tokens that the model sees."""
+        """None if the part of the prompt that the model sees names every instance, else the reason."""
         _, located, _ = self._locate(layout, prompt)
         return next((str(item) for item in located if isinstance(item, PhraseNotFound)), None)
 
@@ -86,16 +86,20 @@ class ILGD:
         *,
         seeds: Sequence[int],
     ) -> torch.Tensor:
-        """Images uint8 (B, 3, H, W) at the stack's own size; instances the prompt does not name are noted."""
+        """Images uint8 (B, 3, H, W) at the stack's own size; instances that the prompt does not name are noted."""
         stack, settings = self.stack, self.settings
-        places = [self._locate(layout, prompt) for layout, prompt in zip(layouts, prompts, strict=True)]
-        found = [
-            [(m.positions, i.box) for i, m in zip(layout.instances, located, strict=True) if isinstance(m, Located)]
-            for layout, (_, located, _) in zip(layouts, places, strict=True)
+        requests = [self._locate(layout, prompt) for layout, prompt in zip(layouts, prompts, strict=True)]
+        guided = [
+            [
+                (p.positions, i.box)
+                for i, p in zip(layout.instances, phrases, strict=True)
+                if isinstance(p, LocatedPhrase)
+            ]
+            for layout, (_, phrases, _) in zip(layouts, requests, strict=True)
         ]
-        targets = Targets.of(found, stack.latent_shape[1:], min_one_cell=settings.min_one_cell, device=stack.device)
-        worded = [prompt for prompt, _, _ in places]
-        text = encode_for_guidance(stack.tokenizer, stack.text_encoder, worded, settings.negative_prompt)
+        targets = Targets.of(guided, stack.latent_shape[1:], min_one_cell=settings.min_one_cell, device=stack.device)
+        final_prompts = [prompt for prompt, _, _ in requests]
+        text = encode_for_guidance(stack.tokenizer, stack.text_encoder, final_prompts, settings.negative_prompt)
         with CrossAttention(stack.unet) as attention:
             denoiser = Denoiser(stack.unet, text, settings.guidance_scale, settings.split_cfg, attention)
             latents = denoise(
@@ -104,22 +108,25 @@ class ILGD:
                 new_scheduler(stack, settings.sampler, settings.steps),
                 predict=Guidance(attention, targets, settings).predict,
             )
-        broken = {"degenerate": "latents are not finite"}
-        self.notes = [notes | ({} if ok else broken) for (_, _, notes), ok in zip(places, finite(latents), strict=True)]
+        self.notes = [
+            notes if is_finite else notes | {"degenerate": "latents are not finite"}
+            for (_, _, notes), is_finite in zip(requests, are_finite(latents), strict=True)
+        ]
         return decode(stack, latents)
 
-    def _locate(self, layout: Layout, prompt: str) -> tuple[str, list[Located | PhraseNotFound], dict[str, str]]:
+    def _locate(self, layout: Layout, prompt: str) -> tuple[str, list[LocatedPhrase | PhraseNotFound], dict[str, str]]:
+        """The prompt to use, the phrase of every instance, and notes."""
         tokenizer, instances = self.stack.tokenizer, layout.instances
         modifiers, fallback = self.settings.include_modifiers, self.settings.category_fallback
-        how = {"include_modifiers": modifiers, "category_fallback": fallback}
-        located = locate(tokenizer, prompt, instances, **how)
+        options = {"include_modifiers": modifiers, "category_fallback": fallback}
+        located = locate_phrases(tokenizer, prompt, instances, **options)
         notes: dict[str, str] = {}
-        if self.settings.append_missing and (extended := with_missing(prompt, instances, located)) != prompt:
+        if self.settings.append_missing and (extended := append_missing_phrases(prompt, instances, located)) != prompt:
             notes["appended"] = extended.removeprefix(prompt)
-            prompt, located = extended, locate(tokenizer, extended, instances, **how)
-        notes |= locating_notes(tokenizer, prompt, instances, located)
-        if cut := tokens_cut(tokenizer, prompt):
-            notes["tokens_cut"] = str(cut)
+            prompt, located = extended, locate_phrases(tokenizer, extended, instances, **options)
+        notes |= phrase_notes(tokenizer, prompt, instances, located)
+        if truncated := count_truncated_tokens(tokenizer, prompt):
+            notes["tokens_cut"] = str(truncated)
         return prompt, located, notes
 
 

@@ -1,7 +1,7 @@
-"""InstanceDiffusion: a text and a place for every instance (Wang et al., CVPR 2024, arXiv 2402.03290).
+"""InstanceDiffusion: a phrase and a location for every instance (Wang et al., CVPR 2024, arXiv 2402.03290).
 
-Instances become tokens that the picture attends to through trained gates; the first steps are drawn once for every
-instance by itself.  Written from the paper and from facts about the public code; README.md says what is proven.
+Instances become tokens that image features attend to through trained gates; the first steps are also sampled once for
+each instance alone.  Written from the paper and from facts about the public code; README.md lists the evidence.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 
 from layoutmark.api import Layout, Reference
-from layoutmark.diffusion import Stack, decode, encode, finite, initial_noise, read_settings, tokens_cut
+from layoutmark.diffusion import Stack, are_finite, count_truncated_tokens, decode, encode, initial_noise, read_settings
 from layoutmark.errors import LayoutmarkError
 
 from .dataprep import grounding
@@ -29,32 +29,32 @@ class Settings:
     """The keys of `[settings.default]` in method.toml."""
 
     steps: int
-    """Logical steps of PLMS, a divisor of 1000; the network is called once more."""
+    """Logical PLMS steps, a divisor of 1000; the network is called once more than that."""
     guidance_scale: float
     negative_prompt: str
     formats: Literal["box", "mask", "point", "scribble"]
-    """Published test configuration: which parts of an instance reach the network."""
+    """Published test configuration: the parts of an instance that the network reads."""
     alpha: float
-    """Share of the steps with grounding at full strength."""
+    """Share of the steps with full-strength grounding."""
     alpha_falling: float
-    """Share of the steps, after those, in which it falls to 0."""
+    """Share of the following steps in which the strength falls to 0."""
     mis: float
-    """Share of the steps that are taken once for every instance by itself."""
+    """Share of the steps that are also taken for each instance alone."""
     masked_attention: Literal["off", "released", "corrected"]
     branches_at_once: int
     cut_instances: bool
-    """Draw the first 30 instances of a layout that has more."""
+    """Use only the first 30 instances of a layout that has more."""
     weights: str
     allow_untrained: bool
 
     @property
     def shares(self) -> tuple[float, float, float]:
-        """Shares of the steps with grounding in full, falling and none."""
+        """Shares of the steps with full, falling and no grounding."""
         return self.alpha, self.alpha_falling, 1 - self.alpha - self.alpha_falling
 
 
 class InstanceDiffusion:
-    """Draws layouts with the network of one stack."""
+    """Generates images from layouts with the network of one stack."""
 
     def __init__(self, stack: Stack, network: Network, settings: Settings, *, trained: bool = True) -> None:
         self.stack = stack
@@ -64,7 +64,7 @@ class InstanceDiffusion:
         self.notes: list[Mapping[str, str]] = []
 
     def applicable(self, layout: Layout, prompt: str, refs: Mapping[str, Reference]) -> str | None:  # noqa: ARG002
-        """None if every instance has what the chosen formats read, and a slot."""
+        """None if every instance fits a slot and provides what the chosen formats read, else the reason."""
         if len(layout.instances) > SLOTS and not self.settings.cut_instances:
             return f"{len(layout.instances)} instances, and the network has {SLOTS} slots"
         for instance in layout.instances[:SLOTS]:
@@ -83,7 +83,7 @@ class InstanceDiffusion:
         *,
         seeds: Sequence[int],
     ) -> torch.Tensor:
-        """Images uint8 (B, 3, H, W) at the stack's own size."""
+        """Images, uint8 (B, 3, H, W), at the stack's own size."""
         settings = self.settings
         latents = sample(
             self.network,
@@ -96,19 +96,19 @@ class InstanceDiffusion:
             mis=settings.mis,
             at_once=settings.branches_at_once,
         )
-        fine = finite(latents)
-        self.notes = [self._notes(*image) for image in zip(layouts, prompts, fine, strict=True)]
+        is_finite = are_finite(latents)
+        self.notes = [self._notes(*image) for image in zip(layouts, prompts, is_finite, strict=True)]
         return decode(self.stack, latents)
 
     def _conditions(self, layout: Layout, prompt: str, seed: int) -> list[Condition]:
-        """Of the whole layout, then of each instance alone."""
+        """The condition of the full layout, followed by one per instance alone."""
         phrases = [instance.phrase for instance in layout.instances[:SLOTS]]
-        whole = self.ground(layout, phrases, seed)
-        alone = [whole.alone(0, slot) for slot in range(len(phrases))] if self.settings.mis else []
-        return [self._condition(g, text) for g, text in zip([whole, *alone], [prompt, *phrases], strict=False)]
+        grounded = self.ground(layout, phrases, seed)
+        singles = [grounded.alone(0, slot) for slot in range(len(phrases))] if self.settings.mis else []
+        return [self._condition(g, text) for g, text in zip([grounded, *singles], [prompt, *phrases], strict=False)]
 
     def ground(self, layout: Layout, phrases: Sequence[str], seed: int) -> Grounding:
-        """Grounding (B = 1) on the stack's device; a layout without instances has empty slots only."""
+        """Grounding (B = 1) on the stack's device; a layout without instances has only empty slots."""
         width, device = self.network.position_net.config.text_width, self.stack.device
         if not phrases:
             return Grounding.empty(1, width, device)
@@ -125,24 +125,25 @@ class InstanceDiffusion:
     def _context(self, text: str) -> torch.Tensor:
         return encode(self.stack.tokenizer, self.stack.text_encoder, [text])
 
-    def _notes(self, layout: Layout, prompt: str, fine: bool) -> Mapping[str, str]:
+    def _notes(self, layout: Layout, prompt: str, is_finite: bool) -> Mapping[str, str]:
         notes = {}
-        if not fine:
+        if not is_finite:
             notes["degenerate"] = "latents are not finite"
         if not self.trained:
             notes["untrained"] = "random weights"
         if len(layout.instances) > SLOTS:
             notes["cut_instances"] = str(len(layout.instances) - SLOTS)
-        if cut := tokens_cut(self.stack.tokenizer, prompt):
-            notes["tokens_cut"] = str(cut)
-        if cut := sum(tokens_cut(self.stack.tokenizer, instance.phrase) for instance in layout.instances[:SLOTS]):
-            notes["phrase_tokens_cut"] = str(cut)
+        if truncated := count_truncated_tokens(self.stack.tokenizer, prompt):
+            notes["tokens_cut"] = str(truncated)
+        phrases = [instance.phrase for instance in layout.instances[:SLOTS]]
+        if truncated := sum(count_truncated_tokens(self.stack.tokenizer, phrase) for phrase in phrases):
+            notes["phrase_tokens_cut"] = str(truncated)
         return notes
 
 
 @torch.no_grad()
 def pooled_states(stack: Stack, phrases: Sequence[str]) -> torch.Tensor:
-    """State of the text encoder at the end token of each phrase (n, D), neither projected nor normalised."""
+    """Text encoder states at the end token of each phrase, shape (n, D), neither projected nor normalised."""
     batch = stack.tokenizer(list(phrases), padding="max_length", max_length=77, truncation=True, return_tensors="pt")
     pooled: torch.Tensor = stack.text_encoder(batch["input_ids"].to(stack.device)).pooler_output
     return pooled
@@ -151,33 +152,33 @@ def pooled_states(stack: Stack, phrases: Sequence[str]) -> torch.Tensor:
 def build(stack: Stack, settings: Mapping[str, object]) -> InstanceDiffusion:
     """Build InstanceDiffusion on a stack.
 
-    Raises LayoutmarkError for bad settings, weights missing or unfit, or a stack with another noise schedule.
+    Raises LayoutmarkError for invalid settings, missing or incompatible weights, or a different noise schedule.
     """
-    chosen = read_settings(Settings, settings, METHOD)
-    _check(chosen)
+    resolved = read_settings(Settings, settings, METHOD)
+    _check_settings(resolved)
     _check_schedule(stack)
-    if chosen.allow_untrained and not chosen.weights:
-        return InstanceDiffusion(stack, new_network(stack), chosen, trained=False)
-    return InstanceDiffusion(stack, trained_network(stack, chosen.weights, Path(__file__).parent), chosen)
+    if resolved.allow_untrained and not resolved.weights:
+        return InstanceDiffusion(stack, new_network(stack), resolved, trained=False)
+    return InstanceDiffusion(stack, trained_network(stack, resolved.weights, Path(__file__).parent), resolved)
 
 
-def _check(settings: Settings) -> None:
-    """Say now what would otherwise fail image by image."""
+def _check_settings(settings: Settings) -> None:
+    """Raise now what would otherwise fail for every image."""
     new_plms(settings.steps)
     alpha_schedule(settings.steps, settings.shares)
     shared_steps(settings.steps, settings.mis)
     if settings.branches_at_once < 1:
         raise LayoutmarkError(
             f"{METHOD}: setting 'branches_at_once'", found=str(settings.branches_at_once), expected="at least 1",
-            do="Take 8.",
+            do="Use 8.",
         )  # fmt: skip
 
 
 def _check_schedule(stack: Stack) -> None:
-    """Its sampler is its own: on a stack that was trained with other noise it would draw nonsense."""
+    """The method has its own sampler: on a stack trained with another schedule it would generate noise."""
     for name, expected in SCHEDULE.items():
-        if (found := stack.scheduler_config.get(name, expected)) != expected:
+        if (actual := stack.scheduler_config.get(name, expected)) != expected:
             raise LayoutmarkError(
-                f"noise schedule of the stack, {name}, for {METHOD}", found=str(found), expected=str(expected),
-                do="Use a stack in the shape of Stable Diffusion 1.",
+                f"noise schedule of the stack, {name}, for {METHOD}", found=str(actual), expected=str(expected),
+                do="Use a stack with the noise schedule of Stable Diffusion 1.",
             )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Names of the published checkpoint to ours, by rule, and the choice of what to load from it.
+"""Convert the published checkpoint: map its tensor names to ours by rule, and select which weights to load.
 
-The checkpoint of Stable Diffusion 1.5 holds 1,199 tensors of the network: 958 of the UNet with its fusers, 217 of the
-position net, 24 of ScaleU.  Original names are those of the CompVis code, ours those of diffusers and of this folder.
+The Stable Diffusion 1.5 checkpoint has 1,199 network tensors: 958 of the U-Net with its fusers, 217 of the position net
+and 24 of ScaleU.  Original names are those of the CompVis code; ours are those of diffusers and of this folder.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 
 from layoutmark.errors import LayoutmarkError
 
-STAGE = 3
-"""Original blocks of a resolution level, in the encoder and in the decoder."""
+BLOCKS_PER_LEVEL = 3
+"""Original blocks per resolution level, in the encoder and in the decoder."""
 RESNET = {
     "in_layers.0": "norm1",
     "in_layers.2": "conv1",
@@ -44,7 +44,7 @@ CONVNEXT_LAYER = {
 
 
 def converted_name(original: str) -> str:
-    """Our name for a tensor of the published network.  Raises LayoutmarkError for a name that no rule covers."""
+    """Our name for a tensor of the published network.  Raises LayoutmarkError if no rule covers the name."""
     name = (
         _scaleu(original)
         or _position_net(original)
@@ -56,30 +56,30 @@ def converted_name(original: str) -> str:
     if name is None:
         raise LayoutmarkError(
             "checkpoint of instancediffusion", found=f"the unknown tensor {original!r}",
-            expected="the names of the published model", do="Is this a checkpoint of InstanceDiffusion?",
+            expected="the names of the published model", do="Check that this is a checkpoint of InstanceDiffusion.",
         )  # fmt: skip
     return name
 
 
 def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Weights of the network under our names: the moving average `ema` if the checkpoint has one, else `model`.
+    """Network weights under our names: the moving average `ema` if the checkpoint has one, else `model`.
 
-    Raises LayoutmarkError if it has neither, or holds a name that is unknown.
+    Raises LayoutmarkError if the checkpoint has neither, or contains an unknown name.
     """
-    part = next((checkpoint[key] for key in ("ema", "model") if checkpoint.get(key)), None)
-    if part is None:
+    tensors = next((checkpoint[key] for key in ("ema", "model") if checkpoint.get(key)), None)
+    if tensors is None:
         raise LayoutmarkError(
             "checkpoint of instancediffusion",
             found="the keys " + (", ".join(sorted(map(str, checkpoint))[:8]) or "(none)"),
             expected="'ema' or 'model'",
-            do="Give the published checkpoint.",
+            do="Pass the published checkpoint.",
         )
-    return {converted_name(name): weights for name, weights in part.items()}
+    return {converted_name(name): weights for name, weights in tensors.items()}
 
 
 def _scaleu(name: str) -> str | None:
-    found = re.fullmatch(r"scaleu_([bs])_(\d+)", name)
-    return f"scaleu.{found[1]}.{found[2]}" if found else None
+    match = re.fullmatch(r"scaleu_([bs])_(\d+)", name)
+    return f"scaleu.{match[1]}.{match[2]}" if match else None
 
 
 def _position_net(name: str) -> str | None:
@@ -90,22 +90,22 @@ def _position_net(name: str) -> str | None:
         return "position_net.positions"
     if re.fullmatch(r"in_conv\.(weight|bias)", rest):
         return name
-    if (found := re.fullmatch(r"null_(\w+)_feature", rest)) and found[1] in NULL:
-        return f"position_net.null.{NULL[found[1]]}"
-    if found := re.fullmatch(r"linears_list\.([0-4])\.([024]\.(?:weight|bias))", rest):
-        return f"position_net.mlps.{MLPS[int(found[1])]}.{found[2]}"
+    if (match := re.fullmatch(r"null_(\w+)_feature", rest)) and match[1] in NULL:
+        return f"position_net.null.{NULL[match[1]]}"
+    if match := re.fullmatch(r"linears_list\.([0-4])\.([024]\.(?:weight|bias))", rest):
+        return f"position_net.mlps.{MLPS[int(match[1])]}.{match[2]}"
     convnext = _convnext(rest.removeprefix("convnext_tiny_backbone."))
     return f"position_net.convnext.{convnext}" if convnext and rest.startswith("convnext_tiny_backbone.") else None
 
 
 def _convnext(name: str) -> str | None:
-    if found := re.fullmatch(r"downsample_layers\.0\.([01])\.(weight|bias)", name):
-        return f"embeddings.{('patch_embeddings', 'layernorm')[int(found[1])]}.{found[2]}"
-    if found := re.fullmatch(r"downsample_layers\.([1-3])\.([01]\.(?:weight|bias))", name):
-        return f"encoder.stages.{found[1]}.downsampling_layer.{found[2]}"
-    found = re.fullmatch(r"stages\.(\d+)\.(\d+)\.(\w+)((?:\.(?:weight|bias))?)", name)
-    if found and found[3] in CONVNEXT_LAYER:
-        return f"encoder.stages.{found[1]}.layers.{found[2]}.{CONVNEXT_LAYER[found[3]]}{found[4]}"
+    if match := re.fullmatch(r"downsample_layers\.0\.([01])\.(weight|bias)", name):
+        return f"embeddings.{('patch_embeddings', 'layernorm')[int(match[1])]}.{match[2]}"
+    if match := re.fullmatch(r"downsample_layers\.([1-3])\.([01]\.(?:weight|bias))", name):
+        return f"encoder.stages.{match[1]}.downsampling_layer.{match[2]}"
+    match = re.fullmatch(r"stages\.(\d+)\.(\d+)\.(\w+)((?:\.(?:weight|bias))?)", name)
+    if match and match[3] in CONVNEXT_LAYER:
+        return f"encoder.stages.{match[1]}.layers.{match[2]}.{CONVNEXT_LAYER[match[3]]}{match[4]}"
     return None
 
 
@@ -115,36 +115,36 @@ def _plain(name: str) -> str | None:
 
 
 def _encoder(name: str) -> str | None:
-    found = re.fullmatch(r"input_blocks\.(\d+)\.([01])\.(.+)", name)
-    if not found or not 1 <= int(found[1]) < 4 * STAGE:
+    match = re.fullmatch(r"input_blocks\.(\d+)\.([01])\.(.+)", name)
+    if not match or not 1 <= int(match[1]) < 4 * BLOCKS_PER_LEVEL:
         return None
-    block, layer = divmod(int(found[1]) - 1, STAGE)
-    if layer == STAGE - 1:
-        return _sampler(f"unet.down_blocks.{block}.downsamplers.0.conv", "op", found[2] == "0", found[3])
-    return _part(f"unet.down_blocks.{block}", layer, found[2], found[3])
+    block, layer = divmod(int(match[1]) - 1, BLOCKS_PER_LEVEL)
+    if layer == BLOCKS_PER_LEVEL - 1:
+        return _sampler(f"unet.down_blocks.{block}.downsamplers.0.conv", "op", match[2] == "0", match[3])
+    return _block_name(f"unet.down_blocks.{block}", layer, match[2], match[3])
 
 
 def _middle(name: str) -> str | None:
-    found = re.fullmatch(r"middle_block\.([012])\.(.+)", name)
-    if not found:
+    match = re.fullmatch(r"middle_block\.([012])\.(.+)", name)
+    if not match:
         return None
-    rest = found[2] if found[1] == "1" else _resnet(found[2])
-    return f"unet.mid_block.{MIDDLE[found[1]]}.{rest}" if rest else None
+    rest = match[2] if match[1] == "1" else _resnet(match[2])
+    return f"unet.mid_block.{MIDDLE[match[1]]}.{rest}" if rest else None
 
 
 def _decoder(name: str) -> str | None:
-    found = re.fullmatch(r"output_blocks\.(\d+)\.([012])\.(.+)", name)
-    if not found or not 0 <= int(found[1]) < 4 * STAGE:
+    match = re.fullmatch(r"output_blocks\.(\d+)\.([012])\.(.+)", name)
+    if not match or not 0 <= int(match[1]) < 4 * BLOCKS_PER_LEVEL:
         return None
-    block, layer = divmod(int(found[1]), STAGE)
+    block, layer = divmod(int(match[1]), BLOCKS_PER_LEVEL)
     # The coarsest block has no attention, so its upsampler follows the residual block directly.
-    upsampler = layer == STAGE - 1 and found[2] == ("1" if block == 0 else "2")
+    upsampler = layer == BLOCKS_PER_LEVEL - 1 and match[2] == ("1" if block == 0 else "2")
     if upsampler:
-        return _sampler(f"unet.up_blocks.{block}.upsamplers.0.conv", "conv", block < STAGE, found[3])
-    return _part(f"unet.up_blocks.{block}", layer, found[2], found[3])
+        return _sampler(f"unet.up_blocks.{block}.upsamplers.0.conv", "conv", block < BLOCKS_PER_LEVEL, match[3])
+    return _block_name(f"unet.up_blocks.{block}", layer, match[2], match[3])
 
 
-def _part(block: str, layer: int, index: str, rest: str) -> str | None:
+def _block_name(block: str, layer: int, index: str, rest: str) -> str | None:
     if index == "0":
         inner = _resnet(rest)
         return f"{block}.resnets.{layer}.{inner}" if inner else None

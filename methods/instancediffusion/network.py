@@ -1,4 +1,4 @@
-"""The network of InstanceDiffusion: a stock gated UNet, the position net, ScaleU (arXiv 2402.03290)."""
+"""The network of InstanceDiffusion: a stock gated U-Net, the position net and ScaleU (arXiv 2402.03290)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from layoutmark.errors import LayoutmarkError
 from .position_net import SIZES, SLOTS, TOKENS, Formats, Grounding, PositionNet, PositionNetConfig
 from .scaleu import ScaleU, backbone_channels
 
-MASKED_SIDE = 64
-"""Side of the only grid on which masked attention acts in the public code: that of the latents themselves."""
-
-
-REACH = 0.125
-"""Half the side of the square that stands for a point's box in masked attention, as a share of the picture."""
+MASKED_GRID_SIDE = 64
+"""Side of the only grid on which the public code masks attention: the latent grid, in cells."""
+POINT_BOX_HALF_SIDE = 0.125
+"""Half the side of the square that replaces a box around a point in masked attention, in fractions of the canvas."""
 
 
 class Fuser(nn.Module):
-    """Gated self-attention over pixels and instance tokens, made of the parts of the stock module it replaces.
+    """Gated self-attention over pixels and instance tokens, reusing the layers of the stock module it replaces.
 
-    The stock module knows no strength between off and on, and no mask.
+    The stock module supports neither a partial strength nor a mask.
     """
 
     def __init__(self, stock: Any) -> None:
@@ -42,45 +40,45 @@ class Fuser(nn.Module):
         self.allowed: torch.Tensor | None = None
 
     def forward(self, pixels: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Pixels (B, n, d) after attending to themselves and the tokens (B, 184, D); `strength` scales both gates."""
+        """Pixels (B, n, d) after attending to each other and the tokens (B, 184, D); `strength` scales both gates."""
         joined = self.norm1(torch.cat([pixels, self.linear(tokens)], 1))
         mask = self.allowed if self.allowed is not None and self.allowed.shape[-1] == joined.shape[1] else None
-        seen = self._attend(joined, pixels.shape[1], mask)
-        pixels = pixels + self.strength * self.alpha_attn.tanh() * seen
+        attended = self._attend(joined, pixels.shape[1], mask)
+        pixels = pixels + self.strength * self.alpha_attn.tanh() * attended
         fused: torch.Tensor = pixels + self.strength * self.alpha_dense.tanh() * self.ff(self.norm2(pixels))
         return fused
 
     def _attend(self, joined: torch.Tensor, pixels: int, mask: torch.Tensor | None) -> torch.Tensor:
-        # Not through the stock module: it would copy a mask of 4,280 x 4,280 once for each head, and what the tokens
-        # see is thrown away.
+        # The stock module would copy the 4,280 x 4,280 mask once per head, and the outputs of the tokens are
+        # discarded anyway.
         def heads(projected: torch.Tensor) -> torch.Tensor:
             return projected.unflatten(-1, (self.attn.heads, -1)).transpose(1, 2)
 
         query = heads(self.attn.to_q(joined[:, :pixels]))
         key, value = heads(self.attn.to_k(joined)), heads(self.attn.to_v(joined))
-        shown = None if mask is None else mask[:, None, :pixels]
-        out: torch.Tensor = F.scaled_dot_product_attention(query, key, value, attn_mask=shown)
+        pixel_mask = None if mask is None else mask[:, None, :pixels]
+        out: torch.Tensor = F.scaled_dot_product_attention(query, key, value, attn_mask=pixel_mask)
         attended: torch.Tensor = self.attn.to_out[0](out.transpose(1, 2).flatten(2))
         return attended
 
 
-class _Given(nn.Module):
-    """Takes the place of the stock position net: the tokens are computed once an image, not in every call."""
+class _Passthrough(nn.Module):
+    """Replaces the stock position net: tokens are computed once per image instead of in every call."""
 
     def forward(self, objs: torch.Tensor) -> torch.Tensor:
         return objs
 
 
 class Network(nn.Module):
-    """Latents, timestep, text and instance tokens to predicted noise.
+    """Predicts noise from latents, timestep, text and instance tokens.
 
-    ScaleU is active in every call.  Weights are frozen; `conversion.network_weights` gives them under these names.
+    ScaleU is active in every call.  Weights are frozen; `conversion.network_weights` returns them under these names.
     """
 
     def __init__(self, unet_config: Mapping[str, Any], position_config: PositionNetConfig) -> None:
         super().__init__()
         self.unet = UNet2DConditionModel(**{**unet_config, "attention_type": "gated"})
-        self.unet.position_net = _Given()
+        self.unet.position_net = _Passthrough()
         for block in [m for m in self.unet.modules() if hasattr(m, "fuser")]:
             block.fuser = Fuser(block.fuser)
         self.fusers: tuple[Fuser, ...] = tuple(m for m in self.unet.modules() if isinstance(m, Fuser))
@@ -90,33 +88,37 @@ class Network(nn.Module):
         self.eval().requires_grad_(False)
 
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take all weights, by name.  Raises LayoutmarkError if one is missing, left over or of another shape."""
-        own = self.state_dict()
-        missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-        unlike = sorted(n for n in own.keys() & weights.keys() if own[n].shape != weights[n].shape)
-        for found, names in (("no weights for", missing), ("weights nobody takes,", extra), ("another shape:", unlike)):
+        """Load all weights by name.  Raises LayoutmarkError if one is missing, unexpected or of another shape."""
+        expected_tensors = self.state_dict()
+        missing = sorted(expected_tensors.keys() - weights.keys())
+        unexpected = sorted(weights.keys() - expected_tensors.keys())
+        shared = expected_tensors.keys() & weights.keys()
+        mismatched = sorted(n for n in shared if expected_tensors[n].shape != weights[n].shape)
+        for problem, names in (
+            ("no weights for", missing), ("unexpected weights", unexpected), ("another shape for", mismatched),
+        ):  # fmt: skip
             if names:
                 raise LayoutmarkError(
                     "weights of instancediffusion",
-                    found=f"{found} {names[0]!r} and {len(names) - 1} more",
-                    expected=f"the {len(own)} tensors of this configuration",
-                    do="Check that configuration and checkpoint belong together.",
+                    found=f"{problem} {names[0]!r} and {len(names) - 1} more",
+                    expected=f"the {len(expected_tensors)} tensors of this configuration",
+                    do="Check that the configuration and the checkpoint belong together.",
                 )
         self.load_state_dict(dict(weights))
 
     def tokens(self, grounding: Grounding, formats: Formats) -> torch.Tensor:
-        """Instance tokens (B, 184, D).  Raises LayoutmarkError if the text features have another width."""
+        """Instance tokens (B, 184, D).  Raises LayoutmarkError if the text features have a different width."""
         width = self.position_net.config.text_width
         if grounding.text.shape[-1] != width:
             raise LayoutmarkError(
-                "grounding of instancediffusion, text", found=f"{grounding.text.shape[-1]} numbers an instance",
+                "grounding of instancediffusion, text", found=f"{grounding.text.shape[-1]} numbers per instance",
                 expected=f"{width}", do="Use the text encoder that the weights were trained with.",
             )  # fmt: skip
         tokens: torch.Tensor = self.position_net(grounding, formats)
         return tokens
 
     def null_tokens(self, images: int) -> torch.Tensor:
-        """Tokens (B, 184, D) of images without instances; the formats do not matter to them."""
+        """Tokens (B, 184, D) of images without instances; they do not depend on the formats."""
         device = self.position_net.positions.device
         return self.tokens(Grounding.empty(images, self.position_net.config.text_width, device), Formats())
 
@@ -137,7 +139,7 @@ class Network(nn.Module):
             timestep: one for all images or (B,), 0..999.
             context: states of the text encoder (B, n, D).
             tokens: instance tokens (B, 184, D).
-            alpha: strength of the gated attention, 0..1; at 0 it is left out and the tokens have no effect.
+            alpha: strength of the gated attention, 0..1; at 0 it is skipped and the tokens have no effect.
             allowed: bool (B, N, N) of `allowed_pairs`, which acts on its own grid alone; None lets everything see
                 everything.
 
@@ -169,32 +171,32 @@ class Network(nn.Module):
 
 
 def masked_pairs(
-    grounded: Grounding, configuration: str, side: int, how: Literal["off", "released", "corrected"]
+    grounded: Grounding, configuration: str, side: int, mode: Literal["off", "released", "corrected"]
 ) -> torch.Tensor | None:
-    """What masked attention lets see what, bool (B, N, N) on the grid of `side` cells; None where it is off.
+    """Pairs allowed by masked attention, bool (B, N, N), on a grid of `side` cells; None when masking is off.
 
-    `released` is the public code's, which knows nothing to mask by where only points are given.  `corrected` does not
-    mistake x for y, and takes a square around each point for its box.
+    `released` repeats the public code, which cannot mask when only points are given.  `corrected` does not swap x and
+    y, and uses a square around each point as its box.
     """
-    if how == "off" or (how == "released" and configuration == "point"):
+    if mode == "off" or (mode == "released" and configuration == "point"):
         return None
-    return allowed_pairs(box_rasters(places(grounded, configuration), side), transposed=how == "released")
+    return allowed_pairs(box_rasters(mask_boxes(grounded, configuration), side), transposed=mode == "released")
 
 
-def places(grounded: Grounding, configuration: str) -> torch.Tensor:
-    """Boxes (B, 30, 4) to mask attention by: squares around the points where only those are given."""
+def mask_boxes(grounded: Grounding, configuration: str) -> torch.Tensor:
+    """Boxes (B, 30, 4) for masked attention: squares around the points when only points are given."""
     if configuration != "point":
         return grounded.boxes
-    corners = torch.cat([grounded.points - REACH, grounded.points + REACH], -1).clamp(0, 1)
+    corners = torch.cat([grounded.points - POINT_BOX_HALF_SIDE, grounded.points + POINT_BOX_HALF_SIDE], -1).clamp(0, 1)
     return corners * grounded.valid[..., None]
 
 
-def box_rasters(boxes: torch.Tensor, side: int = MASKED_SIDE) -> torch.Tensor:
-    """Boxes (B, 30, 4), xyxy in [0, 1], as bool (B, 30, side, side), rows before columns; half-open, half to even.
+def box_rasters(boxes: torch.Tensor, side: int = MASKED_GRID_SIDE) -> torch.Tensor:
+    """Rasterise boxes (B, 30, 4), xyxy in [0, 1], to bool (B, 30, side, side), rows before columns.
 
-    An empty slot, and a box that rounds to nothing, covers no cell.
+    Ranges are half-open and rounded half to even.  An empty slot or a box that rounds to nothing covers no cell.
     """
-    # Rounded in float64, as the public code does: a corner may lie on a half.
+    # Rounded in float64 like the public code, because a corner may lie exactly on a half.
     x0, y0, x1, y1 = (boxes.double() * side).round().unbind(-1)
     cells = torch.arange(side, device=boxes.device)
     rows = (cells >= y0[..., None]) & (cells < y1[..., None])
@@ -203,12 +205,12 @@ def box_rasters(boxes: torch.Tensor, side: int = MASKED_SIDE) -> torch.Tensor:
 
 
 def allowed_pairs(rasters: torch.Tensor, *, transposed: bool) -> torch.Tensor:
-    """Who may attend to whom: rasters bool (B, 30, h, w) to bool (B, hw + 184, hw + 184), pixels first, then tokens.
+    """Attention mask from rasters: bool (B, 30, h, w) to bool (B, hw + 184, hw + 184), pixels first, then tokens.
 
-    Pixels see each other where a box covers both; a pixel and the box or polygon token of an instance where its box
-    covers the pixel.  Other tokens, token to token and everything to itself are free.  An image without any covered
-    cell is free altogether.  The public code mistakes x for y here, and the published weights were trained with that:
-    `transposed` repeats it.
+    Two pixels may attend to each other if one box covers both; a pixel and the box or polygon token of an instance if
+    its box covers the pixel.  Other tokens, token-to-token attention and self-attention are unrestricted, and so is an
+    image without any covered cell.  The public code swaps x and y here, and the published weights were trained with
+    that; `transposed` repeats it.
     """
     images, pixels = len(rasters), rasters[0, 0].numel()
     covers = (rasters.transpose(-1, -2) if transposed else rasters).flatten(2).float()
@@ -216,8 +218,8 @@ def allowed_pairs(rasters: torch.Tensor, *, transposed: bool) -> torch.Tensor:
     allowed[:, :pixels, :pixels] = covers.transpose(1, 2) @ covers > 0
     for index, name in enumerate(SIZES):
         if name in ("box", "polygon"):
-            own = slice(pixels + index * SLOTS, pixels + (index + 1) * SLOTS)
-            allowed[:, own, :pixels] = covers > 0
-            allowed[:, :pixels, own] = covers.transpose(1, 2) > 0
+            token_slice = slice(pixels + index * SLOTS, pixels + (index + 1) * SLOTS)
+            allowed[:, token_slice, :pixels] = covers > 0
+            allowed[:, :pixels, token_slice] = covers.transpose(1, 2) > 0
     allowed.diagonal(dim1=1, dim2=2).fill_(True)
     return allowed | ~rasters.flatten(1).any(1)[:, None, None]

@@ -1,7 +1,7 @@
-"""The sampler of InstanceDiffusion: PLMS with fading grounding, and first steps once for every instance.
+"""The sampler of InstanceDiffusion: PLMS with fading grounding and the Multi-instance Sampler.
 
-The multi-instance sampler draws the first steps of each instance by itself, beside those of the whole layout, and
-goes on from the mean of all latents (arXiv 2402.03290).
+The Multi-instance Sampler takes the first steps once for the full layout and once for each instance alone, then
+continues from the mean of all latents (arXiv 2402.03290).
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ SCHEDULE: Mapping[str, object] = MappingProxyType(
         "trained_betas": None,
     }
 )
-"""Noise of the training, as in Stable Diffusion."""
+"""Noise schedule used in training, that of Stable Diffusion."""
 
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """What one evaluation of the network is told, for one image (B = 1)."""
+    """Conditioning of one network evaluation for one image (B = 1)."""
 
     context: torch.Tensor
-    """States of the text encoder (1, n, D)."""
+    """Text encoder states (1, n, D)."""
     tokens: torch.Tensor
     """Instance tokens (1, 184, D)."""
     allowed: torch.Tensor | None = None
-    """Pairs for masked attention, bool (1, N, N), or None."""
+    """Allowed pairs for masked attention, bool (1, N, N), or None."""
 
 
 @dataclass(eq=False)
 class Branch:
-    """One trajectory: its condition, its latents (1, C, h, w), and its own history in its own scheduler."""
+    """One trajectory: its condition, its latents (1, C, h, w), and a scheduler with its own history."""
 
     condition: Condition
     latents: torch.Tensor
@@ -56,14 +56,14 @@ class Branch:
 
 
 def new_plms(steps: int) -> Any:
-    """Scheduler of Stable Diffusion's PLMS.  `steps` logical steps are steps + 1 calls: the first one takes two.
+    """Scheduler for Stable Diffusion's PLMS.  `steps` logical steps need steps + 1 calls, since the first takes two.
 
-    Raises LayoutmarkError unless `steps` divides 1000: the public code then makes more steps than it was asked for.
+    Raises LayoutmarkError unless `steps` divides 1000; otherwise the public code would take more steps than requested.
     """
     if steps < 2 or TRAINED_STEPS % steps:
         raise LayoutmarkError(
             "steps of instancediffusion", found=str(steps), expected="a divisor of 1000, at least 2",
-            do="Take 20, 25 or 50.",
+            do="Use 20, 25 or 50.",
         )  # fmt: skip
     scheduler = PNDMScheduler(**SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False)
     scheduler.set_timesteps(steps)
@@ -71,15 +71,15 @@ def new_plms(steps: int) -> Any:
 
 
 def alpha_schedule(steps: int, shares: tuple[float, float, float]) -> tuple[float, ...]:
-    """Strength of the grounding in each logical step: 1, then falling to 0 in equal parts, then 0.
+    """Strength of the grounding in each logical step: 1, then falling linearly to 0, then 0.
 
-    `shares` of the steps, in that order, which must add up to exactly 1; the first two are rounded down, so floating
-    point counts: 0.58 of 50 steps are 28.  Raises LayoutmarkError otherwise.
+    `shares` of the steps, in that order, must add up to exactly 1.  The first two are rounded down in floating point:
+    0.58 of 50 steps is 28.  Raises LayoutmarkError otherwise.
     """
     if min(shares) < 0 or sum(shares) != 1:
         raise LayoutmarkError(
             "alpha of instancediffusion", found=str(tuple(shares)), expected="three shares that add up to 1",
-            do="Write the last one as 1 - the others.",
+            do="Write the last share as 1 minus the others.",
         )  # fmt: skip
     full, falling = math.floor(shares[0] * steps), math.floor(shares[1] * steps)
     slope = [(falling - 1 - index) / falling for index in range(falling)]
@@ -87,7 +87,7 @@ def alpha_schedule(steps: int, shares: tuple[float, float, float]) -> tuple[floa
 
 
 def shared_steps(steps: int, share: float) -> int:
-    """Logical steps that the multi-instance sampler takes branch by branch, rounded down.
+    """Number of logical steps that the Multi-instance Sampler takes branch by branch, rounded down.
 
     Raises LayoutmarkError unless the share lies in [0, 1).
     """
@@ -100,7 +100,7 @@ def shared_steps(steps: int, share: float) -> int:
 
 
 def merge(branches: Sequence[Branch]) -> Branch:
-    """The first branch, with its condition and its history, at the plain mean of all branches' latents."""
+    """The first branch, with its condition and history, moved to the mean of all branches' latents."""
     merged = branches[0]
     if len(branches) > 1:
         merged.latents = torch.cat([branch.latents for branch in branches]).mean(0, keepdim=True)
@@ -121,22 +121,22 @@ def sample(
     at_once: int = 8,
     on_step: Callable[[int, Sequence[Branch]], None] | None = None,
 ) -> torch.Tensor:
-    """Unit noise (B, C, h, w) to clean latents of the same shape.
+    """Denoise unit noise (B, C, h, w) to clean latents of the same shape.
 
     Args:
-        network: predicts the noise.
-        noise: one image's noise is that of all its branches.
-        conditions: for each image that of the whole layout, then those of its instances, each alone in slot 0 with its
-            phrase as the prompt.
-        unconditional: negative prompt and null tokens.  Grounding stays on in that half, only without instances.
+        network: the noise predictor.
+        noise: shared by all branches of an image.
+        conditions: per image, the condition of the full layout, then one per instance, alone in slot 0 with its phrase
+            as the prompt.
+        unconditional: negative prompt and null tokens.  Grounding stays on in that half, but without instances.
         steps: logical steps, a divisor of 1000.
         guidance_scale: eps_u + guidance_scale * (eps_c - eps_u).
-        alphas: strength of the grounding in each step, from `alpha_schedule`.
-        mis: share of the steps taken branch by branch; 0 is plain sampling.
+        alphas: grounding strength in each step, from `alpha_schedule`.
+        mis: share of the steps taken branch by branch; 0 disables the Multi-instance Sampler.
         at_once: branches evaluated together, two network rows each.
         on_step: called after each step with its index and the branches, before they are merged.
 
-    Raises LayoutmarkError if `steps` does not divide 1000, `mis` is no share, or a number of conditions is wrong.
+    Raises LayoutmarkError if `steps` does not divide 1000, `mis` is not in [0, 1), or conditions are missing.
     """
     if len(alphas) != steps:
         raise LayoutmarkError(
@@ -147,12 +147,12 @@ def sample(
         empty = "" if all(conditions) else ", one of them empty"
         raise LayoutmarkError(
             "conditions of instancediffusion", found=f"{len(conditions)} for {len(noise)} images{empty}",
-            expected="at least one for each image", do="Give each image the condition of its whole layout first.",
+            expected="at least one per image", do="Pass the condition of the full layout first for each image.",
         )  # fmt: skip
-    alone = shared_steps(steps, mis)
+    branch_steps = shared_steps(steps, mis)
     groups = [
-        [Branch(condition, noise[image : image + 1], new_plms(steps)) for condition in (own if alone else own[:1])]
-        for image, own in enumerate(conditions)
+        [Branch(c, noise[image : image + 1], new_plms(steps)) for c in (per_branch if branch_steps else per_branch[:1])]
+        for image, per_branch in enumerate(conditions)
     ]
     for step in range(steps):
         branches = [branch for group in groups for branch in group]
@@ -160,7 +160,7 @@ def sample(
             _advance(network, branches[start : start + at_once], unconditional, step, guidance_scale, alphas[step])
         if on_step is not None:
             on_step(step, branches)
-        if step + 1 == alone:
+        if step + 1 == branch_steps:
             groups = [[merge(group)] for group in groups]
     return torch.cat([group[0].latents for group in groups])
 
@@ -173,7 +173,7 @@ def _advance(
     guidance_scale: float,
     alpha: float,
 ) -> None:
-    """One logical step of all branches; the first one evaluates twice (pseudo improved Euler)."""
+    """Advance all branches by one logical step; the first step evaluates twice (pseudo improved Euler)."""
     for call in (0, 1) if step == 0 else (step + 1,):
         timestep = branches[0].scheduler.timesteps[call]
         latents = torch.cat([branch.latents for branch in branches])
@@ -193,23 +193,23 @@ def _guided(
     guidance_scale: float,
     alpha: float,
 ) -> torch.Tensor:
-    own = [branch.condition for branch in branches]
-    rows = [unconditional] * len(own) + own
+    conditional = [branch.condition for branch in branches]
+    rows = [unconditional] * len(conditional) + conditional
     noise = network(
         torch.cat([latents, latents]),
         timestep.to(latents.device),
         torch.cat([row.context for row in rows]),
         torch.cat([row.tokens for row in rows]),
         alpha=alpha,
-        allowed=_together([row.allowed for row in rows]),
+        allowed=_concatenate_masks([row.allowed for row in rows]),
     )
-    without, given = noise.chunk(2)
-    return without + guidance_scale * (given - without)
+    unconditional_noise, conditional_noise = noise.chunk(2)
+    return unconditional_noise + guidance_scale * (conditional_noise - unconditional_noise)
 
 
-def _together(allowed: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
-    """Masks of all rows in one tensor, all free where a row has none; None if no row has one."""
-    some = next((mask for mask in allowed if mask is not None), None)
-    if some is None:
+def _concatenate_masks(masks: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """Masks of all rows in one tensor, unrestricted where a row has none; None if no row has a mask."""
+    template = next((mask for mask in masks if mask is not None), None)
+    if template is None:
         return None
-    return torch.cat([torch.ones_like(some) if mask is None else mask for mask in allowed])
+    return torch.cat([torch.ones_like(template) if mask is None else mask for mask in masks])

@@ -1,6 +1,6 @@
 """ScaleU: learned rescaling of backbone and skip features in the decoder (InstanceDiffusion, arXiv 2402.03290).
 
-It belongs to the network, not to the grounding: it acts in both halves of guidance and after grounding has ended.
+It is part of the network, not of the grounding: it acts in both halves of guidance and after grounding has ended.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch.utils.hooks import RemovableHandle
 from layoutmark.errors import LayoutmarkError
 
 RESNETS = 3
-"""Residual blocks of a decoder block in Stable Diffusion; the decoder stage i is block i div 3, residual i mod 3."""
+"""Residual blocks per decoder block in Stable Diffusion; decoder stage i is block i // 3, residual block i % 3."""
 
 
 def backbone_channels(config: Mapping[str, Any]) -> tuple[int, ...]:
-    """Channels of the backbone features that enter each decoder stage, by the UNet's config."""
+    """Channels of the backbone features that enter each decoder stage, from the U-Net's config."""
     widths = list(reversed(config["block_out_channels"]))
     stages: list[int] = []
     for block, width in enumerate(widths):
@@ -32,7 +32,7 @@ def backbone_channels(config: Mapping[str, Any]) -> tuple[int, ...]:
 
 @functools.cache
 def low_waves(height: int, width: int) -> torch.Tensor:
-    """Orthogonal waves (H * W, 7) of the frequencies 0 and -1 of both axes: a constant, three cosines, three sines."""
+    """Orthogonal waves (H * W, 7) at frequencies 0 and -1 of both axes: a constant, three cosines, three sines."""
     y, x = torch.arange(height) * (2 * math.pi / height), torch.arange(width) * (2 * math.pi / width)
     phases = [(y[:, None] * a + x[None, :] * b).flatten() for a, b in ((0, 1), (1, 0), (1, 1))]
     waves = [torch.ones(height * width), *(p.cos() for p in phases), *(p.sin() for p in phases)]
@@ -40,19 +40,19 @@ def low_waves(height: int, width: int) -> torch.Tensor:
 
 
 def scale_low_frequencies(features: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Multiply the frequencies 0 and -1 of both axes of (B, C, H, W) by a scalar; real part, dtype kept.
+    """Multiply frequencies 0 and -1 of both axes of features (B, C, H, W) by a scalar; real part, same dtype.
 
-    In the shifted spectrum that is the 2 x 2 block left and above of the centre, hence not symmetric.  Four frequencies
-    need no transform: their part is a projection on a few waves.  float32 inside.
+    In the shifted spectrum, this is the 2 x 2 block left of and above the centre, so it is not symmetric.  Four
+    frequencies need no transform: their component is a projection onto a few waves.  Computed in float32.
     """
     waves = low_waves(*features.shape[-2:]).to(features.device)
     flat = features.float().flatten(2)
-    part = ((flat @ waves) @ waves.T).view(features.shape)
-    return (features.float() + (scale.float() - 1) * part).to(features.dtype)
+    low = ((flat @ waves) @ waves.T).view(features.shape)
+    return (features.float() + (scale.float() - 1) * low).to(features.dtype)
 
 
 class ScaleU(nn.Module):
-    """One vector b and one scalar s for each decoder stage; at 0, where training starts, nothing is changed."""
+    """One vector b and one scalar s per decoder stage; at 0, where training starts, features are unchanged."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -60,9 +60,9 @@ class ScaleU(nn.Module):
         self.s = nn.ParameterList(nn.Parameter(torch.zeros(1)) for _ in channels)
 
     def forward(self, joined: torch.Tensor, stage: int) -> torch.Tensor:
-        """Backbone and skip features (B, C_b + C_s, H, W), as joined before a stage, to the same shape.
+        """Rescale concatenated backbone and skip features (B, C_b + C_s, H, W); the shape is kept.
 
-        The backbone is multiplied by 1 + tanh(b) per channel, low frequencies of the skip features by 1 + tanh(s).
+        Backbone channels are multiplied by 1 + tanh(b), low frequencies of the skip features by 1 + tanh(s).
         """
         b = self.b[stage]
         backbone, skip = joined[:, : len(b)], joined[:, len(b) :]
@@ -71,19 +71,19 @@ class ScaleU(nn.Module):
         return torch.cat([scaled, filtered], 1)
 
     def attach(self, unet: Any) -> list[RemovableHandle]:
-        """Act before every decoder stage of a stock UNet from now on; removing the handles restores it.
+        """Hook into every decoder stage of a stock U-Net; removing the returned handles undoes it.
 
-        Raises LayoutmarkError if the decoder has another number of stages.
+        Raises LayoutmarkError if the decoder has a different number of stages.
         """
         stages = [resnet for block in unet.up_blocks for resnet in block.resnets]
         if len(stages) != len(self.b):
             raise LayoutmarkError(
                 "ScaleU", found=f"a decoder of {len(stages)} stages", expected=f"{len(self.b)} stages",
-                do="Use the UNet that the weights were trained with.",
+                do="Use the U-Net that the weights were trained with.",
             )  # fmt: skip
-        return [resnet.register_forward_pre_hook(self._before(stage)) for stage, resnet in enumerate(stages)]
+        return [resnet.register_forward_pre_hook(self._rescaling_hook(stage)) for stage, resnet in enumerate(stages)]
 
-    def _before(self, stage: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
+    def _rescaling_hook(self, stage: int) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
         def rescale(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG001
             return (self(inputs[0], stage), *inputs[1:])
 

@@ -1,7 +1,7 @@
-"""Layout-and-Retouch (Kim et al., arXiv 2407.09779), paper mode: a personalised picture, composed by the plain model.
+"""Layout-and-Retouch (Kim et al., arXiv 2407.09779), paper mode: personalised images composed by the plain model.
 
-It takes no boxes.  Both stages stand in `layoutmark.diffusion` (`retoucher`, `retouching`), which the box variant uses
-too; README.md says what the paper leaves open and what was chosen.
+It takes no boxes.  The two stages are in `retoucher` and `retouching`, which the box variant (`box`) uses too;
+README.md lists what the paper leaves open and what was chosen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Attention variables of a batch whose rows are different pictures: read, and carried from one row to another.
+"""Read and edit attention variables of a batch in which every row is a different image.
 
-Unlike `CrossAttention` this sees self-attention too, and all rows of a pass.  A layer without an edit runs the
-processor that was there before, so that it changes no bit.
+Unlike `CrossAttention` this covers self-attention too, and all rows of a forward pass.  A layer without an edit runs
+its previous processor, so its output stays bit-identical.
 """
 
 from __future__ import annotations
@@ -19,51 +19,51 @@ from diffusers.models.attention_processor import Attention
 from layoutmark.diffusion.attention import CrossAttention, Layer
 
 Edit = Callable[[torch.Tensor], torch.Tensor]
-"""Takes and gives one variable of all rows, same shape and dtype."""
-PARTS = ("down_blocks", "mid_block", "up_blocks")
-"""Parts of a UNet in the order in which they run."""
+"""Maps one variable of all rows to a tensor of the same shape and dtype."""
+UNET_PARTS = ("down_blocks", "mid_block", "up_blocks")
+"""Parts of a UNet in order of execution."""
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """One attention layer of the pass under way; `number` counts the layers of its kind as they run, from 0."""
+class AttentionSite:
+    """One attention layer in the current forward pass; `number` counts layers of its kind in order of execution."""
 
     layer: Layer
-    cross: bool
+    is_cross: bool
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """What happens in one layer: keys and values (rows, heads, keys, c), probabilities (rows, heads, queries, keys).
+    """Edits of one layer: keys and values (rows, heads, keys, c), probabilities (rows, heads, queries, keys).
 
-    An edit of the probabilities may as well only look and give back what it got.  `found` edits what the queries find
-    (rows, heads, queries, c), and is given the layer's queries, keys, values and scale beside it.
+    An edit may only read a variable and return it unchanged.  `output` edits the attention output (rows, heads,
+    queries, c); it also receives the layer's queries, keys, values and scale.
     """
 
     keys: Edit | None = None
     values: Edit | None = None
     probabilities: Edit | None = None
-    found: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor] | None = None
+    output: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor] | None = None
 
 
-Choice = Callable[[Site], Edits | None]
-"""The edits of a layer; None leaves it to the processor that was there before."""
+ChooseEdits = Callable[[AttentionSite], Edits | None]
+"""Returns the edits of a layer, or None to run its previous processor."""
 
 
 @contextmanager
-def swapping(unet: UNet2DConditionModel, choose: Choice) -> Iterator[None]:
-    """Within this block every pass of `unet` asks `choose` at each attention layer.
+def editing_attention(unet: UNet2DConditionModel, choose: ChooseEdits) -> Iterator[None]:
+    """Within this block every forward pass of `unet` calls `choose` at each attention layer.
 
-    On exit, also after an exception, the previous processors are back.
+    On exit, also after an exception, the previous processors are restored.
     """
-    before = dict(unet.attn_processors)
+    previous = dict(unet.attn_processors)
     grids = CrossAttention(unet)
-    names = {kind: _in_order(before, kind) for kind in ("attn1", "attn2")}
-    hook = unet.register_forward_pre_hook(grids._note_grid, with_kwargs=True)
+    names = {kind: _sort_by_execution(previous, kind) for kind in ("attn1", "attn2")}
+    hook = unet.register_forward_pre_hook(grids.record_grid, with_kwargs=True)
     unet.set_attn_processor(
         {
-            f"{name}.processor": _Processor(choose, grids, name, kind == "attn2", number, before[f"{name}.processor"])
+            f"{name}.processor": _Processor(choose, grids, name, kind == "attn2", number, previous[f"{name}.processor"])
             for kind in names
             for number, name in enumerate(names[kind])
         }
@@ -72,24 +72,24 @@ def swapping(unet: UNet2DConditionModel, choose: Choice) -> Iterator[None]:
         yield
     finally:
         hook.remove()
-        unet.set_attn_processor(before)
+        unet.set_attn_processor(previous)
 
 
-def _in_order(processors: dict[str, Any], kind: str) -> list[str]:
+def _sort_by_execution(processors: dict[str, Any], kind: str) -> list[str]:
     names = [name.removesuffix(".processor") for name in processors if name.endswith(f"{kind}.processor")]
-    return sorted(names, key=lambda name: PARTS.index(name.partition(".")[0]))
+    return sorted(names, key=lambda name: UNET_PARTS.index(name.partition(".")[0]))
 
 
 class _Processor:
-    """Attention with edits: a fused softmax unless the probabilities are wanted, then an explicit one in float32."""
+    """Attention with edits; fused unless the probabilities are edited, then with an explicit softmax in float32."""
 
     def __init__(
-        self, choose: Choice, grids: CrossAttention, name: str, cross: bool, number: int, previous: Any
+        self, choose: ChooseEdits, grids: CrossAttention, name: str, is_cross: bool, number: int, previous: Any
     ) -> None:
         self.choose = choose
         self.grids = grids
         self.name = name
-        self.cross = cross
+        self.is_cross = is_cross
         self.number = number
         self.previous = previous
 
@@ -100,14 +100,16 @@ class _Processor:
         encoder_hidden_states: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        edits = self.choose(Site(self.grids.layer(self.name, hidden_states.shape[1]), self.cross, self.number))
+        edits = self.choose(
+            AttentionSite(self.grids.layer(self.name, hidden_states.shape[1]), self.is_cross, self.number)
+        )
         if edits is None:
             out: torch.Tensor = self.previous(attn, hidden_states, encoder_hidden_states, **kwargs)
             return out
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query, key, value = (
-            part.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for part in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+            variable.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for variable in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
         )
         key = key if edits.keys is None else edits.keys(key)
         value = value if edits.values is None else edits.values(value)
@@ -118,8 +120,8 @@ class _Processor:
             logits = query.to(dtype) @ key.to(dtype).transpose(-1, -2)
             probabilities = edits.probabilities((logits * attn.scale).softmax(-1))
             mixed = probabilities.to(value.dtype) @ value
-        if edits.found is not None:
-            mixed = edits.found(mixed, query, key, value, attn.scale)
+        if edits.output is not None:
+            mixed = edits.output(mixed, query, key, value, attn.scale)
         result: torch.Tensor = attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))
         rescaled: torch.Tensor = result / attn.rescale_output_factor
         return rescaled

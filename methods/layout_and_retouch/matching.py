@@ -1,7 +1,7 @@
-"""Which place of a reference picture corresponds to which place of a target picture, by features of the UNet's decoder.
+"""Semantic matching between the cells of a target and a reference image, by features of the UNet's decoder.
 
-After DreamMatcher (Nam et al., arXiv 2402.09812, section 4.2): joint principal components, cosine similarity, the best
-match in both directions, and trust only where the way there and back ends near its start.
+After DreamMatcher (Nam et al., arXiv 2402.09812, section 4.2): joint principal components, cosine similarity, best
+matches in both directions, and a cycle-consistency check.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Match:
-    """For every cell p of the target, row by row: the reference cell `index[p]`, and whether the match is trusted.
+    """For every target cell, in row-major order, the index of its reference cell and whether the match is trusted.
 
-    Both (cells,) over one grid that target and reference share.
+    Both tensors have shape (cells,), over a grid that target and reference share.
     """
 
-    index: torch.Tensor
-    trusted: torch.Tensor
+    reference_cells: torch.Tensor
+    is_trusted: torch.Tensor
 
     def warp(self, values: torch.Tensor) -> torch.Tensor:
-        """Bring reference values (..., cells, c) to the target's places."""
-        return values[..., self.index, :]
+        """Move reference values (..., cells, c) to the matching target cells."""
+        return values[..., self.reference_cells, :]
 
 
-def joint_features(blocks: Sequence[torch.Tensor], grid: tuple[int, int], dimensions: int) -> torch.Tensor:
-    """Features (P, c, h, w) of P pictures: each block's (P, c_b, h_b, w_b) reduced, resized to `grid`, stacked.
+def reduce_features(blocks: Sequence[torch.Tensor], grid: tuple[int, int], dimensions: int) -> torch.Tensor:
+    """Features (P, c, h, w) of P images: each block's (P, c_b, h_b, w_b) resized to `grid`, reduced, concatenated.
 
-    The reduction keeps at most `dimensions` principal components that the P pictures of a block share.
+    The reduction keeps at most `dimensions` principal components, computed jointly over the P images of a block.
     """
-    parts = []
+    reduced_blocks = []
     for block in blocks:
         resized = F.interpolate(block.float(), grid, mode="bilinear", align_corners=False)
         flat = resized.movedim(1, -1).flatten(0, 2)
         centred = flat - flat.mean(0)
         _, axes = torch.linalg.eigh(centred.T @ centred)
         reduced = centred @ axes[:, -dimensions:]
-        parts.append(reduced.unflatten(0, (len(block), *grid)).movedim(-1, 1))
-    return torch.cat(parts, 1)
+        reduced_blocks.append(reduced.unflatten(0, (len(block), *grid)).movedim(-1, 1))
+    return torch.cat(reduced_blocks, 1)
 
 
-def match(target: torch.Tensor, reference: torch.Tensor, cycle_error: float) -> Match:
-    """Match features (c, h, w) of two pictures by cosine similarity.
+def match_features(target: torch.Tensor, reference: torch.Tensor, cycle_error: float) -> Match:
+    """Match the features (c, h, w) of two images by cosine similarity.
 
-    A match is trusted if going to the reference and back ends within `cycle_error` cells, exclusive, of its start.
+    A match is trusted if the best match of its reference cell is less than `cycle_error` cells from the target cell.
     """
     height, width = target.shape[-2:]
     flat = [F.normalize(features.flatten(1).T, dim=1) for features in (target, reference)]
     similarity = flat[0] @ flat[1].T
-    index, back = similarity.argmax(1), similarity.argmax(0)
+    reference_cells, target_cells = similarity.argmax(1), similarity.argmax(0)
     cells = torch.arange(height * width, device=target.device)
-    places = torch.stack([cells // width, cells % width], 1).float()
-    distance = (places[back[index]] - places).norm(dim=1)
-    return Match(index, distance < cycle_error)
+    coordinates = torch.stack([cells // width, cells % width], 1).float()
+    distance = (coordinates[target_cells[reference_cells]] - coordinates).norm(dim=1)
+    return Match(reference_cells, distance < cycle_error)

@@ -1,4 +1,4 @@
-"""What stage 2 of Layout-and-Retouch carries over, from where, in which steps and layers."""
+"""What stage 2 of Layout-and-Retouch copies from its sources, in which steps and layers."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What stage 2 carries over, in which steps and layers.  Steps count from 0."""
+class RetouchRules:
+    """What stage 2 copies, in which steps and layers.  Step indices count from 0."""
 
     structure_steps: int
-    """Attention maps come from the layout image before this step (lambda_2)."""
+    """Attention maps come from the layout image in the steps before this one (lambda_2)."""
     appearance_from: int
     """Values come from the reference from this step on (lambda_3)."""
     guided_until: int
-    """Before this step the reference is given to the half with the prompt alone, so that guidance strengthens it."""
+    """Before this step only the conditional half sees the reference, so that guidance amplifies its effect."""
     blend_from: int
     """Latents are blended from this step on (lambda_4)."""
     structure_stride: int
-    """Maps are carried over on layers that reduce the latent grid by this or more."""
+    """Attention maps are copied on layers whose stride is at least this."""
     map_stride: int
-    """Layers of this reduction tell where the subject is."""
+    """Cross-attention on layers with this stride locates the subject."""
     map_steps: int
-    """Over how many of the last steps their attention is averaged."""
+    """Number of most recent steps over which this attention is averaged."""
     first_layer: int
-    """Values are carried over from this self-attention layer on."""
+    """Index of the first self-attention layer on which values are copied."""
     reference_swap: Literal["warp_v", "subject_kv", "kv", "none"]
-    """Values warped by semantic matching; keys and values as they are, of the subject alone for the target's subject
-    (`subject_kv`) or of all for all (`kv`); or nothing."""
+    """What comes from the reference: values warped by semantic matching (`warp_v`), keys and values of its subject for
+    the cells of the target's subject (`subject_kv`), all keys and values for all cells (`kv`), or nothing (`none`)."""
     dimensions: int
-    """Principal components of a block's features."""
+    """Number of principal components kept of a block's features."""
     cycle_error: float
-    """Trusted distance between start and end of a match there and back, as a share of height times foreground."""
+    """Largest cycle distance of a trusted match, relative to the grid's height times the share of foreground cells."""
     foreground: float
-    """Attention in [0, 1] from which a cell is the subject's for the values."""
+    """Attention, in [0, 1], from which a cell counts as the subject in matching."""

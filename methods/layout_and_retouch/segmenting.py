@@ -1,6 +1,6 @@
-"""Segmenters: the subject of a picture as a mask, prompted by a box and a point.
+"""Segmenters: the mask of one object in an image, prompted by a box and a point.
 
-SAM (arXiv 2304.02643) through transformers for pictures of ordinary size; GrabCut, which needs no weights, for small
+SAM (arXiv 2304.02643) through transformers for images of ordinary size; GrabCut, which needs no weights, for small
 ones.
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from layoutmark.diffusion.model_loading import load_whole, unfit
+from layoutmark.diffusion.model_loading import load_pretrained, unusable_model_error
 from layoutmark.diffusion.weights import find_weights
-from layoutmark.errors import LayoutmarkError, MissingPackage
+from layoutmark.errors import LayoutmarkError, MissingPackageError
 from layoutmark.layout import Box
 
 Pixels = npt.NDArray[np.uint8]
@@ -25,49 +25,49 @@ SAM_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 
 
 class Segmenter(Protocol):
-    """Cuts one thing out of a picture."""
+    """Segments one object in an image."""
 
     def segment(self, pixels: Pixels, box: Box, point: tuple[float, float] | None) -> Bools:
-        """Mask (H, W) of the thing in `box`; `pixels` (H, W, 3), `point` (x, y) in fractions lies on the thing."""
+        """Mask (H, W) of the object in `box`; `pixels` (H, W, 3), `point` (x, y) on the object, in fractions."""
         ...
 
 
 class GrabCut:
-    """OpenCV's GrabCut: what is outside the box is background, the point is foreground, colours decide the rest."""
+    """OpenCV's GrabCut: outside the box is background, the point is foreground, colours decide everything else."""
 
-    rounds = 5
+    iterations = 5
 
     def segment(self, pixels: Pixels, box: Box, point: tuple[float, float] | None) -> Bools:
-        """Mask (H, W); the whole box if nothing lies outside it, for then there is no background to learn from."""
+        """Mask (H, W); all True if the box covers the image, since there is no background to learn from."""
         try:
             import cv2
         except ModuleNotFoundError as error:
-            raise MissingPackage.of("the segmenter 'grabcut'", "opencv-python", "detector") from error
+            raise MissingPackageError.of("the segmenter 'grabcut'", "opencv-python", "detector") from error
         height, width = pixels.shape[:2]
-        x0, y0, x1, y1 = box.cells(width, height)
-        marks = np.full((height, width), cv2.GC_BGD, np.uint8)
-        marks[y0:y1, x0:x1] = cv2.GC_PR_FGD
+        x0, y0, x1, y1 = box.to_cells(width, height)
+        labels = np.full((height, width), cv2.GC_BGD, np.uint8)
+        labels[y0:y1, x0:x1] = cv2.GC_PR_FGD
         if point is not None:
-            marks[min(int(point[1] * height), height - 1), min(int(point[0] * width), width - 1)] = cv2.GC_FGD
-        wanted = [cv2.GC_FGD, cv2.GC_PR_FGD]
-        if (marks != cv2.GC_BGD).all():
+            labels[min(int(point[1] * height), height - 1), min(int(point[0] * width), width - 1)] = cv2.GC_FGD
+        if (labels != cv2.GC_BGD).all():
             return np.ones((height, width), dtype=bool)
-        cv2.setRNGSeed(0)  # its clusters are seeded from a state that earlier calls change
+        cv2.setRNGSeed(0)  # clusters are seeded from a state that earlier calls change
+        bgr = np.ascontiguousarray(pixels[..., ::-1])
         models = np.zeros((1, 65)), np.zeros((1, 65))
-        whole = (0, 0, width, height)  # not read in this mode
-        cv2.grabCut(np.ascontiguousarray(pixels[..., ::-1]), marks, whole, *models, self.rounds, cv2.GC_INIT_WITH_MASK)
-        return np.isin(marks, wanted)
+        unused_rectangle = (0, 0, width, height)
+        cv2.grabCut(bgr, labels, unused_rectangle, *models, self.iterations, cv2.GC_INIT_WITH_MASK)
+        return np.isin(labels, [cv2.GC_FGD, cv2.GC_PR_FGD])
 
 
 class Sam:
-    """Segment Anything, of its candidates the one it believes in most.
+    """Segment Anything; of its candidates the one with the highest predicted IoU.
 
-    `place` is a folder in the layout of transformers, or `OWNER/NAME@REVISION` of a public repository; the models are
-    loaded when first used.
+    `source` is a folder in the transformers layout, or `OWNER/NAME@REVISION` of a public repository; models are loaded
+    on first use.
     """
 
-    def __init__(self, place: str, device: torch.device) -> None:
-        self.place = place
+    def __init__(self, source: str, device: torch.device) -> None:
+        self.source = source
         self.device = device
 
     @torch.no_grad()
@@ -86,29 +86,29 @@ class Sam:
         out = model(**inputs.to(self.device))
         masks = processor.image_processor.post_process_masks(out.pred_masks.cpu(), *sizes)[0]
         best = int(out.iou_scores[0, 0].argmax())
-        found: Bools = masks[0, best].numpy().astype(bool)
-        return found
+        mask: Bools = masks[0, best].numpy().astype(bool)
+        return mask
 
     @cached_property
     def _models(self) -> tuple[Any, Any]:
         from transformers import SamImageProcessor, SamModel, SamProcessor
 
-        folder = Path(self.place).expanduser()
+        folder = Path(self.source).expanduser()
         if not folder.is_dir():
-            if "@" not in self.place:
+            if "@" not in self.source:
                 raise LayoutmarkError(
-                    "weights of the segmenter 'sam'", found=repr(self.place),
+                    "weights of the segmenter 'sam'", found=repr(self.source),
                     expected="a folder, or OWNER/NAME@REVISION", do="Set sam, or set segmenter to 'grabcut'.",
                 )  # fmt: skip
             for file in SAM_FILES:
-                folder = find_weights(f"hub:{self.place}/{file}", folder, "the segmenter 'sam'").parent
-        # Files in half precision would otherwise stay so, and the processor gives float32.
-        what = f"weights of the segmenter 'sam', {self.place!r}"
-        model = load_whole(SamModel, folder, what, dtype=torch.float32)
+                folder = find_weights(f"hub:{self.source}/{file}", folder, "the segmenter 'sam'").parent
+        # The processor returns float32, so weights in half precision are converted.
+        what = f"weights of the segmenter 'sam', {self.source!r}"
+        model = load_pretrained(SamModel, folder, what, dtype=torch.float32)
         try:
             processor = SamProcessor(SamImageProcessor.from_pretrained(folder, local_files_only=True))
-        except Exception as error:  # the library has errors of its own
-            raise unfit(what, error) from error
+        except Exception as error:  # the library raises its own errors
+            raise unusable_model_error(what, error) from error
         return model.to(self.device).eval(), processor
 
 
@@ -116,5 +116,5 @@ SEGMENTERS = ("sam", "grabcut")
 
 
 def new_segmenter(name: str, sam: str, device: torch.device) -> Segmenter:
-    """The segmenter of that name; `sam` is the place of SAM's weights."""
+    """The segmenter of that name; `sam` is the source of SAM's weights."""
     return Sam(sam, device) if name == "sam" else GrabCut()

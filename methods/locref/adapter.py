@@ -1,7 +1,7 @@
 """LocRef-Diffusion: a reference image for every box (arXiv 2411.15252).
 
-A composite of all references at their boxes and each reference by itself become tokens that cross-attention sees inside
-the boxes.  There is no public code: this is written from the paper's words, and README.md says what is a choice.
+A composite of all references at their boxes and each single reference become tokens that cross-attention reads inside
+the boxes.  There is no public code: this is written from the paper, and README.md marks our own choices.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from layoutmark.api import Layout, Reference
 from layoutmark.diffusion import (
     Denoiser,
     Stack,
+    are_finite,
+    count_truncated_tokens,
     decode,
     denoise,
     encode_for_guidance,
-    finite,
     initial_noise,
     new_scheduler,
     read_settings,
-    tokens_cut,
 )
 
 from .appearance import METHOD
@@ -44,14 +44,14 @@ class Settings:
     reading: Literal["T", "P"]
     projection: Literal["trained", "fixed"]
     encoder: str
-    """"trained" for the small one whose weights lie with the adapter's, else the place of a published one."""
+    """"trained" for the small encoder stored with the adapter's weights, else the location of a published one."""
     strength: float
     fusion: Literal["replace", "add"]
     overlap: Literal["softmax", "sum", "topmost"]
     instance_mask: bool
     branches: Literal["both", "composite", "references"]
     reference_area: Literal["whole", "box", "segment"]
-    """What is taken of a reference that has a mask."""
+    """The part of a reference with a mask that is used."""
     reference_fit: Literal["stretch", "letterbox"]
     canvas: Literal["mean", "black", "white"]
     missing_reference: Literal["refuse", "text_only"]
@@ -60,7 +60,7 @@ class Settings:
 
 
 class LocRef:
-    """Boxes and references steer a frozen stack."""
+    """Controls a frozen stack by boxes and reference images."""
 
     def __init__(self, stack: Stack, network: LocRefNet, settings: Settings, *, trained: bool = True) -> None:
         self.stack = stack
@@ -70,7 +70,7 @@ class LocRef:
         self.notes: list[Mapping[str, str]] = []
 
     def applicable(self, layout: Layout, prompt: str, refs: Mapping[str, Reference]) -> str | None:  # noqa: ARG002
-        """None if every instance has a reference, or may go without."""
+        """None if every instance has a reference or does not need one, else the reason."""
         missing = _without_reference(layout, refs)
         if not missing or self.settings.missing_reference == "text_only":
             return None
@@ -84,7 +84,7 @@ class LocRef:
         *,
         seeds: Sequence[int],
     ) -> torch.Tensor:
-        """Images uint8 (B, 3, H, W) at the stack's own size; an instance without reference is left to the text."""
+        """Images, uint8 (B, 3, H, W), at the stack's own size; instances without a reference follow the text only."""
         stack, settings, network = self.stack, self.settings, self.network
         fusion = Fusion(settings.fusion, settings.overlap, settings.strength, settings.instance_mask, settings.branches)
         text = encode_for_guidance(stack.tokenizer, stack.text_encoder, prompts, settings.negative_prompt)
@@ -95,14 +95,14 @@ class LocRef:
                 initial_noise(stack, seeds),
                 new_scheduler(stack, settings.sampler, settings.steps),
             )
-        self.notes = [self._note(*inputs) for inputs in zip(layouts, prompts, refs, finite(latents), strict=True)]
+        self.notes = [self._note(*inputs) for inputs in zip(layouts, prompts, refs, are_finite(latents), strict=True)]
         return decode(stack, latents)
 
     @torch.no_grad()
     def _condition(self, layouts: Sequence[Layout], refs: Sequence[Mapping[str, Reference]]) -> Condition | None:
         settings, grid, cell = self.settings, self.stack.latent_shape[1:], self.stack.pixels_per_cell
         inputs = Inputs.of(
-            [self._pairs(layout, known) for layout, known in zip(layouts, refs, strict=True)],
+            [self._pairs(layout, references) for layout, references in zip(layouts, refs, strict=True)],
             (grid[0] * cell, grid[1] * cell),
             grid,
             self.network.appearance.side,
@@ -122,26 +122,26 @@ class LocRef:
             if instance.reference is not None and instance.reference in refs
         ]
 
-    def _note(self, layout: Layout, prompt: str, refs: Mapping[str, Reference], ok: bool) -> dict[str, str]:
+    def _note(self, layout: Layout, prompt: str, refs: Mapping[str, Reference], is_finite: bool) -> dict[str, str]:
         notes: dict[str, str] = {}
         if not self.trained:
             notes["untrained"] = "the adapter's weights are random"
         if missing := _without_reference(layout, refs):
             notes["without_reference"] = ", ".join(missing)
-        if cut := tokens_cut(self.stack.tokenizer, prompt):
-            notes["tokens_cut"] = str(cut)
-        return notes | ({} if ok else {"degenerate": "latents are not finite"})
+        if truncated := count_truncated_tokens(self.stack.tokenizer, prompt):
+            notes["tokens_cut"] = str(truncated)
+        return notes | ({} if is_finite else {"degenerate": "latents are not finite"})
 
 
 def build(stack: Stack, settings: Mapping[str, object]) -> LocRef:
-    """Build LocRef on a stack.  Raises LayoutmarkError for bad settings, or weights missing or unfit."""
-    chosen = read_settings(Settings, settings, METHOD)
-    kind = (chosen.encoder, chosen.reading, chosen.projection)
-    if chosen.allow_untrained and not chosen.weights:
-        return LocRef(stack, new_network(stack, *kind), chosen, trained=False)
-    return LocRef(stack, trained_network(stack, chosen.weights, *kind), chosen)
+    """Build LocRef on a stack.  Raises LayoutmarkError for invalid settings, or missing or incompatible weights."""
+    resolved = read_settings(Settings, settings, METHOD)
+    variant = (resolved.encoder, resolved.reading, resolved.projection)
+    if resolved.allow_untrained and not resolved.weights:
+        return LocRef(stack, new_network(stack, *variant), resolved, trained=False)
+    return LocRef(stack, trained_network(stack, resolved.weights, *variant), resolved)
 
 
 def _without_reference(layout: Layout, refs: Mapping[str, Reference]) -> list[str]:
-    """Ids of the instances whose reference is not there."""
+    """Ids of the instances without a reference image."""
     return [i.id for i in layout.instances if i.reference is None or i.reference not in refs]

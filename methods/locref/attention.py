@@ -1,13 +1,12 @@
-"""Layout-net: what images add to cross-attention inside the boxes of their instances.
+"""Layout-net: image tokens in cross-attention, inside the boxes of their instances.
 
-In every cross-attention layer, before its output projection:
+Every cross-attention layer computes, before its output projection:
 
     HS <- HS * (1 - FM) + (CI_HS + RI_HS) * FM
 
-HS is the text's result, CI_HS that of attention to the composite, RI_HS that of attention to the references, each seen
-only from its own box; FM marks the cells that any box covers.  The output projection is linear and acts cell by cell,
-so the two sides are projected first and fused after: the text's side is then whatever the layer gave before, bit for
-bit, and is kept as it is outside the boxes.
+HS is the result of attention to the text, CI_HS to the composite, and RI_HS to the references, each visible only from
+its own box; FM marks the cells covered by any box.  The output projection is linear and acts per cell, so both sides
+are projected before they are fused: outside the boxes the result is then bit-identical to the unmodified layer.
 """
 
 from __future__ import annotations
@@ -36,29 +35,29 @@ Branches = Literal["both", "composite", "references"]
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """How text and images are joined."""
+    """How text and images are fused."""
 
     mode: Mode = "replace"
-    """`add` keeps the text's result inside the boxes too: HS + (CI_HS + RI_HS) * FM."""
+    """`add` keeps the text result inside the boxes: HS + (CI_HS + RI_HS) * FM."""
     overlap: Overlap = "softmax"
-    """Where boxes overlap: one softmax over the tokens of all, a sum of one for each, or the smallest box alone."""
+    """Where boxes overlap: one softmax over all tokens, a sum of separate results, or only the smallest box."""
     strength: float = 1.0
-    """s: inside the boxes (1 - s) HS + s (CI_HS + RI_HS); 0 is the stack itself."""
+    """s: inside the boxes (1 - s) HS + s (CI_HS + RI_HS); 0 is the unmodified stack."""
     instance_mask: bool = True
-    """False shows every reference to all cells of the foreground."""
+    """False makes every reference visible to all foreground cells."""
     branches: Branches = "both"
 
 
 class ImageBranch(nn.Module):
-    """New projections of one layer, which start as copies of its own: keys and values, and a query for references."""
+    """New projections of one layer, initialised from its own: keys, values, and a query for references."""
 
-    def __init__(self, attn: Attention, *, own_query: bool) -> None:
+    def __init__(self, attn: Attention, *, has_reference_query: bool) -> None:
         super().__init__()
         self.composite_key = _copy(attn.to_k)
         self.composite_value = _copy(attn.to_v)
         self.reference_key = _copy(attn.to_k)
         self.reference_value = _copy(attn.to_v)
-        self.reference_query = _copy(attn.to_q) if own_query else None
+        self.reference_query = _copy(attn.to_q) if has_reference_query else None
 
     def of_composite(self, attn: Attention, hidden: torch.Tensor, condition: Condition) -> torch.Tensor:
         """CI_HS (rows, cells, C)."""
@@ -68,16 +67,16 @@ class ImageBranch(nn.Module):
     def of_references(
         self, attn: Attention, hidden: torch.Tensor, condition: Condition, visible: torch.Tensor, overlap: Overlap
     ) -> torch.Tensor:
-        """RI_HS (rows, cells, C); `visible`, bool (rows, R, cells), says which reference a cell sees.
+        """RI_HS (rows, cells, C); `visible`, bool (rows, R, cells), tells which references a cell may attend to.
 
-        A cell that sees none gets something finite.
+        Cells without a visible reference get arbitrary finite values.
         """
         query = attn.to_q(hidden) if self.reference_query is None else self.reference_query(hidden)
         tokens = condition.references
         key, value = self.reference_key(tokens), self.reference_value(tokens)
         if overlap == "sum":
-            each = _attend(attn, query[:, None].expand(-1, tokens.shape[1], -1, -1), key, value)
-            return (each * visible[..., None]).sum(1)
+            separate = _attend(attn, query[:, None].expand(-1, tokens.shape[1], -1, -1), key, value)
+            return (separate * visible[..., None]).sum(1)
         if overlap == "topmost":
             visible = visible & (visible.flip(1).cumsum(1).flip(1) == 1)
         pairs = (visible | ~visible.any(1, keepdim=True)).transpose(1, 2).repeat_interleave(tokens.shape[2], 2)
@@ -85,9 +84,9 @@ class ImageBranch(nn.Module):
 
 
 class ImageAttention:
-    """Image branches on the cross-attention of a UNet, installed as a context manager.
+    """Context manager that installs image branches on the cross-attention of a U-Net.
 
-    On exit, also after an exception, the processors from before are back.
+    On exit, also after an exception, the previous processors are restored.
     """
 
     def __init__(self, unet: UNet2DConditionModel, branches: nn.ModuleDict, fusion: Fusion) -> None:
@@ -113,31 +112,33 @@ class ImageAttention:
 
     @contextmanager
     def acting(self, condition: Condition | None) -> Iterator[None]:
-        """Within this block every pass sees `condition`, whose rows are those of the UNet's batch.
+        """Apply `condition`, with one row per row of the U-Net's batch, to every pass within this block.
 
-        With none, with strength 0 or without a single instance every layer runs as it did before.
+        Without a condition, with strength 0 or without instances, every layer runs unmodified.
         """
-        idle = condition is None or self.fusion.strength == 0 or not bool(condition.masks.any())
-        self.condition = None if idle else condition
+        is_idle = condition is None or self.fusion.strength == 0 or not bool(condition.masks.any())
+        self.condition = None if is_idle else condition
         try:
             yield
         finally:
             self.condition = None
 
 
-def new_branches(unet: UNet2DConditionModel, *, own_query: bool) -> nn.ModuleDict:
+def new_branches(unet: UNet2DConditionModel, *, has_reference_query: bool) -> nn.ModuleDict:
     """An untrained branch for every cross-attention layer."""
     names = [name.removesuffix(".processor") for name in unet.attn_processors if name.endswith("attn2.processor")]
-    return nn.ModuleDict({_key(name): ImageBranch(unet.get_submodule(name), own_query=own_query) for name in names})
+    return nn.ModuleDict(
+        {_key(name): ImageBranch(unet.get_submodule(name), has_reference_query=has_reference_query) for name in names}
+    )
 
 
 def layer_name(key: str) -> str:
-    """Name of a layer in the UNet; keys of a ModuleDict hold no dots."""
+    """Name of a layer in the U-Net; keys of a ModuleDict cannot contain dots."""
     return key.replace("/", ".")
 
 
 class _Processor:
-    """The previous processor outside the boxes, images inside."""
+    """Runs the previous processor outside the boxes and image attention inside."""
 
     def __init__(self, control: ImageAttention, name: str, branch: ImageBranch, previous: Any) -> None:
         self.control = control
@@ -152,17 +153,19 @@ class _Processor:
             return text
         masks = condition.masks_on(self.control.grids.layer(self.name, hidden_states.shape[1]))
         foreground = masks.any(1)
-        drawn = torch.zeros_like(hidden_states)
+        image_states = torch.zeros_like(hidden_states)
         if fusion.branches != "references":
-            drawn = self.branch.of_composite(attn, hidden_states, condition)
+            image_states = self.branch.of_composite(attn, hidden_states, condition)
         if fusion.branches != "composite":
             visible = masks if fusion.instance_mask else masks.any(2, keepdim=True) & foreground[:, None]
-            drawn = drawn + self.branch.of_references(attn, hidden_states, condition, visible, fusion.overlap)
+            image_states = image_states + self.branch.of_references(
+                attn, hidden_states, condition, visible, fusion.overlap
+            )
         out, strength = attn.to_out[0], fusion.strength
         if fusion.mode == "replace":
-            inside = (1 - strength) * text + strength * out(drawn) / attn.rescale_output_factor
+            inside = (1 - strength) * text + strength * out(image_states) / attn.rescale_output_factor
         else:
-            inside = text + strength * F.linear(drawn, out.weight) / attn.rescale_output_factor
+            inside = text + strength * F.linear(image_states, out.weight) / attn.rescale_output_factor
         return torch.where(foreground[..., None], inside.to(text.dtype), text)
 
 
@@ -179,9 +182,9 @@ def _attend(
 ) -> torch.Tensor:
     """Attention of (..., cells, C) to (..., tokens, C), with the heads and the scale of the layer.
 
-    In single precision whatever the weights are: sums over more tokens, seen or not, are cut up otherwise, and in half
-    precision a picture would show how many instances its company has.
+    Always in single precision: the summation order depends on the number of tokens, visible or not, so in half
+    precision an image would depend on the instance counts of the other images in its batch.
     """
-    q, k, v = (part.float().unflatten(-1, (attn.heads, -1)).transpose(-3, -2) for part in (query, key, value))
-    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=attn.scale)
-    return mixed.transpose(-3, -2).flatten(-2).to(query.dtype)
+    q, k, v = (states.float().unflatten(-1, (attn.heads, -1)).transpose(-3, -2) for states in (query, key, value))
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=attn.scale)
+    return attended.transpose(-3, -2).flatten(-2).to(query.dtype)

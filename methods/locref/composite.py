@@ -1,6 +1,6 @@
-"""Pictures that the Appearance-net looks at: references, and the composite of all references at their boxes.
+"""Images for the Appearance-net: references, and the composite of all references at their boxes.
 
-Images here are float (3, height, width), RGB in 0..1, until `encoder_input` normalises them.
+Images here are float (3, height, width), RGB in [0, 1], until `encoder_input` normalises them.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ Area = Literal["whole", "box", "segment"]
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-"""Mean and standard deviation by which CLIP normalises its pictures."""
+"""Mean and standard deviation of CLIP's image normalisation."""
 COLOURS: dict[Canvas, tuple[float, float, float]] = {"mean": MEAN, "black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0)}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pair:
-    """One instance: its box, and the image (3, h, w) of its reference."""
+    """The box of an instance and its reference image (3, h, w)."""
 
     box: Box
     image: torch.Tensor
 
 
 def reference_image(reference: Reference, area: Area = "box", canvas: Canvas = "mean") -> torch.Tensor:
-    """What is taken of a reference: all of it, the box around its subject, or the subject alone on the canvas colour.
+    """Crop a reference: the full image, the box around its subject, or the subject alone on the canvas colour.
 
-    A reference without a mask, or with an empty one, is taken whole.
+    A reference without a mask, or with an empty one, is used in full.
     """
     image = torch.from_numpy(np.array(reference.image)).permute(2, 0, 1).float() / 255
     if area == "whole" or reference.mask is None or not reference.mask.any():
@@ -49,43 +49,43 @@ def reference_image(reference: Reference, area: Area = "box", canvas: Canvas = "
 
 
 def painters_order(pairs: Sequence[Pair]) -> list[Pair]:
-    """Large boxes first, so that small ones are painted over them; equal ones in the order given."""
+    """Pairs sorted from large to small boxes, so that small ones are painted last; ties keep their order."""
     return sorted(pairs, key=lambda pair: -pair.box.area)
 
 
 def composite(
     pairs: Sequence[Pair], height: int, width: int, *, fit: Fit = "stretch", canvas: Canvas = "mean"
 ) -> torch.Tensor:
-    """Every image painted at its box on an empty canvas (3, height, width), in painter's order.
+    """Paint every image at its box on an empty canvas (3, height, width), in painter's order.
 
     A box covers the pixels from floor to ceil of its corners, at least one.
     """
-    painted = _blank(height, width, canvas)
+    canvas_image = _blank(height, width, canvas)
     for pair in painters_order(pairs):
-        x0, y0, x1, y1 = pair.box.cells(width, height)
-        painted[:, y0:y1, x0:x1] = fitted(pair.image, y1 - y0, x1 - x0, fit=fit, canvas=canvas)
-    return painted
+        x0, y0, x1, y1 = pair.box.to_cells(width, height)
+        canvas_image[:, y0:y1, x0:x1] = fit_image(pair.image, y1 - y0, x1 - x0, fit=fit, canvas=canvas)
+    return canvas_image
 
 
-def fitted(
+def fit_image(
     image: torch.Tensor, height: int, width: int, *, fit: Fit = "stretch", canvas: Canvas = "mean"
 ) -> torch.Tensor:
-    """An image resized to (3, height, width), never cropped: stretched, or in its proportions on the canvas colour."""
+    """Resize an image to (3, height, width) without cropping: stretched, or letterletterboxed on the canvas colour."""
     if fit == "stretch":
         return _resized(image, height, width)
     scale = min(height / image.shape[1], width / image.shape[2])
     inner_height = min(height, max(1, round(image.shape[1] * scale)))
     inner_width = min(width, max(1, round(image.shape[2] * scale)))
     top, left = (height - inner_height) // 2, (width - inner_width) // 2
-    boxed = _blank(height, width, canvas)
-    boxed[:, top : top + inner_height, left : left + inner_width] = _resized(image, inner_height, inner_width)
-    return boxed
+    letterboxed = _blank(height, width, canvas)
+    letterboxed[:, top : top + inner_height, left : left + inner_width] = _resized(image, inner_height, inner_width)
+    return letterboxed
 
 
 def encoder_input(image: torch.Tensor, side: int) -> torch.Tensor:
-    """The whole image, whatever its proportions, as the encoder takes it: (3, side, side), normalised.
+    """Resize the full image of any aspect ratio to the encoder's input (3, side, side), and normalise it.
 
-    CLIP's usual centre crop would cut the sides off a composite and shift every box.
+    CLIP's usual centre crop would remove the sides of a composite and shift every box.
     """
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     return (_resized(image, side, side) - mean) / std

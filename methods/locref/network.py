@@ -1,4 +1,4 @@
-"""All new weights of LocRef-Diffusion on one stack, and the file they lie in."""
+"""All new weights of LocRef-Diffusion for one stack, and their file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .attention import new_branches
 
 
 class LocRefNet(nn.Module):
-    """Appearance-net and the image branches of a UNet.  What learns is what a file of weights holds."""
+    """Appearance-net and the image branches of a U-Net.  A weights file contains its trainable parameters."""
 
     def __init__(self, appearance: AppearanceNet, branches: nn.ModuleDict, projection: Projection) -> None:
         super().__init__()
@@ -42,60 +42,61 @@ def new_network(
 ) -> LocRefNet:
     """An untrained adapter on the stack's device, in its dtype.
 
-    `encoder` is "trained" for a small one that learns too, a folder, or `hub:OWNER/NAME@REVISION/FOLDER`.
+    `encoder` is "trained" for a small encoder trained with the adapter, a folder, or `hub:OWNER/NAME@REVISION/FOLDER`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if encoder == TRAINED:
             side = stack.latent_shape[1] * stack.pixels_per_cell
-            looking: nn.Module = small_encoder(side, reading)
+            image_encoder: nn.Module = small_encoder(side, reading)
         else:
-            looking = published_encoder(encoder, Path(__file__).parent, stack.dtype)
+            image_encoder = published_encoder(encoder, Path(__file__).parent, stack.dtype)
         state = LAST if encoder == TRAINED else PENULTIMATE
         width = int(stack.unet.config.cross_attention_dim)
-        appearance = AppearanceNet(looking, width, reading, projection, state)
-    branches = new_branches(stack.unet, own_query=reading == "T")
+        appearance = AppearanceNet(image_encoder, width, reading, projection, state)
+    branches = new_branches(stack.unet, has_reference_query=reading == "T")
     return LocRefNet(appearance, branches, projection).to(stack.device, stack.dtype)
 
 
 def trained_network(
-    stack: Stack, place: str, encoder: str, reading: Reading, projection: Projection = "trained"
+    stack: Stack, weights_setting: str, encoder: str, reading: Reading, projection: Projection = "trained"
 ) -> LocRefNet:
-    """The adapter with the weights that the setting `weights` names, frozen.
+    """The frozen adapter with the weights named by the setting `weights`.
 
-    Raises LayoutmarkError if they cannot be found or read, were trained as another kind of adapter, or do not fit.
+    Raises LayoutmarkError if they are missing or unreadable, were trained for another variant, or do not fit.
     """
-    path = find_weights(place, Path(__file__).parent, METHOD)
+    path = find_weights(weights_setting, Path(__file__).parent, METHOD)
     network = new_network(stack, encoder, reading, projection)
     load(network, path)
     return network.eval().requires_grad_(False)
 
 
 def save(network: LocRefNet, path: Path) -> None:
-    """Write what learns, in half precision, with its kind in the metadata."""
+    """Save the trainable parameters in half precision, with the adapter's kind in the metadata."""
     tensors = {name: parameter.detach().half().cpu().contiguous() for name, parameter in trained_parameters(network)}
     save_file(tensors, path, metadata=network.kind)
 
 
 def load(network: LocRefNet, path: Path) -> None:
-    """Read what `save` wrote into a network of the same kind."""
+    """Load a file written by `save` into a network of the same kind."""
     what = f"weights {path.name!r}"
     kind, tensors = read_metadata(path), read_tensors(path)
     if kind != network.kind:
         raise LayoutmarkError(
-            what, found=_told(kind), expected=_told(network.kind),
-            do="Use the settings it was trained with, or train weights for these.",
+            what, found=_describe(kind), expected=_describe(network.kind),
+            do="Use the settings the file was trained with, or train weights for these settings.",
         )  # fmt: skip
-    wanted = dict(trained_parameters(network))
-    unfit = [n for n in wanted.keys() | tensors.keys() if _shape(wanted.get(n)) != _shape(tensors.get(n))]
-    if unfit:
-        name = min(unfit)
+    parameters = dict(trained_parameters(network))
+    names = parameters.keys() | tensors.keys()
+    mismatched = [n for n in names if _shape(parameters.get(n)) != _shape(tensors.get(n))]
+    if mismatched:
+        name = min(mismatched)
         raise LayoutmarkError(
-            f"{what}, tensor {name!r}", found=_shape(tensors.get(name)), expected=_shape(wanted.get(name)),
-            do="Is it the file of another stack or encoder?",
+            f"{what}, tensor {name!r}", found=_shape(tensors.get(name)), expected=_shape(parameters.get(name)),
+            do="Check that the file belongs to this stack and encoder.",
         )  # fmt: skip
     with torch.no_grad():
-        for name, parameter in wanted.items():
+        for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
 
 
@@ -103,5 +104,5 @@ def _shape(tensor: torch.Tensor | None) -> str:
     return "none" if tensor is None else " x ".join(map(str, tensor.shape))
 
 
-def _told(kind: dict[str, str]) -> str:
+def _describe(kind: dict[str, str]) -> str:
     return ", ".join(f"{key} {value!r}" for key, value in sorted(kind.items())) or "no metadata"

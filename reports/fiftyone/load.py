@@ -10,10 +10,10 @@ HERE = Path(__file__).resolve().parent
 
 
 def load(name: str | None = None) -> Any:
-    """A FiftyOne dataset with the label fields `targets` and `detections`, and a field for every score."""
+    """A FiftyOne dataset with the label fields `targets` and `detections`, and one field per score."""
     import fiftyone as fo  # type: ignore[import-not-found,unused-ignore]
 
-    facts = json.loads((HERE / "fields.json").read_text("utf-8"))
+    export = json.loads((HERE / "fields.json").read_text("utf-8"))
     dataset = fo.Dataset(name)
     for field in ("targets", "detections"):
         dataset.merge_dir(
@@ -22,16 +22,16 @@ def load(name: str | None = None) -> Any:
             dataset_type=fo.types.FiftyOneImageDetectionDataset,
             label_field=field,
         )
-    dataset.info = facts["run"]
+    dataset.info = export["run"]
     for sample in dataset.iter_samples(autosave=True):
-        known = facts["samples"][Path(sample.filepath).stem]
-        sample.tags.append(known["method"])
+        fields = export["samples"][Path(sample.filepath).stem]
+        sample.tags.append(fields["method"])
         for key in ("method", "seed", "status", "reason", "prompt"):
-            sample[key] = known[key]
-        sample["sample"] = known["sample"]
-        for key, value in known["scores"].items():
+            sample[key] = fields[key]
+        sample["sample"] = fields["sample"]
+        for key, value in fields["scores"].items():
             sample[key] = value
-        for key, value in known["strata"].items():
+        for key, value in fields["strata"].items():
             sample[f"stratum_{key}"] = str(value)
     return dataset
 

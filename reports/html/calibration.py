@@ -1,108 +1,137 @@
-"""How far the numbers carry: what the scorers see on true images, and scores between floor and ceiling."""
+"""Limits of the scores: the scorers on true images by group, and scores between floor and ceiling."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from .payload import ordered
+from layoutmark.html_templates import clean_text
+
+from .bins import sort_bins
 from .results import CEILING, Metric, Results
-from .text import clean, count, esc, finite, name, number
+from .text import finite_or_none
 
-UNSEEN = 0.5
-"""A category of which the detector finds less than this share on true images says little about a method."""
-FEW = 10
-SEEN = ("recall50", "miou", "clip_i_identity", "dino_identity", "clip_t_phrase", "colour_accuracy")
+MIN_RECALL = 0.5
+"""If the detector finds a smaller share of a group on true images, scores say little about methods in that group."""
+MIN_TARGETS = 10
+"""Means over fewer targets are grey."""
+TARGET_METRICS = ("recall50", "miou", "clip_i_identity", "dino_identity", "clip_t_phrase", "colour_accuracy")
 STRATA = ("size", "overlap", "count")
+CATEGORY = "category"
+TargetScores = Mapping[str, Any]
+Group = tuple[str, str]
+"""A stratum, or `CATEGORY`, and its value."""
 
 
-def calibration(results: Results) -> str:
-    """HTML tables; empty without a ceiling row."""
+class GroupCell(NamedTuple):
+    """Mean over `n` targets; None if none of them has a score."""
+
+    mean: float | None
+    n: int
+
+
+class GroupRow(NamedTuple):
+    """Means over the targets of one group."""
+
+    key: str
+    value: str
+    target_count: int
+    cells: list[GroupCell]
+    is_rarely_detected: bool
+
+
+class TrueImageTable(NamedTuple):
+    """Scores of single targets on true images; a cell per metric in each row."""
+
+    metrics: list[Metric]
+    rows: list[GroupRow]
+    min_targets: int = MIN_TARGETS
+
+
+class NormalisedRow(NamedTuple):
+    """A method's scores between the best floor row (0) and the true images (1), None where unknown."""
+
+    method: str
+    values: list[float | None]
+
+
+class Calibration(NamedTuple):
+    """Both tables; each is None if the results cannot fill it."""
+
+    true_images: TrueImageTable | None
+    normalised_metrics: list[Metric]
+    normalised_rows: list[NormalisedRow]
+
+
+def calibrate(results: Results) -> Calibration | None:
+    """The calibration tables; None without a ceiling row."""
     if CEILING not in [str(r["name"]) for r in results.references]:
-        return ""
-    return _true_images(results) + _normalised(results)
+        return None
+    return Calibration(_true_image_table(results), *_normalise(results))
 
 
-def _true_images(results: Results) -> str:
-    """Scores of single targets on true images, by category and by stratum."""
-    metrics = [results.metrics[m] for m in SEEN if m in results.metrics]
+def _true_image_table(results: Results) -> TrueImageTable | None:
+    """Means by category and by stratum."""
+    groups = _group_targets(results)
+    metrics = [m for name in TARGET_METRICS if (m := results.metrics.get(name)) and _is_scored(m, groups.values())]
+    if not metrics:
+        return None
+    rows = []
+    for key in (CATEGORY, *STRATA):
+        values = [value for group_key, value in groups if group_key == key]
+        for value in sorted(values) if key == CATEGORY else sort_bins(values):
+            rows.append(_group_row(key, value, groups[key, value], metrics))
+    return TrueImageTable(metrics, rows)
+
+
+def _group_targets(results: Results) -> dict[Group, list[TargetScores]]:
+    """Scores of the targets of true images by group; seeds do not change a true image, so the first one counts."""
     samples = {str(s["id"]): s for s in results.samples}
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    # A true image is the same in every seed, and its targets count once.
-    first = min((image["seed"] for image in results.images if image["method"] == CEILING), default=0)
+    first_seed = min((image["seed"] for image in results.images if image["method"] == CEILING), default=0)
+    groups: dict[Group, list[TargetScores]] = {}
     for image in results.images:
         sample = samples.get(str(image["sample"]))
-        if image["method"] != CEILING or sample is None or image["seed"] != first:
+        if image["method"] != CEILING or sample is None or image["seed"] != first_seed:
             continue
         for instance in sample["instances"]:
-            part = (image.get("instances") or {}).get(instance["id"]) or {}
-            groups.setdefault(("category", clean(instance["category"])), []).append(part)
-            for stratum, value in (sample.get("strata") or {}).items():
-                if stratum in STRATA:
-                    groups.setdefault((stratum, clean(value)), []).append(part)
-    shown = [m for m in metrics if any(finite(p.get(m.name)) is not None for parts in groups.values() for p in parts)]
-    if not shown:
-        return ""
-    heads = "".join(f'<th scope="col" title="{esc(m.variant)}">{name(m.title)}</th>' for m in shown)
-    rows = ""
-    for key in ("category", *STRATA):
-        bins = [value for group, value in groups if group == key]
-        for value in sorted(bins) if key == "category" else ordered(bins):
-            rows += _seen(key, value, groups[key, value], shown)
-    return (
-        "<h3>What the scorers see on true images</h3>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Calibration"><table class="bins-table"><thead><tr>'
-        f'<th scope="col" class="words">group</th><th scope="col">targets</th>{heads}'
-        f'<th scope="col" class="words"></th></tr></thead><tbody>{rows}</tbody></table></div>'
-        '<p class="key">Means over targets of the ceiling row: no '
-        "method can be expected above them. Grey and slanted: fewer than "
-        f"{FEW} targets.</p>"
-    )
+            scores = (image.get("instances") or {}).get(instance["id"]) or {}
+            for group in _list_groups(sample, instance):
+                groups.setdefault(group, []).append(scores)
+    return groups
 
 
-def _seen(key: str, value: str, parts: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> str:
-    cells, hardly = "", False
-    for metric in metrics:
-        values = [v for p in parts if (v := finite(p.get(metric.name))) is not None]
-        mean = math.fsum(values) / len(values) if values else None
-        hardly = hardly or (metric.name == "recall50" and mean is not None and mean < UNSEEN)
-        if mean is None:
-            cells += '<td class="unscored">not scored</td>'
-        else:
-            cells += f"<td{_few(len(values))}>{number(mean)}</td>"
-    flag = "hardly seen: its scores say little of a method" if hardly else ""
-    head = f'<th scope="row"><span class="quiet">{esc(key)}</span> {name(value)}</th>'
-    return f'<tr>{head}<td>{count(len(parts))}</td>{cells}<td class="words">{flag}</td></tr>'
+def _list_groups(sample: Mapping[str, Any], instance: Mapping[str, Any]) -> Iterator[Group]:
+    yield CATEGORY, clean_text(instance["category"])
+    for stratum, value in (sample.get("strata") or {}).items():
+        if stratum in STRATA:
+            yield stratum, clean_text(value)
 
 
-def _few(n: int) -> str:
-    return ' class="few-samples"' if n < FEW else ""
+def _is_scored(metric: Metric, groups: Any) -> bool:
+    return any(finite_or_none(scores.get(metric.name)) is not None for targets in groups for scores in targets)
 
 
-def _normalised(results: Results) -> str:
-    """(value - floor) / (ceiling - floor), the floor being the best floor row, as the results have it."""
-    placed = {
-        (str(m["name"]), metric.name): cell.normalised
-        for m in results.methods
-        for metric in results.headline
-        if (cell := results.cell(str(m["name"]), metric.name)) is not None and cell.normalised is not None
+def _group_row(key: str, value: str, targets: Sequence[TargetScores], metrics: Sequence[Metric]) -> GroupRow:
+    cells = [_mean_cell([v for t in targets if (v := finite_or_none(t.get(m.name))) is not None]) for m in metrics]
+    recalls = [cell.mean for cell, metric in zip(cells, metrics, strict=True) if metric.name == "recall50"]
+    is_rarely_detected = any(recall is not None and recall < MIN_RECALL for recall in recalls)
+    return GroupRow(key, value, len(targets), cells, is_rarely_detected)
+
+
+def _mean_cell(values: Sequence[float]) -> GroupCell:
+    return GroupCell(math.fsum(values) / len(values) if values else None, len(values))
+
+
+def _normalise(results: Results) -> tuple[list[Metric], list[NormalisedRow]]:
+    """Headline metrics with a normalised value, and a row per method."""
+    names = [str(m["name"]) for m in results.methods]
+    values = {
+        (name, metric.name): cell.normalised
+        for name in names
+        for metric in results.headline_metrics
+        if (cell := results.cell(name, metric.name)) is not None and cell.normalised is not None
     }
-    shown = [metric for metric in results.headline if any(metric.name == its for _, its in placed)]
-    if not shown:
-        return ""
-    heads = "".join(f'<th scope="col">{name(metric.title)}</th>' for metric in shown)
-    rows = ""
-    for method in results.methods:
-        row = ""
-        for metric in shown:
-            value = placed.get((str(method["name"]), metric.name))
-            row += '<td class="unscored">not scored</td>' if value is None else f"<td>{number(value)}</td>"
-        rows += f'<tr><th scope="row">{name(method["name"])}</th>{row}</tr>'
-    return (
-        "<h3>Scores between floor and ceiling</h3>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Normalised scores"><table class="bins-table">'
-        f'<thead><tr><th scope="col" class="words">method</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-        '<p class="key">0 is the best floor row, 1 the true images. Offered beside the raw scores, never instead: '
-        "both ends are measured too, and their own uncertainty is left out here.</p>"
-    )
+    metrics = [m for m in results.headline_metrics if any(m.name == metric for _, metric in values)]
+    rows = [NormalisedRow(name, [values.get((name, m.name)) for m in metrics]) for name in names]
+    return metrics, rows if metrics else []

@@ -1,4 +1,4 @@
-"""A view of results.json by name: which methods, which metrics, which row, which image."""
+"""Read access to the content of results.json: methods, metrics, rows and images by name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from layoutmark.errors import LayoutmarkError
 
-from .text import finite
+from .text import finite_or_none
 
 SCHEMA = "layoutmark-results-1"
+REQUIRED_KEYS = ("name", "protocol", "suite", "stack", "methods", "metrics", "rows", "samples", "images")
 HEADLINE = ("ap50", "miou", "clip_i", "dino", "clip_t", "clip_iqa")
 STATUSES = ("ok", "degenerate", "filtered", "not_applicable", "failed", "missing")
 CEILING = "ceiling"
@@ -19,24 +20,24 @@ CEILING = "ceiling"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is said of a metric; `variant` is its full name, `low` and `high` bound its values."""
+    """Name, direction and range of a metric; `variant` is its full name, `low` and `high` bound its values."""
 
     name: str
     variant: str
     title: str
     unit: str
-    higher: bool
+    higher_is_better: bool
     low: float = -math.inf
     high: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number of the table: value and interval, how many of how many, and why the rest has none.
+    """One score of the table: value, 95 % interval, how many images of how many, and why the others have no score.
 
-    `worst` is the value if every lost image counted as the worst; None where that is not known or nothing is lost.
-    `normalised` is the value between the best floor row (0) and the true images (1); None where they bound nothing.
-    `caution` says why a value asks for care.
+    `worst` is the value if every lost image had scored worst; None if it is unknown or no image is lost.
+    `normalised` is the value between the best floor row (0) and the true images (1); None if they do not bound it.
+    `caution` says why to read the value with care.
     """
 
     value: float | None
@@ -51,84 +52,99 @@ class Cell:
 
 
 class Results:
-    """Read access to the content of results.json.  Raises LayoutmarkError for another schema or a missing part."""
+    """View of results.json.  Raises LayoutmarkError for another schema or a missing key."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
-        if data.get("schema") != SCHEMA:
-            raise LayoutmarkError(
-                "results",
-                found=f"schema {data.get('schema')!r}",
-                expected=repr(SCHEMA),
-                do="Write the results anew with this version: layoutmark measure",
-            )
-        parts = ("name", "protocol", "suite", "stack", "methods", "metrics", "rows", "samples", "images")
-        absent = [p for p in parts if p not in data]
-        if absent:
-            raise LayoutmarkError(
-                "results", found=f"no {', '.join(absent)}", expected="a complete results.json", do="Run it again."
-            )
+        _check_schema(data)
         self.data = data
         self.methods: list[Mapping[str, Any]] = [m for m in data["methods"] if m.get("kind") != "reference"]
         self.references: list[Mapping[str, Any]] = [m for m in data["methods"] if m.get("kind") == "reference"]
         self.samples: Sequence[Mapping[str, Any]] = data["samples"]
         self.images: Sequence[Mapping[str, Any]] = data["images"]
-        self.metrics = {str(m["name"]): _metric(m) for m in data["metrics"]}
+        self.metrics = {str(m["name"]): _parse_metric(m) for m in data["metrics"]}
         self._rows = {(r["method"], r["metric"]): r for r in data["rows"]}
 
     @property
-    def headline(self) -> list[Metric]:
-        """Headline metrics these results have, in their usual order; all metrics if they have none of them."""
-        found = [self.metrics[n] for n in HEADLINE if n in self.metrics]
-        return found or list(self.metrics.values())
+    def headline_metrics(self) -> list[Metric]:
+        """The headline metrics of these results in their usual order; all metrics if there are none."""
+        return [self.metrics[n] for n in HEADLINE if n in self.metrics] or list(self.metrics.values())
 
     @property
-    def others(self) -> list[Metric]:
-        """Metrics that are not headlines."""
-        headline = {m.name for m in self.headline}
+    def other_metrics(self) -> list[Metric]:
+        """Metrics that are not headline metrics."""
+        headline = {m.name for m in self.headline_metrics}
         return [m for m in self.metrics.values() if m.name not in headline]
 
     @property
-    def names(self) -> list[str]:
+    def rows(self) -> list[Mapping[str, Any]]:
+        """Methods, then reference rows."""
+        return [*self.methods, *self.references]
+
+    @property
+    def row_names(self) -> list[str]:
         """Names of the methods, then of the reference rows."""
-        return [str(m["name"]) for m in (*self.methods, *self.references)]
+        return [str(m["name"]) for m in self.rows]
 
     def cell(self, method: str, metric: str) -> Cell | None:
-        """The number of a method on a metric; None when the results have no such row."""
+        """The score of a method on a metric; None if it was not measured."""
         row = self._rows.get((method, metric))
         if row is None:
             return None
-        value = finite(row.get("value"))
+        value = finite_or_none(row.get("value"))
         unscored = dict(row.get("unscored") or {})
         if value is None and row.get("value") is not None:
             unscored["not a finite number"] = int(row.get("of", 0))
-        low, high = finite(row.get("low")), finite(row.get("high"))
-        worst = finite(row.get("worst")) if row.get("worst") != row.get("value") else None
-        placed = finite(row.get("normalised"))
-        return Cell(value, low, high, int(row.get("n", 0)), int(row.get("of", 0)), unscored, worst, placed,
-                    str(row.get("caution") or ""))  # fmt: skip
+        return Cell(
+            value=value,
+            low=finite_or_none(row.get("low")),
+            high=finite_or_none(row.get("high")),
+            n=int(row.get("n", 0)),
+            of=int(row.get("of", 0)),
+            unscored=unscored,
+            worst=finite_or_none(row.get("worst")) if row.get("worst") != row.get("value") else None,
+            normalised=finite_or_none(row.get("normalised")),
+            caution=str(row.get("caution") or ""),
+        )
 
-    def group(self, method: str, metric: str) -> int | None:
-        """Place of a method's tie group, best 0; None when nothing was compared."""
+    def tie_group(self, method: str, metric: str) -> int | None:
+        """Index of the method's tie group, 0 for the best; None if no methods were compared."""
         groups = (self.data.get("ties", {}).get(metric) or []) if len(self.methods) > 1 else []
-        return next((place for place, names in enumerate(groups) if method in names), None)
+        return next((index for index, names in enumerate(groups) if method in names), None)
 
-    def counts(self) -> dict[str, int]:
-        """What became of the images of all methods, reference rows left out."""
-        total = dict.fromkeys(("requested", *STATUSES), 0)
+    def count_statuses(self) -> dict[str, int]:
+        """Images requested and images of each status over all methods, without reference rows."""
+        totals = dict.fromkeys(("requested", *STATUSES), 0)
         for method in self.methods:
-            for key in total:
-                total[key] += int(method.get("counts", {}).get(key, 0))
-        return total
+            for key in totals:
+                totals[key] += int(method.get("counts", {}).get(key, 0))
+        return totals
 
 
-def _metric(data: Mapping[str, Any]) -> Metric:
-    low, high = finite(data.get("low")), finite(data.get("high"))
+def _check_schema(data: Mapping[str, Any]) -> None:
+    if data.get("schema") != SCHEMA:
+        raise LayoutmarkError(
+            "results",
+            found=f"schema {data.get('schema')!r}",
+            expected=repr(SCHEMA),
+            do="Measure the run again with this version: layoutmark measure RUN",
+        )
+    if missing := [key for key in REQUIRED_KEYS if key not in data]:
+        raise LayoutmarkError(
+            "results",
+            found=f"no {', '.join(missing)}",
+            expected="a complete results.json",
+            do="Measure the run again: layoutmark measure RUN",
+        )
+
+
+def _parse_metric(data: Mapping[str, Any]) -> Metric:
+    low, high = finite_or_none(data.get("low")), finite_or_none(data.get("high"))
     return Metric(
         name=str(data["name"]),
         variant=str(data["variant"]),
         title=str(data.get("title") or data["name"]),
         unit=str(data.get("unit", "")),
-        higher=bool(data["higher_is_better"]),
+        higher_is_better=bool(data["higher_is_better"]),
         low=-math.inf if low is None else low,
         high=math.inf if high is None else high,
     )

@@ -1,68 +1,83 @@
-"""The crossed breakdown: one row a combination of bins, one column a method, grey where few samples stand behind it."""
+"""The crossed breakdown: mean score by combination of bins and method."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from .payload import ordered
-from .plots import FEW, sample_means, stratum_metric
+from layoutmark.html_templates import clean_text
+
+from .bins import sort_bins
 from .results import Metric, Results
-from .text import clean, count, esc, name, number
+from .stratum_plots import MIN_SAMPLES_PER_BIN, mean_by_sample, stratum_metric
 
-CROSSED = ("count", "size", "overlap")
-SHADES = 5
+CROSSED_STRATA = ("count", "size", "overlap")
+SHADE_COUNT = 5
 
 
-def crossed(results: Results) -> str:
-    """An HTML table of means by the strata `CROSSED`; empty when fewer than two of them are there."""
-    strata = [s for s in CROSSED if any(s in (x.get("strata") or {}) for x in results.samples)]
+class CrossedCell(NamedTuple):
+    """Mean over the `n` samples of `of` that have a score; `shade` is 1 to 5 by value, 0 for few samples."""
+
+    mean: float | None
+    n: int
+    of: int
+    shade: int
+
+
+class CrossedRow(NamedTuple):
+    """One combination of bins, with a cell per method."""
+
+    bins: tuple[str, ...]
+    sample_count: int
+    cells: list[CrossedCell]
+
+
+class CrossedTable(NamedTuple):
+    """Rows of `metric` by `strata`; `methods` names the columns."""
+
+    metric: Metric
+    strata: list[str]
+    methods: list[str]
+    rows: list[CrossedRow]
+    min_samples: int = MIN_SAMPLES_PER_BIN
+
+
+def crossed_table(results: Results) -> CrossedTable | None:
+    """The table over `CROSSED_STRATA`; None if fewer than two of them are present."""
+    strata = [s for s in CROSSED_STRATA if any(s in (x.get("strata") or {}) for x in results.samples)]
     metric = stratum_metric(results)
     if len(strata) < 2 or metric is None:
-        return ""
-    means = sample_means(results.images, metric.name)
-    methods = results.methods or results.references
-    heads = "".join(f'<th scope="col">{name(m["name"])}</th>' for m in methods)
-    rows = "".join(
-        _row(key, ids, [means.get(str(m["name"]), {}) for m in methods], metric)
-        for key, ids in _combinations(results, strata)
-    )
-    bins = "".join(f'<th scope="col" class="words">{esc(s)}</th>' for s in strata)
-    by = ", ".join(esc(s) for s in strata)
-    return (
-        f"<details><summary>{name(metric.title)} by {by} together</summary>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Crossed strata"><table class="bins-table">'
-        f'<thead><tr>{bins}<th scope="col">samples</th>{heads}</tr></thead>'
-        f'<tbody>{rows}</tbody></table></div><p class="key">Mean over samples; grey and slanted where fewer than {FEW} '
-        "samples have a number. A darker cell is a higher number.</p></details>"
-    )
+        return None
+    means = mean_by_sample(results.images, metric.name)
+    methods = [str(m["name"]) for m in results.methods or results.references]
+    rows = [
+        CrossedRow(bins, len(ids), [_make_cell(means.get(m, {}), ids, metric) for m in methods])
+        for bins, ids in _combine_bins(results, strata)
+    ]
+    return CrossedTable(metric, strata, methods, rows)
 
 
-def _combinations(results: Results, strata: list[str]) -> list[tuple[tuple[str, ...], list[str]]]:
-    """(bins, ids of samples) in the natural order of the bins."""
-    found: dict[tuple[str, ...], list[str]] = {}
+def _combine_bins(results: Results, strata: list[str]) -> list[tuple[tuple[str, ...], list[str]]]:
+    """(bins, sample ids) in the natural order of the bins."""
+    ids: dict[tuple[str, ...], list[str]] = {}
     for sample in results.samples:
         bins: Mapping[str, Any] = sample.get("strata") or {}
         if all(s in bins for s in strata):
-            found.setdefault(tuple(clean(bins[s]) for s in strata), []).append(str(sample["id"]))
-    orders = [ordered(list(dict.fromkeys(key[k] for key in found))) for k in range(len(strata))]
-    return sorted(found.items(), key=lambda item: [order.index(v) for order, v in zip(orders, item[0], strict=True)])
+            ids.setdefault(tuple(clean_text(bins[s]) for s in strata), []).append(str(sample["id"]))
+    orders = [sort_bins(list(dict.fromkeys(key[k] for key in ids))) for k in range(len(strata))]
+    return sorted(ids.items(), key=lambda item: [order.index(v) for order, v in zip(orders, item[0], strict=True)])
 
 
-def _row(key: tuple[str, ...], ids: list[str], means: list[dict[str, float]], metric: Metric) -> str:
-    heads = "".join(f'<th scope="row">{name(v)}</th>' for v in key)
-    cells = "".join(_cell([by[i] for i in ids if i in by], len(ids), metric) for by in means)
-    return f"<tr>{heads}<td>{count(len(ids))}</td>{cells}</tr>"
-
-
-def _cell(values: list[float], of: int, metric: Metric) -> str:
+def _make_cell(means: Mapping[str, float], ids: Sequence[str], metric: Metric) -> CrossedCell:
+    values = [means[i] for i in ids if i in means]
     if not values:
-        return '<td class="unscored">not scored</td>'
+        return CrossedCell(None, 0, len(ids), 0)
     mean = math.fsum(values) / len(values)
-    few = "" if len(values) == of else f"<small>n {count(len(values))}</small>"
-    if len(values) < FEW:
-        return f'<td class="few-samples">{number(mean)}{few}</td>'
+    return CrossedCell(mean, len(values), len(ids), _shade(mean, metric) if len(values) >= MIN_SAMPLES_PER_BIN else 0)
+
+
+def _shade(mean: float, metric: Metric) -> int:
     span = metric.high - metric.low
-    shade = min(SHADES, 1 + int(SHADES * (mean - metric.low) / span)) if math.isfinite(span) and span > 0 else 1
-    return f'<td class="heat{shade}">{number(mean)}{few}</td>'
+    has_range = math.isfinite(span) and span > 0
+    return min(SHADE_COUNT, 1 + int(SHADE_COUNT * (mean - metric.low) / span)) if has_range else 1

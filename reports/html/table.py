@@ -1,116 +1,85 @@
-"""The table: one row a method, one column a metric, reference rows set apart."""
+"""The score tables: cells with their tie groups, and the gaps behind them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from layoutmark.score import controls_layout, measures_layout
 
 from .results import Cell, Metric, Results
-from .text import count, esc, interval, name, number, reasons
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-"""Of tie groups, the best first."""
-
-
-def table(results: Results, metrics: Sequence[Metric], caption: str) -> str:
-    """An HTML table of `metrics`.  A cell without a number says "not scored" and why."""
-    heads = "".join(_head(m) for m in metrics)
-    rows = [_row(results, m, metrics, "") for m in results.methods]
-    if results.references:
-        rows.append(
-            f'<tr class="divider"><th scope="rowgroup" colspan="{len(metrics) + 1}">'
-            "<span>Reference rows</span></th></tr>"
-        )
-        rows += [_row(results, m, metrics, ' class="reference"') for m in results.references]
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(caption)}"><table class="scores">'
-        f'<caption class="hidden">{esc(caption)}</caption>'
-        f'<thead><tr><th scope="col">Method</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
+TIE_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+"""Names of the tie groups, best first."""
 
 
-def turned(results: Results, metrics: Sequence[Metric], caption: str) -> str:
-    """The same with one row a metric and one column a method: for more metrics than stand side by side."""
-    methods = [*results.methods, *results.references]
-    heads = "".join(
-        f'<th scope="col"{_reference(m)}>{name(m["name"])}</th>' for m in methods
-    )  # fmt: skip
-    rows = "".join(
-        f"<tr>{_head(m, 'row')}{''.join(_scored(results, method, m) for method in methods)}</tr>" for m in metrics
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(caption)}"><table class="scores turned">'
-        f'<caption class="hidden">{esc(caption)}</caption>'
-        f'<thead><tr><th scope="col">Score</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+class ScoreCell(NamedTuple):
+    """A score with its tie group; `is_uncontrolled` marks a layout score of a method that reads no layout."""
+
+    cell: Cell | None
+    tie_letter: str
+    is_best: bool
+    is_uncontrolled: bool
 
 
-def variants(metrics: Sequence[Metric]) -> str:
-    """A list of the full names behind the column heads."""
-    return '<dl class="pairs">' + "".join(
-        f"<dt>{name(m.title)}</dt><dd><code>{esc(m.variant)}</code><br>"
-        f'<span class="quiet">{esc(m.unit)}, {"higher" if m.higher else "lower"} is better</span></dd>'
-        for m in metrics
-    ) + "</dl>"  # fmt: skip
+class ScoreRow(NamedTuple):
+    """One method or reference row, with a cell per metric."""
+
+    name: str
+    title: str
+    is_reference: bool
+    cells: list[ScoreCell]
 
 
-def gaps(results: Results, metrics: Sequence[Metric]) -> str:
-    """A list of why numbers rest on fewer images than were asked for; empty when none does."""
-    items = ""
-    for method in results.names:
-        for metric in metrics:
-            cell = results.cell(method, metric.name)
-            if cell is not None and cell.n != cell.of:
-                why = reasons(cell.unscored) or "no reason given"
-                scored = f"{count(cell.n)} of {count(cell.of)} scored"
-                counted = f" {number(cell.worst)} if lost images count as the worst." if cell.worst is not None else ""
-                items += f"<li>{name(method)}, {name(metric.title)}: {scored}. {why}.{counted}</li>"
-    return f"<ul>{items}</ul>" if items else ""
+class ScoreTable(NamedTuple):
+    """Rows of `metrics`: methods first, then reference rows."""
+
+    metrics: list[Metric]
+    rows: list[ScoreRow]
+
+    @property
+    def methods(self) -> list[ScoreRow]:
+        """Rows that are ranked."""
+        return [row for row in self.rows if not row.is_reference]
+
+    @property
+    def references(self) -> list[ScoreRow]:
+        """Rows that bound the table."""
+        return [row for row in self.rows if row.is_reference]
 
 
-def _reference(method: Mapping[str, Any]) -> str:
-    return ' class="reference"' if method.get("kind") == "reference" else ""
+class Gap(NamedTuple):
+    """A cell that rests on fewer images than were requested."""
+
+    row_name: str
+    metric_title: str
+    cell: Cell
 
 
-def _head(metric: Metric, scope: str = "col") -> str:
-    arrow, words = ("\u2191", "higher is better") if metric.higher else ("\u2193", "lower is better")
-    return (
-        f'<th scope="{scope}" title="{esc(metric.variant)}">{name(metric.title)}'
-        f'<span class="arrow" aria-hidden="true">{arrow}</span><span class="hidden">, {words}</span>'
-        f'<small>{esc(metric.unit)}</small></th>'
-    )  # fmt: skip
+def score_table(results: Results, metrics: Sequence[Metric]) -> ScoreTable:
+    """The cells of all rows on `metrics`."""
+    return ScoreTable(list(metrics), [_make_row(results, row, metrics) for row in results.rows])
 
 
-def _row(results: Results, method: Mapping[str, Any], metrics: Sequence[Metric], attributes: str) -> str:
-    who = str(method["name"])
-    title = str(method.get("title") or "")
-    gloss = f"<small>{name(title)}</small>" if title and title != who else ""
-    cells = "".join(_scored(results, method, m) for m in metrics)
-    return f'<tr{attributes}><th scope="row">{name(who)}{gloss}</th>{cells}</tr>'
+def list_gaps(results: Results, metrics: Sequence[Metric]) -> list[Gap]:
+    """Cells that rest on fewer images than were requested, row by row."""
+    return [
+        Gap(name, metric.title, cell)
+        for name in results.row_names
+        for metric in metrics
+        if (cell := results.cell(name, metric.name)) is not None and cell.n != cell.of
+    ]
 
 
-def _scored(results: Results, method: Mapping[str, Any], metric: Metric) -> str:
-    who = str(method["name"])
-    free = measures_layout(metric.name) and not controls_layout(method)
-    return _cell(results.cell(who, metric.name), results.group(who, metric.name), free)
+def _make_row(results: Results, row: Mapping[str, Any], metrics: Sequence[Metric]) -> ScoreRow:
+    name, title = str(row["name"]), str(row.get("title") or "")
+    cells = [_make_cell(results, row, metric) for metric in metrics]
+    return ScoreRow(name, title if title != name else "", row.get("kind") == "reference", cells)
 
 
-def _cell(cell: Cell | None, group: int | None, free: bool) -> str:
-    """`group` is the place of the method's tie group, best 0."""
-    if cell is None:
-        return '<td class="unscored">not scored<small>not measured in this run</small></td>'
-    worst = f'<small class="worst">{number(cell.worst)} if lost = worst</small>' if cell.worst is not None else ""
-    if cell.value is None:
-        why = reasons(cell.unscored) or "no reason given"
-        return f'<td class="unscored">not scored<small>{why}</small>{worst}</td>'
-    best = group == 0
-    mark = '<span class="best" title="in the best group"><span class="hidden">best group </span></span>' if best else ""
-    tied = "" if group is None else f'<sup><span class="hidden"> tie group </span>{LETTERS[group % 26]}</sup>'
-    span = interval(cell.low, cell.high) or "no interval"
-    few = "" if cell.n == cell.of else f'<small class="few">{count(cell.n)} of {count(cell.of)}</small>'
-    few += worst + (f'<small class="few">{esc(cell.caution)}</small>' if cell.caution else "")
-    few += '<small class="free">not controlled</small>' if free else ""
-    klass = ' class="top"' if best else ""
-    return f'<td{klass}><span class="value">{mark}{number(cell.value)}{tied}</span><small>{span}</small>{few}</td>'
+def _make_cell(results: Results, row: Mapping[str, Any], metric: Metric) -> ScoreCell:
+    name = str(row["name"])
+    group = results.tie_group(name, metric.name)
+    letter = "" if group is None else TIE_LETTERS[group % len(TIE_LETTERS)]
+    is_uncontrolled = measures_layout(metric.name) and not controls_layout(row)
+    return ScoreCell(results.cell(name, metric.name), letter, group == 0, is_uncontrolled)

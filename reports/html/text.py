@@ -1,54 +1,43 @@
-"""Words and numbers as a reader sees them.  Everything that comes out of results passes through here."""
+"""Text and numbers as the page shows them."""
 
 from __future__ import annotations
 
-import html
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
-_JOINT = re.compile("(?<=_)(?=[^_@])|(?<=[^@])(?=@)")
+from markupsafe import Markup
+
+from layoutmark.html_templates import breakable, clean_text, escape_text
+
 MINUS = "\u2212"
+REASON_LABELS = {"not_applicable": "not applicable"}
+"""Image states that also stand as reasons, spelled for readers."""
 
 
-def clean(value: object) -> str:
-    """Text without control characters and lone surrogates, which neither HTML nor SVG can hold."""
-    return _CONTROL.sub("\ufffd", str(value))
+def name_html(value: object) -> Markup:
+    """A name that keeps its own writing direction, leaves that of its surroundings alone, and may be wrapped."""
+    return Markup("<bdi>") + breakable(value) + Markup("</bdi>")
 
 
-def esc(value: object) -> str:
-    """Text for HTML content and for quoted attributes."""
-    return html.escape(clean(value), quote=True)
-
-
-def name(value: object) -> str:
-    """Escaped text that keeps its own writing direction and leaves that of its surroundings alone.
-
-    A long one may go on in the next line after ``_`` and before ``@``, as it may after a hyphen.
-    """
-    return f"<bdi>{_JOINT.sub('<wbr>', esc(value))}</bdi>"
-
-
-def trim(value: object, length: int = 24) -> str:
-    """Plain text of at most `length` characters; a longer one loses its middle."""
-    text = " ".join(clean(value).split())
-    if len(text) <= length:
+def shorten_middle(value: object, max_characters: int = 24) -> str:
+    """Plain text of at most `max_characters`; the middle of a longer one becomes an ellipsis."""
+    text = " ".join(clean_text(value).split())
+    if len(text) <= max_characters:
         return text
-    head = (length - 1) // 2
-    return f"{text[:head]}\u2026{text[head + 1 - length :]}"
+    head = (max_characters - 1) // 2
+    return f"{text[:head]}\u2026{text[head + 1 - max_characters :]}"
 
 
-def finite(value: object) -> float | None:
-    """A finite number, else None.  A file somebody edited may hold NaN or text."""
+def finite_or_none(value: object) -> float | None:
+    """A finite number as float, else None: a file edited by hand may hold NaN or text."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 
 
-def number(value: float, *, sign: bool = False) -> str:
-    """Three decimals, fewer for large numbers, with a real minus sign."""
+def format_number(value: float, *, sign: bool = False) -> str:
+    """Three decimals, one from 100 up, with a real minus sign; a rounded zero has no sign."""
     decimals = 3 if abs(value) < 100 else 1
     text = f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
     if not text.strip("+-0."):
@@ -56,34 +45,34 @@ def number(value: float, *, sign: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
-def interval(low: float | None, high: float | None, *, sign: bool = False) -> str:
-    """``[low, high]``, or empty when there is none."""
-    return "" if low is None or high is None else f"[{number(low, sign=sign)}, {number(high, sign=sign)}]"
+def format_interval(low: float | None, high: float | None, *, sign: bool = False) -> str:
+    """``[low, high]``, or empty if an end is missing."""
+    return "" if low is None or high is None else f"[{format_number(low, sign=sign)}, {format_number(high, sign=sign)}]"
 
 
-def p_value(value: float) -> str:
+def format_p_value(value: float) -> str:
     """``p 0.012``, or ``p < 0.001``."""
     return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
 
 
-def count(value: object) -> str:
-    """An integer with thousands separated by commas; anything else as it is."""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else esc(value)
+def format_count(value: object) -> str:
+    """An integer with thousands separated by commas; anything else as text."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def plural(n: int, one: str, many: str = "") -> str:
-    """``1 sample``, ``1,024 samples``."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+def join_words(words: Iterable[object]) -> Markup:
+    """``a``, ``a and b``, ``a, b and c``, escaped."""
+    escaped = [escape_text(word) for word in words]
+    head = Markup(", ").join(escaped[:-1])
+    return Markup(" and ").join([head, escaped[-1]] if len(escaped) > 1 else escaped)
 
 
-def sentence(parts: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
-
-
-def reasons(counts: Mapping[str, Any]) -> str:
-    """Escaped reasons, the most frequent first: ``12 no references, 1 constant image``."""
-    # A state of an image may stand as its own reason; its name is spelt for programs.
-    words = {"not_applicable": "not applicable"}
-    ranked = sorted(counts.items(), key=lambda item: (-(finite(item[1]) or 0.0), item[0]))
-    return ", ".join(f"{count(n)} {name(words.get(reason, reason) or 'no reason given')}" for reason, n in ranked)
+def reasons_html(counts: Mapping[str, Any]) -> Markup:
+    """Reasons with their counts, the most frequent first: ``12 no references, 1 constant image``."""
+    ranked = sorted(counts.items(), key=lambda item: (-(finite_or_none(item[1]) or 0.0), item[0]))
+    return Markup(", ").join(
+        Markup("{} {}").format(
+            escape_text(format_count(count)), name_html(REASON_LABELS.get(reason, reason) or "no reason given")
+        )
+        for reason, count in ranked
+    )

@@ -1,4 +1,4 @@
-"""Results as a short Markdown text: table, certain differences, what was not scored."""
+"""Results as short Markdown: the table, significant differences, and images that were lost."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from layoutmark.atomic import write_text
 from layoutmark.score import controls_layout, measures_layout
 
 HEADLINE = ("ap50", "miou", "clip_i", "dino", "clip_t", "clip_iqa")
-MOST = 40
-"""Most differences that are listed; a comment is no place for more."""
-LEVEL = 0.05
-# Names come from files: none may end a cell, start a tag, mention a user, or turn the line around.
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-MARKS = re.compile(r"([\\`*_{}\[\]()#+!|<>~@])")
+MAX_LISTED_DIFFERENCES = 40
+"""Further differences are only counted, to keep a comment short."""
+ALPHA = 0.05
+LOST_STATUSES = ("failed", "missing", "not_applicable", "filtered")
+# Names come from files: none may end a cell, start a tag, mention a user, or reverse the direction of the line.
+INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~@])")
 Results = Mapping[str, Any]
 
 
@@ -23,97 +25,106 @@ def render(results: Results, run: Path, out: Path) -> Path:  # noqa: ARG001
     """Write `summary.md` below `out`; returns it."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "summary.md"
-    path.write_text("\n".join(_lines(results)).rstrip() + "\n", "utf-8")
+    write_text(path, "\n".join(_render_lines(results)).rstrip() + "\n")
     return path
 
 
-def _lines(results: Results) -> Iterator[str]:
+def _render_lines(results: Results) -> Iterator[str]:
     suite, stack = results["suite"], results["stack"]
-    yield f"### {_text(results['name'])}"
+    yield f"### {_escape(results['name'])}"
     yield ""
+    seeds = ", ".join(map(str, results["seeds"]))
     yield (
-        f"{_text(suite['title'])} ({len(results['samples'])} samples, seeds {', '.join(map(str, results['seeds']))}), "
-        f"{_text(stack['title'])}, protocol `{results['protocol']['hash']}`"
+        f"{_escape(suite['title'])} ({len(results['samples'])} samples, seeds {seeds}), {_escape(stack['title'])}, "
+        f"protocol `{results['protocol']['hash']}`"
     )
     yield ""
-    yield from _table(results)
+    yield from _render_table(results)
     yield ""
-    certain = list(_certain(results))
-    for line in certain[:MOST]:
-        yield f"- {line}"
-    if len(certain) > MOST:
-        yield f"- and {len(certain) - MOST} more certain differences in results.json"
-    if not certain and len(_methods(results)) > 1:
-        yield "No difference between methods is certain (Holm-adjusted p of 0.05 or more)."
-    if free := [_text(m["name"]) for m in results["methods"] if not controls_layout(m)]:
+    yield from _render_differences(results)
+    if uncontrolled := [_escape(m["name"]) for m in results["methods"] if not controls_layout(m)]:
         yield ""
-        yield f"Not controlled: {', '.join(free)} read no layout, so layout scores say what chance and the prompt give."
-    lost = [line for method in results["methods"] for line in _lost(method)]
+        names = ", ".join(uncontrolled)
+        yield f"Not controlled (no layout is read): {names}. Layout scores show what the prompt alone reaches."
+    lost = [line for method in results["methods"] for line in _describe_lost(method)]
     if lost:
         yield ""
         yield from (f"- {line}" for line in lost)
 
 
-def _table(results: Results) -> Iterator[str]:
+def _render_differences(results: Results) -> Iterator[str]:
+    differences = list(_list_differences(results))
+    for line in differences[:MAX_LISTED_DIFFERENCES]:
+        yield f"- {line}"
+    if len(differences) > MAX_LISTED_DIFFERENCES:
+        yield f"- and {len(differences) - MAX_LISTED_DIFFERENCES} more significant differences in results.json"
+    if not differences and len(_methods(results)) > 1:
+        yield "No difference between methods is significant: every Holm-adjusted p value is 0.05 or more."
+
+
+def _render_table(results: Results) -> Iterator[str]:
     metrics = [m for name in HEADLINE for m in results["metrics"] if m["name"] == name]
     rows = {(r["method"], r["metric"]): r for r in results["rows"]}
-    yield f"| method | {' | '.join(_text(m['title']) + (' ↑' if m['higher_is_better'] else ' ↓') for m in metrics)} |"
+    yield f"| method | {' | '.join(_escape(m['title']) + (' ↑' if m['higher_is_better'] else ' ↓') for m in metrics)} |"
     yield "|---|" + "---|" * len(metrics)
     for method in sorted(results["methods"], key=lambda m: m["kind"] == "reference"):
         cells = []
         for metric in metrics:
             groups = results["ties"].get(metric["name"]) or [[]]
-            best = method["name"] in groups[0] and len(_methods(results)) > 1
-            free = measures_layout(metric["name"]) and not controls_layout(method)
-            cells.append(_cell(rows.get((method["name"], metric["name"])), best) + " (not controlled)" * free)
-        name = _text(method["name"])
+            is_best = method["name"] in groups[0] and len(_methods(results)) > 1
+            is_uncontrolled = measures_layout(metric["name"]) and not controls_layout(method)
+            cell = _format_cell(rows.get((method["name"], metric["name"])), is_best=is_best)
+            cells.append(cell + " (not controlled)" * is_uncontrolled)
+        name = _escape(method["name"])
         yield f"| {f'*{name}*' if method['kind'] == 'reference' else name} | {' | '.join(cells)} |"
 
 
-def _cell(row: Mapping[str, Any] | None, best: bool) -> str:
+def _format_cell(row: Mapping[str, Any] | None, *, is_best: bool) -> str:
     if row is None or row["value"] is None:
-        why = "" if row is None else ", ".join(f"{n} {_text(reason)}" for reason, n in sorted(row["unscored"].items()))
-        return f"not scored ({why or 'not measured'})" + _worst(row)
-    span = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
-    few = "" if row["n"] == row["of"] else f", {row['n']} of {row['of']}"
-    return (f"**{row['value']:.3f}**" if best else f"{row['value']:.3f}") + span + few + _worst(row)
+        unscored = {} if row is None else row["unscored"]
+        reasons = ", ".join(f"{n} {_escape(reason)}" for reason, n in sorted(unscored.items()))
+        return f"not scored ({reasons or 'not measured'})" + _format_worst(row)
+    value = f"**{row['value']:.3f}**" if is_best else f"{row['value']:.3f}"
+    interval = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+    count = "" if row["n"] == row["of"] else f", {row['n']} of {row['of']}"
+    return value + interval + count + _format_worst(row)
 
 
-def _worst(row: Mapping[str, Any] | None) -> str:
-    """The value if lost images counted as the worst, where there are some and that is known."""
+def _format_worst(row: Mapping[str, Any] | None) -> str:
+    """The value if lost images had scored worst, where it is known and differs."""
     worst = None if row is None else row.get("worst")
     return "" if row is None or worst in (None, row["value"]) else f"; {worst:.3f} if lost = worst"
 
 
-def _certain(results: Results) -> Iterator[str]:
-    """Differences whose interval leaves out zero after Holm's correction, the better method first."""
+def _list_differences(results: Results) -> Iterator[str]:
+    """Differences that are significant after Holm's correction, from the better method's point of view."""
     metrics = {m["name"]: m for m in results["metrics"]}
     for pair in results["pairs"]:
-        if pair["p_holm"] is None or pair["p_holm"] >= LEVEL or pair["low"] <= 0 <= pair["high"]:
+        if pair["p_holm"] is None or pair["p_holm"] >= ALPHA or pair["low"] <= 0 <= pair["high"]:
             continue
         metric = metrics[pair["metric"]]
-        first = (pair["difference"] > 0) == metric["higher_is_better"]
-        better, worse = (pair["a"], pair["b"]) if first else (pair["b"], pair["a"])
+        a_is_better = (pair["difference"] > 0) == metric["higher_is_better"]
+        better, worse = (pair["a"], pair["b"]) if a_is_better else (pair["b"], pair["a"])
         sign = 1 if better == pair["a"] else -1
         low, high = sorted((sign * pair["low"], sign * pair["high"]))
         yield (
-            f"**{_text(better)}** better than {_text(worse)}: {_text(metric['title'])} "
+            f"**{_escape(better)}** better than {_escape(worse)}: {_escape(metric['title'])} "
             f"{sign * pair['difference']:+.3f} "
             f"[{low:+.3f}, {high:+.3f}], n {pair['n']}"
         )
 
 
-def _lost(method: Mapping[str, Any]) -> Iterator[str]:
+def _describe_lost(method: Mapping[str, Any]) -> Iterator[str]:
     counts = method["counts"]
-    lost = {s: counts.get(s, 0) for s in ("failed", "missing", "not_applicable", "filtered")}
-    told = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in lost.items() if n)
-    if told:
-        yield f"{_text(method['name'])}: {told} of {counts['requested']}"
+    lost = [f"{counts[s]} {s.replace('_', ' ')}" for s in LOST_STATUSES if counts.get(s)]
+    if lost:
+        yield f"{_escape(method['name'])}: {', '.join(lost)} of {counts['requested']}"
 
 
 def _methods(results: Results) -> list[Mapping[str, Any]]:
     return [m for m in results["methods"] if m["kind"] != "reference"]
 
 
-def _text(value: Any) -> str:
-    return MARKS.sub(r"\\\1", UNSEEN.sub("\ufffd", str(value)))
+def _escape(value: Any) -> str:
+    """Text that Markdown shows as it is, without invisible characters."""
+    return SPECIAL.sub(r"\\\1", INVISIBLE.sub("\ufffd", str(value)))

@@ -1,7 +1,7 @@
-"""Scores logged to MLflow: one of its runs for each row of the table.
+"""Scores logged to MLflow, one MLflow run per row of the table.
 
-`MLFLOW_TRACKING_URI` says where to; without it everything lies in files below the report's folder, so that no server
-and no network is needed (``mlflow ui --backend-store-uri FOLDER/mlruns`` shows them).
+`MLFLOW_TRACKING_URI` names the server.  Without it, runs are stored in files below the report's folder, which needs
+neither a server nor a network; ``mlflow ui --backend-store-uri FOLDER/mlruns`` shows them.
 """
 
 from __future__ import annotations
@@ -13,50 +13,51 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from layoutmark.errors import MissingPackage
+from layoutmark.atomic import write_text
+from layoutmark.errors import MissingPackageError
 from layoutmark.score import controls_layout
 
-LOCAL = "mlruns"
-UNSAFE = re.compile(r"[^\w .-]+")
-TABLE = "results.csv"
-LONGEST = 500
-"""Characters of a parameter that every tracking server takes."""
+LOCAL_STORE = "mlruns"
+UNSAFE_CHARACTERS = re.compile(r"[^\w .-]+")
+RESULTS_TABLE = "results.csv"
+MAX_VALUE_CHARACTERS = 500
+"""Every tracking server accepts parameters of this length."""
 
 
 def render(results: Mapping[str, Any], run: Path, out: Path) -> Path:
-    """Log every row; returns `out`/runs.json, which names the runs that were made.
+    """Log every row; returns `out`/runs.json, which names the new runs.
 
-    What was not scored is no metric but a tag ``unscored.METRIC`` with the reasons.  Logging twice makes two sets of
-    runs.  Raises MissingPackage without the extra `trackers`.
+    A missing score is logged as a tag ``unscored.METRIC`` with the reasons.  Logging twice makes two sets of runs.
+    Raises MissingPackageError without the extra `trackers`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    address = os.environ.get("MLFLOW_TRACKING_URI")
-    if address is None:
-        # Files are the one store that needs no database; MLflow asks to be told that this is meant.
+    tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if tracking_uri is None:
+        # MLflow refuses its file store, the only one without a database, unless this is set.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     try:
         from mlflow.tracking import MlflowClient
     except ModuleNotFoundError as error:
-        raise MissingPackage.of("logging to MLflow", str(error.name), "trackers") from error
-    client = MlflowClient(tracking_uri=address or (out / LOCAL).resolve().as_uri())
-    title = UNSAFE.sub("-", _text(results["name"]))  # MLflow takes quotes and slashes for its own
-    known = client.get_experiment_by_name(title)
-    experiment = known.experiment_id if known is not None else client.create_experiment(title)
-    made = {}
+        raise MissingPackageError.of("logging to MLflow", str(error.name), "trackers") from error
+    client = MlflowClient(tracking_uri=tracking_uri or (out / LOCAL_STORE).resolve().as_uri())
+    title = UNSAFE_CHARACTERS.sub("-", _shorten(results["name"]))  # quotes and slashes have a meaning to MLflow
+    existing = client.get_experiment_by_name(title)
+    experiment_id = existing.experiment_id if existing is not None else client.create_experiment(title)
+    run_ids = {}
     for method in results["methods"]:
-        one = client.create_run(experiment, run_name=_text(method["name"]), tags=_tags(results, method))
-        number = one.info.run_id
+        mlflow_run = client.create_run(experiment_id, run_name=_shorten(method["name"]), tags=_tags(results, method))
+        run_id = mlflow_run.info.run_id
         for key, text in _parameters(results, method).items():
-            client.log_param(number, key, text)
+            client.log_param(run_id, key, text)
         for key, value in _metrics(results, method).items():
-            client.log_metric(number, key, value)
-        if (run / TABLE).is_file():
-            client.log_artifact(number, str(run / TABLE))
-        client.set_terminated(number)
-        made[_text(method["name"])] = number
-    # Where to is known to who asked; an address may hold a password.
+            client.log_metric(run_id, key, value)
+        if (run / RESULTS_TABLE).is_file():
+            client.log_artifact(run_id, str(run / RESULTS_TABLE))
+        client.set_terminated(run_id)
+        run_ids[_shorten(method["name"])] = run_id
+    # The tracking URI is left out: it may contain a password.
     path = out / "runs.json"
-    path.write_text(json.dumps({"experiment": experiment, "runs": made}, indent=1, sort_keys=True) + "\n", "utf-8")
+    write_text(path, json.dumps({"experiment": experiment_id, "runs": run_ids}, indent=1, sort_keys=True) + "\n")
     return path
 
 
@@ -65,32 +66,33 @@ def _rows(results: Mapping[str, Any], method: Mapping[str, Any]) -> list[Mapping
 
 
 def _metrics(results: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for row in _rows(results, method):
         if row["value"] is not None:
-            ends = {"": row["value"], ".low": row["low"], ".high": row["high"], ".n": row["n"]}
-            found |= {f"{row['metric']}{end}": float(v) for end, v in ends.items() if v is not None}
-    return found
+            by_suffix = {"": row["value"], ".low": row["low"], ".high": row["high"], ".n": row["n"]}
+            metrics |= {f"{row['metric']}{suffix}": float(v) for suffix, v in by_suffix.items() if v is not None}
+    return metrics
 
 
 def _tags(results: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
     unscored = {f"unscored.{r['metric']}": json.dumps(r["unscored"]) for r in _rows(results, method) if r["unscored"]}
-    kind = {"layoutmark.kind": method["kind"], "layoutmark.protocol": results["protocol"]["hash"]}
+    tags = {"layoutmark.kind": method["kind"], "layoutmark.protocol": results["protocol"]["hash"]}
     if not controls_layout(method):
-        kind["layoutmark.layout"] = "not controlled"
-    return {k: _text(v) for k, v in {**kind, **unscored}.items()}
+        tags["layoutmark.layout"] = "not controlled"
+    return {k: _shorten(v) for k, v in {**tags, **unscored}.items()}
 
 
 def _parameters(results: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
-    facts = {
+    parameters = {
         "suite": results["suite"]["name"], "suite.version": results["suite"].get("version", ""),
         "stack": results["stack"]["name"], "seeds": results["seeds"], "version": method["version"],
         "preset": method["preset"], "code": method["code"], "weights": method["weights"],
         **{f"settings.{k}": v for k, v in method["settings"].items()},
     }  # fmt: skip
-    return {k: _text(v if isinstance(v, str) else json.dumps(v, sort_keys=True)) for k, v in facts.items()}
+    return {k: _shorten(v if isinstance(v, str) else json.dumps(v, sort_keys=True)) for k, v in parameters.items()}
 
 
-def _text(value: object) -> str:
+def _shorten(value: object) -> str:
+    """Valid UTF-8 text that every tracking server accepts."""
     text = str(value).encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "\u2026"
+    return text if len(text) <= MAX_VALUE_CHARACTERS else text[: MAX_VALUE_CHARACTERS - 1] + "\u2026"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from layoutmark.ingest.ledger import Ledger, watched
+from layoutmark.ingest.ledger import Ledger, watch_records
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
@@ -20,8 +20,8 @@ BENCH = Path(__file__).resolve().parents[2] / "bench"
 def command(tmp_path) -> list[str]:
     records = {f"a dog {n}": {"a dog": [0, 0, 0.5, 0.5]} for n in range(600)}
     (tmp_path / "mig.json").write_text(json.dumps(records), "utf-8")
-    told = ["suites", "build", "coco-mig", "--source", str(tmp_path), "--out", str(tmp_path / "out")]
-    return [sys.executable, "-m", "layoutmark.cli.main", *told]
+    arguments = ["suites", "build", "coco-mig", "--source", str(tmp_path), "--out", str(tmp_path / "out")]
+    return [sys.executable, "-m", "layoutmark.cli.main", *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -29,35 +29,35 @@ def environment() -> dict[str, str]:
 
 
 def test_a_log_stays_clean(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
-    assert done.stderr == ""
-    assert "prompts kept: 600" in done.stdout
+    process = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    assert process.stderr == ""
+    assert "prompts kept: 600" in process.stdout
 
 
-def test_a_terminal_sees_what_is_read(command: list[str]) -> None:
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, env=environment()) as process:
-        os.close(theirs)
-        shown = b""
+def test_a_terminal_shows_the_number_of_records(command: list[str]) -> None:
+    controller, terminal = pty.openpty()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=terminal, env=environment()) as process:
+        os.close(terminal)
+        output = b""
         while True:
             try:
-                part = os.read(ours, 4096)
+                chunk = os.read(controller, 4096)
             except OSError:
                 break
-            if not part:
+            if not chunk:
                 break
-            shown += part
-        os.close(ours)
+            output += chunk
+        os.close(controller)
     assert process.returncode == 0
-    assert b"prompts" in shown
-    assert b" read" in shown
+    assert b"prompts" in output
+    assert b" read" in output
 
 
-def test_every_closed_record_is_told_once_and_only_inside() -> None:
-    seen: list[str] = []
-    with watched(seen.append):
+def test_each_finished_record_is_reported_once_and_only_inside() -> None:
+    kinds: list[str] = []
+    with watch_records(kinds.append):
         ledger = Ledger()
         ledger.keep("image", 1, ["repaired"], ["flagged"])
         ledger.skip("box", 2, "no area")
     Ledger().keep("image", 3)
-    assert seen == ["image", "box"]
+    assert kinds == ["image", "box"]

@@ -1,4 +1,4 @@
-"""What cannot be used is one line in four parts and exit code 3; a traceback comes only when asked for."""
+"""Unusable input gives one line in four parts and exit code 3; a traceback appears only with --debug."""
 
 from __future__ import annotations
 
@@ -11,20 +11,37 @@ from layoutmark.cli.main import main
 from layoutmark.errors import LayoutmarkError
 
 CASES = {
-    "command": (["rum"], r"layoutmark: unknown command: found 'rum'; expected one of run, .*\. Did you mean 'run'\?"),
+    "command": (["rum"], r"unknown command: found 'rum'; expected one of run, .*\. Did you mean 'run'\?"),
     "sub-command": (
-        ["suites", "lst"], r"layoutmark suites: unknown command: found 'lst'; expected one of list, .* mean 'list'\?"
+        ["suites", "lst"], r"unknown command of `layoutmark suites`: found 'lst'; expected one of list, .* 'list'\?"
     ),
     "choice": (
         ["train", "stacks"], r"unknown recipe: found 'stacks'; expected .*stack\. Did .*'stack'\?"
     ),
     "option": (
-        ["run", "--sedes", "2"],
-        r"layoutmark: found unrecognized arguments: --sedes; expected arguments as .*\. See: layoutmark --help",
+        ["run", "--sedes", "2"], r"Unknown option `--sedes`\. Did you mean `--seeds`\? See `layoutmark run --help`\."
+    ),
+    "option like no other": (["gate", "x", "--qqq"], r"Unknown option `--qqq`\. See `layoutmark gate --help`\."),
+    "option of a sub-command": (
+        ["suites", "build", "nsr1k", "--sauce=x"],
+        r"Unknown option `--sauce`\. Did you mean `--source`\? See `layoutmark suites build --help`\."
+    ),
+    "option before the command": (["--bogus", "run"], r"Unknown option `--bogus`\. See `layoutmark --help`\."),
+    "short option": (["run", "-x"], r"Unknown option `-x`\. See `layoutmark run --help`\."),
+    "one argument too many": (
+        ["measure", "a", "b"], r"Unexpected arguments: b\. See `layoutmark measure --help`\."
+    ),
+    "missing argument": (
+        ["gate", "a"],
+        r"Missing arguments: --baseline\. See `layoutmark gate --help`\."
     ),
     "number": (
         ["run", "--limit", "few"],
-        r"layoutmark run: found argument --limit: invalid int value: 'few'; expected .*\. See: layoutmark run --help",
+        r"layoutmark run --limit: found 'few'; expected an integer\. See `layoutmark run --help`\.",
+    ),
+    "value of an option": (
+        ["metrics", "eval", "a", "b", "--iou-type", "bboxes"],
+        r"layoutmark metrics eval --iou-type: found 'bboxes'; expected one of bbox, segm\. Did you mean 'bbox'\?",
     ),
     "suite": (["run", "minni"], r"unknown suite: found 'minni'; expected one of .*mini, .*\. Did you mean 'mini'.*\?"),
     "stack": (
@@ -41,20 +58,20 @@ CASES = {
     ),
     "type of a setting": (
         ["run", "--methods", "base", "--set", "steps=many"],
-        r"method 'base', setting 'steps': found a text .*; expected .*\. .+",
+        r"method 'base', setting 'steps': found a string .*; expected .*\. .+",
     ),
-    "setting of nobody": (
+    "setting without a method": (
         ["run", "--set", "steps=3"],
-        r"--set: found no --methods; expected the methods it is meant for\. Name them with --methods\.",
+        r"--set: found no --methods; expected the methods to set it for\. Name them with --methods\.",
     ),
     "limit": (
         ["run", "--limit", "0"], r"limit: found 0; expected at least 1\. Give a positive number of samples\."
     ),
-    "seeds": (["run", "--seeds", "0"], r"seeds: found 0; expected at least 1\. Give a positive number of seeds\."),
-    "twice": (["run", "--methods", "base,base"], r"methods: found a row twice; expected each once\. Give each .*\."),
+    "seeds": (["run", "--seeds", "0"], r"seeds: found 0; expected at least 1\. Pass a positive number of seeds\."),
+    "twice": (["run", "--methods", "base,base"], r"methods: found a row twice; expected each once\. Name each .*\."),
     "name": (
         ["run", "--name", "../away"],
-        r"name of a run: found '\.\./away'; expected a folder name without : and /\. Give another --name\.",
+        r"run name: found '\.\./away'; expected a folder name without : and /\. Choose another --name\.",
     ),
     "run": (["measure", "mimi-mini"], r"unknown run: found 'mimi-mini'; expected .*\(none\)\. Run: layoutmark run"),
     "suite to be built": (
@@ -64,7 +81,8 @@ CASES = {
     ),
     "shipped suite": (
         ["suites", "build", "mini", "--source", "."],
-        r"suite 'mini': found a suite that ships with layoutmark; expected one built from files\. Just run it\.",
+        r"suite 'mini': found a suite that ships with layoutmark; expected one built from files\. "
+        r"Use it as it is: layoutmark run mini",
     ),
     "source": (
         ["suites", "build", "nsr1k", "--source", "nowhere"],
@@ -78,37 +96,37 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_line_in_four_parts(case: str, places, capsys) -> None:
-    line, said = CASES[case]
-    assert main(line) == 3
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.count("\n") == 1, shown.err
-    assert re.fullmatch(f"layoutmark: {said}\n", shown.err), shown.err
+def test_one_line_in_four_parts(case: str, working_folder, capsys) -> None:
+    command, message = CASES[case]
+    assert main(command) == 3
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1, output.err
+    assert re.fullmatch(f"layoutmark: {message}\n", output.err), output.err
 
 
-def test_close_runs_are_named(at_tiny, capsys) -> None:
+def test_close_runs_are_named(active_tiny_run, capsys) -> None:
     assert main(["measure", "tinny"]) == 3
     assert capsys.readouterr().err == (
         "layoutmark: unknown run: found 'tinny'; expected one of tiny. Did you mean 'tiny'?\n"
     )
 
 
-def test_debug_shows_the_traceback(places) -> None:
+def test_debug_shows_the_traceback(working_folder) -> None:
     with pytest.raises(LayoutmarkError, match="unknown suite"):
         main(["run", "minni", "--debug"])
 
 
-def test_with_json_the_parts_are_fields(places, capsys) -> None:
+def test_with_json_the_parts_are_fields(working_folder, capsys) -> None:
     assert main(["run", "minni", "--json"]) == 3
     error = json.loads(capsys.readouterr().err)["error"]
     assert set(error) == {"what", "found", "expected", "do"}
     assert (error["what"], error["found"]) == ("unknown suite", "'minni'")
 
 
-def test_a_place_that_cannot_be_written_is_told(places, capsys, monkeypatch) -> None:
-    (places / "file").write_text("")
-    monkeypatch.setenv("LAYOUTMARK_RUNS", str(places / "file"))
+def test_a_path_that_cannot_be_written_is_reported(working_folder, capsys, monkeypatch) -> None:
+    (working_folder / "file").write_text("")
+    monkeypatch.setenv("LAYOUTMARK_RUNS", str(working_folder / "file"))
     assert main(["run", "--limit", "1", "--methods", "base"]) == 3
     error = capsys.readouterr().err
     assert "Traceback" not in error

@@ -1,4 +1,4 @@
-"""The suite can fail: for each check a method that breaks this one rule and no other."""
+"""The conformance suite can fail: for each check there is a method that breaks only this rule."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from layoutmark.registry.card_types import Deviation, Input, MethodCard, Setting
 
 DEFAULTS = {"steps": 2, "strength": 1.0, "name": "plain", "bright": True}
 CARD = MethodCard(
-    name="sound", title="Sound", summary="Keeps every rule.", version="1", training_free=False,
+    name="sound", title="Sound", summary="Follows every rule.", version="1", training_free=False,
     inputs=tuple(Input), stacks=("mini",), weights=Weights(licence="Apache-2.0"),
     settings=SettingsTable(default=DEFAULTS), presets={"paper": {"strength": 2.0}},
     deviations=(Deviation("one", "something", "a reason"),),
@@ -38,7 +38,7 @@ class Settings:
 
 
 class Sound:
-    """Paints noise of the seed and of whatever it reads, and calls the U-Net because a method does."""
+    """Generates noise from the seed and its declared inputs, and calls the U-Net like a real method."""
 
     reads = frozenset(Input)
 
@@ -57,7 +57,7 @@ class Sound:
         return images
 
     def note(self, layout: Layout) -> dict[str, str]:
-        return {"said": "something"}
+        return {"note": "something"}
 
     @torch.no_grad()
     def loop(self) -> None:
@@ -65,7 +65,7 @@ class Sound:
             self.stack.unet(torch.zeros(1, 4, 4, 4), step, torch.zeros(1, 2, 24))
 
     def paint(self, layout: Layout, prompt: str, refs: Mapping[str, Reference], seed: int) -> torch.Tensor:
-        parts: dict[Input, Any] = {
+        inputs: dict[Input, Any] = {
             Input.PROMPT: prompt,
             Input.PHRASES: [(i.phrase, i.category) for i in layout.instances],
             Input.BOXES: [i.box for i in layout.instances],
@@ -73,13 +73,13 @@ class Sound:
             Input.POINTS: [i.point for i in layout.instances],
             Input.SCRIBBLES: [i.scribble for i in layout.instances],
             Input.ATTRIBUTES: [dict(i.attributes) for i in layout.instances],
-            Input.REFERENCES: [self.look(refs, str(i.reference)) for i in layout.instances],
+            Input.REFERENCES: [self.reference_digest(refs, str(i.reference)) for i in layout.instances],
         }
-        told = zlib.crc32(repr([parts[kind] for kind in sorted(self.reads)]).encode())
-        generator = torch.Generator().manual_seed(told * 1000 + seed)
+        digest = zlib.crc32(repr([inputs[kind] for kind in sorted(self.reads)]).encode())
+        generator = torch.Generator().manual_seed(digest * 1000 + seed)
         return torch.randint(0, 100, (3, 8, 8), generator=generator, dtype=torch.uint8)
 
-    def look(self, refs: Mapping[str, Reference], key: str) -> int:
+    def reference_digest(self, refs: Mapping[str, Reference], key: str) -> int:
         return zlib.crc32(refs[key].image.tobytes()) if key in refs else 0
 
 
@@ -94,7 +94,7 @@ class Broken:
     kind: type[Sound] = Sound
     build: Callable[..., Sound] = build
     card: MethodCard = CARD
-    files: Mapping[str, str] = field(default_factory=lambda: {"README.md": "What is proven.\n"})
+    files: Mapping[str, str] = field(default_factory=lambda: {"README.md": "Evidence.\n"})
 
 
 def reading(kind: type[Sound], change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[..., Sound]:
@@ -111,7 +111,7 @@ class EmptyReason(Sound):
         return ""
 
 
-class Floats(Sound):
+class ReturnsFloats(Sound):
     def generate(self, *requests, seeds):
         return super().generate(*requests, seeds=seeds).double()
 
@@ -123,7 +123,7 @@ class NoNotes(Sound):
         return images
 
 
-class Remembers(Sound):
+class DependsOnHistory(Sound):
     def __init__(self, stack, settings):
         super().__init__(stack, settings)
         self.calls: list[str] = []
@@ -134,56 +134,56 @@ class Remembers(Sound):
         return images + self.calls.count(self.calls[-1])
 
 
-class OneSeed(Sound):
+class IgnoresSeed(Sound):
     def paint(self, layout, prompt, refs, seed):
         return super().paint(layout, prompt, refs, 0)
 
 
-class Place(Sound):
+class DependsOnBatchPosition(Sound):
     def generate(self, *requests, seeds):
         images = super().generate(*requests, seeds=seeds)
         return images + 5 * torch.arange(len(images), dtype=torch.uint8).view(-1, 1, 1, 1)
 
 
-class Fragile(Sound):
-    """Raises for a layout it does not like."""
+class RaisesForSomeLayouts(Sound):
+    """Raises for layouts that it cannot handle."""
 
-    def dislikes(self, layout: Layout) -> bool:
+    def cannot_handle(self, layout: Layout) -> bool:
         raise NotImplementedError
 
     def paint(self, layout, prompt, refs, seed):
-        if self.dislikes(layout):
+        if self.cannot_handle(layout):
             raise IndexError("no such thing")
         return super().paint(layout, prompt, refs, seed)
 
 
-class NotEmpty(Fragile):
-    def dislikes(self, layout):
+class FailsWithoutInstances(RaisesForSomeLayouts):
+    def cannot_handle(self, layout):
         return not layout.instances
 
 
-class Lonely(Sound):
+class FailsForOneInstance(Sound):
     def note(self, layout):
         return {"degenerate": "not finite"} if len(layout.instances) == 1 else {}
 
 
-class Few(Fragile):
-    def dislikes(self, layout):
+class FailsForManyInstances(RaisesForSomeLayouts):
+    def cannot_handle(self, layout):
         return len(layout.instances) > 20
 
 
-class Apart(Fragile):
-    def dislikes(self, layout):
+class FailsForEqualBoxes(RaisesForSomeLayouts):
+    def cannot_handle(self, layout):
         return len({i.box for i in layout.instances}) < len(layout.instances)
 
 
-class Large(Fragile):
-    def dislikes(self, layout):
+class FailsForTinyBoxes(RaisesForSomeLayouts):
+    def cannot_handle(self, layout):
         return any(i.box.area < 1e-4 for i in layout.instances)
 
 
-class Trusting(Sound):
-    def look(self, refs, key):
+class AssumesReferences(Sound):
+    def reference_digest(self, refs, key):
         return zlib.crc32(refs[key].image.tobytes())
 
 
@@ -212,7 +212,7 @@ class LeavesHook(Sound):
         self.stack.unet.mid_block.register_forward_hook(lambda *_: None)
 
 
-class Trains(Sound):
+class ChangesWeights(Sound):
     @torch.no_grad()
     def loop(self):
         super().loop()
@@ -226,47 +226,47 @@ class LeavesGradient(Sound):
         weights.grad = torch.zeros_like(weights)
 
 
-class Gambles(Sound):
+class UsesGlobalGenerator(Sound):
     def loop(self):
         super().loop()
         random.random()
 
 
-def blind_to(kind: Input) -> Broken:
-    return Broken(type("Blind", (Sound,), {"reads": frozenset(Input) - {kind}}))
+def method_ignoring(kind: Input) -> Broken:
+    return Broken(type("IgnoresInput", (Sound,), {"reads": frozenset(Input) - {kind}}))
 
 
-def changed(**settings: object) -> MethodCard:
+def card_with(**settings: object) -> MethodCard:
     return replace(CARD, settings=SettingsTable(default=DEFAULTS | settings))
 
 
-KNOWN = [f.name for f in fields(Settings)]
+SETTING_NAMES = [f.name for f in fields(Settings)]
 BROKEN: dict[str, Broken] = {
-    "readme_is_there": Broken(files={}),
+    "readme_exists": Broken(files={}),
     "deviations_are_declared": Broken(card=replace(CARD, deviations=())),
-    "licence_of_weights_is_named": Broken(card=replace(CARD, weights=Weights(source="somewhere"))),
-    "every_setting_is_read": Broken(build=spare_unread, card=changed(spare=3)),
-    "unknown_settings_are_refused": Broken(build=reading(Sound, lambda s: {name: s[name] for name in KNOWN})),
+    "weights_licence_is_named": Broken(card=replace(CARD, weights=Weights(source="somewhere"))),
+    "every_setting_is_read": Broken(build=spare_unread, card=card_with(spare=3)),
+    "unknown_settings_are_refused": Broken(build=reading(Sound, lambda s: {name: s[name] for name in SETTING_NAMES})),
     "wrong_types_are_refused": Broken(build=reading(Sound, lambda s: s | {"strength": 1.0})),
-    "applicable_answers": Broken(EmptyReason),
-    "images_have_the_right_form": Broken(Floats),
+    "applicable_returns_none_or_a_reason": Broken(EmptyReason),
+    "images_have_the_right_format": Broken(ReturnsFloats),
     "notes_for_every_image": Broken(NoNotes),
-    "same_seed_same_picture": Broken(Remembers),
-    "other_seed_other_picture": Broken(OneSeed),
-    "batch_and_order_do_not_matter": Broken(Place),
-    "no_instances": Broken(NotEmpty),
-    "one_instance": Broken(Lonely),
-    "thirty_instances": Broken(Few),
-    "overlapping_boxes": Broken(Apart),
-    "tiny_boxes": Broken(Large),
-    "missing_references": Broken(Trusting),
-    "restored_after_a_call": Broken(LeavesProcessors),
-    "restored_after_an_error": Broken(LeavesProcessorsAfterErrors),
-    "no_hooks_left": Broken(LeavesHook),
-    "weights_unchanged": Broken(Trains),
-    "no_gradients_left": Broken(LeavesGradient),
-    "random_state_untouched": Broken(Gambles),
-    **{f"{kind}_only_if_declared": blind_to(kind) for kind in Input},
+    "same_seed_same_image": Broken(DependsOnHistory),
+    "different_seed_different_image": Broken(IgnoresSeed),
+    "batch_and_order_do_not_matter": Broken(DependsOnBatchPosition),
+    "no_instances": Broken(FailsWithoutInstances),
+    "one_instance": Broken(FailsForOneInstance),
+    "thirty_instances": Broken(FailsForManyInstances),
+    "overlapping_boxes": Broken(FailsForEqualBoxes),
+    "tiny_boxes": Broken(FailsForTinyBoxes),
+    "missing_references": Broken(AssumesReferences),
+    "stack_is_restored_after_a_call": Broken(LeavesProcessors),
+    "stack_is_restored_after_an_error": Broken(LeavesProcessorsAfterErrors),
+    "no_hooks_remain": Broken(LeavesHook),
+    "weights_are_unchanged": Broken(ChangesWeights),
+    "no_gradients_remain": Broken(LeavesGradient),
+    "global_random_state_is_unchanged": Broken(UsesGlobalGenerator),
+    **{f"{kind}_only_if_declared": method_ignoring(kind) for kind in Input},
 }
 UNDECLARED = {
     f"{kind}_only_if_declared": Broken(card=replace(CARD, inputs=tuple(i for i in Input if i is not kind)))
@@ -286,20 +286,20 @@ def small() -> Stack:
     return replace(tiny_models.stack(), unet=unet)
 
 
-def faults(broken: Broken, stack: Stack, folder: Path) -> dict[str, str]:
+def failed_checks(broken: Broken, stack: Stack, folder: Path) -> dict[str, str]:
     for name, text in broken.files.items():
         (folder / name).write_text(text)
-    parts = {name: copy.deepcopy(getattr(stack, name)) for name in ("unet", "vae", "text_encoder")}
+    models = {name: copy.deepcopy(getattr(stack, name)) for name in ("unet", "vae", "text_encoder")}
 
-    def made(stack: Stack, settings: Mapping[str, object]) -> Sound:
+    def build_broken(stack: Stack, settings: Mapping[str, object]) -> Sound:
         return broken.build(stack, settings, kind=broken.kind)
 
-    candidate = Candidate(broken.card, folder, made, replace(stack, **parts), "mini")
+    candidate = Candidate(broken.card, folder, build_broken, replace(stack, **models), "mini")
     return {name: v.reason for name, v in check_method(candidate) if v.outcome is Outcome.FAILED}
 
 
-def test_a_sound_method_passes_everything(small, tmp_path) -> None:
-    assert faults(Broken(), small, tmp_path) == {}
+def test_sound_method_passes_all_checks(small, tmp_path) -> None:
+    assert failed_checks(Broken(), small, tmp_path) == {}
 
 
 def test_every_check_has_a_method_that_breaks_it() -> None:
@@ -307,39 +307,39 @@ def test_every_check_has_a_method_that_breaks_it() -> None:
 
 
 @pytest.mark.parametrize("check", list(CHECKS))
-def test_a_broken_method_fails_its_check_alone(check: str, small, tmp_path) -> None:
-    assert list(faults(BROKEN[check], small, tmp_path)) == [check]
+def test_broken_method_fails_only_its_check(check: str, small, tmp_path) -> None:
+    assert list(failed_checks(BROKEN[check], small, tmp_path)) == [check]
 
 
 @pytest.mark.parametrize("check", list(UNDECLARED))
-def test_reading_what_is_not_declared_is_seen(check: str, small, tmp_path) -> None:
-    found = faults(UNDECLARED[check], small, tmp_path)
-    assert list(found) == [check]
-    assert "which the card does not declare" in found[check]
+def test_reading_undeclared_inputs_is_detected(check: str, small, tmp_path) -> None:
+    failures = failed_checks(UNDECLARED[check], small, tmp_path)
+    assert list(failures) == [check]
+    assert "which the card does not declare" in failures[check]
 
 
-def test_an_error_about_something_else_is_no_refusal_of_a_setting(small, tmp_path) -> None:
+def test_unrelated_error_does_not_count_as_refusal(small, tmp_path) -> None:
     from layoutmark.errors import LayoutmarkError
 
     def vague(stack: Stack, settings: Mapping[str, object], kind: type[Sound] = Sound) -> Sound:
-        if set(settings) != set(KNOWN):
+        if set(settings) != set(SETTING_NAMES):
             raise LayoutmarkError("settings", found="a bad day", expected="a good one", do="Wait.")
         return build(stack, settings, kind)
 
-    found = faults(Broken(build=vague), small, tmp_path)
-    assert found == {
-        "unknown_settings_are_refused": "no_such_setting = 1: the error does not say the name no_such_setting"
+    failures = failed_checks(Broken(build=vague), small, tmp_path)
+    assert failures == {
+        "unknown_settings_are_refused": "no_such_setting = 1: the error does not state the name no_such_setting"
     }
 
 
-def test_an_error_without_its_four_parts_is_seen(small, tmp_path) -> None:
+def test_error_without_its_four_parts_is_detected(small, tmp_path) -> None:
     from layoutmark.errors import LayoutmarkError
 
     def curt(stack: Stack, settings: Mapping[str, object], kind: type[Sound] = Sound) -> Sound:
-        if set(settings) != set(KNOWN):
+        if set(settings) != set(SETTING_NAMES):
             raise LayoutmarkError("setting", found="it", expected=" ", do="")
         return build(stack, settings, kind)
 
-    found = faults(Broken(build=curt), small, tmp_path)
-    assert list(found) == ["unknown_settings_are_refused"]
-    assert "does not say expected, do" in found["unknown_settings_are_refused"]
+    failures = failed_checks(Broken(build=curt), small, tmp_path)
+    assert list(failures) == ["unknown_settings_are_refused"]
+    assert "does not state expected, do" in failures["unknown_settings_are_refused"]

@@ -24,7 +24,7 @@ def replay(folder):
 CARD = """
 name = "replayed"
 title = "Replayed"
-summary = "Draws nothing."
+summary = "Generates nothing."
 version = "1"
 training_free = true
 inputs = ["prompt"]
@@ -34,12 +34,12 @@ stacks = ["mini"]
 
 @pytest.fixture
 def replayed(tmp_path: Path) -> Path:
-    folder = tmp_path / "guests" / "methods" / "replayed"
+    folder = tmp_path / "plugins" / "methods" / "replayed"
     folder.mkdir(parents=True)
     (folder / "method.toml").write_text(CARD)
     (folder / "adapter.py").write_text("def build(stack, settings):\n    raise NotImplementedError\n")
     (folder / "golden.py").write_text(GOLDEN)
-    return tmp_path / "guests"
+    return tmp_path / "plugins"
 
 
 def recorded(folder: Path, tensor: list[float], **manifest: object) -> Path:
@@ -90,7 +90,7 @@ def test_folders_that_cannot_be_replayed(replayed, tmp_path, capsys) -> None:
     assert check(replayed, recorded(tmp_path / "other", [1.0], method="another")) == 3
     assert "'another'" in capsys.readouterr().err
     assert check(replayed, recorded(tmp_path / "empty", [])) == 3
-    assert "nothing that can be compared" in capsys.readouterr().err
+    assert "no tensors to compare" in capsys.readouterr().err
     torn = recorded(tmp_path / "torn", [1.0, 1.0])
     (torn / "manifest.json").write_text("{}")
     assert check(replayed, torn) == 3
@@ -106,10 +106,10 @@ def test_a_method_with_faults(paint, capsys) -> None:
     line = ["methods", "check", "paint", "--stack", "tiny", "--methods-path", str(paint)]
     assert main([*line, "--json"]) == 1
     rows = {row.pop("check"): row for row in json.loads(capsys.readouterr().out)}
-    assert rows["readme_is_there"] == {"outcome": "failed", "reason": "no README.md, or an empty one"}
+    assert rows["readme_exists"] == {"outcome": "failed", "reason": "no README.md, or an empty one"}
     assert rows["unknown_settings_are_refused"]["reason"] == "no_such_setting = 1 is accepted"
-    assert rows["same_seed_same_picture"] == {"outcome": "passed", "reason": ""}
-    assert rows["restored_after_an_error"]["outcome"] == "not applicable"
+    assert rows["same_seed_same_image"] == {"outcome": "passed", "reason": ""}
+    assert rows["stack_is_restored_after_an_error"]["outcome"] == "not applicable"
 
 
 def test_a_sound_method_and_unknown_names(capsys) -> None:

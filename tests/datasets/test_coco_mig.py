@@ -1,4 +1,4 @@
-"""COCO-MIG's form, on records made here."""
+"""COCO-MIG's format, on synthetic records."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from layoutmark.errors import LayoutmarkError
 build = importlib.import_module("layoutmark.datasets.coco_mig.build")
 
 
-def built(folder: Path, records: Any) -> BuiltSuite:
+def build_toy_suite(folder: Path, records: Any) -> BuiltSuite:
     (folder / "mig_bench_anno.json").write_text(json.dumps(records), "utf-8")
-    found: BuiltSuite = build.build_suite("coco-mig", folder)
-    return found
+    suite: BuiltSuite = build.build_suite("coco-mig", folder)
+    return suite
 
 
-def test_phrases_with_one_box_and_with_several(tmp_path) -> None:
+def test_phrases_with_one_box_and_with_several_boxes(tmp_path) -> None:
     record = {"a red dog": [0.1, 0.1, 0.4, 0.5], "a blue cup": [[0.5, 0.5, 0.9, 0.9], [0, 0.6, 0.3, 1]], "coco_id": "7"}
-    (sample,) = built(tmp_path, {"a red dog, a blue cup and a blue cup": record}).samples
+    (sample,) = build_toy_suite(tmp_path, {"a red dog, a blue cup and a blue cup": record}).samples
     assert sample.id == "coco-mig-0"
     assert sample.provenance["source"] == "COCO image 7"
     assert [(i.phrase, i.category, i.attributes, i.box.xyxy) for i in sample.layout.instances] == [
@@ -36,8 +36,8 @@ def test_phrases_with_one_box_and_with_several(tmp_path) -> None:
     assert sample.strata["repeated"] == "yes"
 
 
-def test_odd_records_are_accounted_for(tmp_path) -> None:
-    suite = built(tmp_path, {
+def test_irregular_records_are_accounted_for(tmp_path) -> None:
+    suite = build_toy_suite(tmp_path, {
         "good": {
             "a dog": [0, 0, 0.5, 0.5], "a cat": [0.5, 0.5, 0.5, 0.9], "a cup": [0.1, 0.1, 1.2, 0.5], "an owl": "x",
         },
@@ -52,11 +52,11 @@ def test_odd_records_are_accounted_for(tmp_path) -> None:
     assert suite.counts["prompts skipped: no prompt"] == 1
 
 
-def test_pixels_and_other_forms_are_refused(tmp_path) -> None:
+def test_pixels_and_other_formats_are_refused(tmp_path) -> None:
     with pytest.raises(LayoutmarkError, match=r"boxes: found numbers up to 400; expected fractions"):
-        built(tmp_path, {"x": {"a dog": [10, 10, 400, 300]}})
+        build_toy_suite(tmp_path, {"x": {"a dog": [10, 10, 400, 300]}})
     with pytest.raises(LayoutmarkError, match="found a list; expected an object"):
-        built(tmp_path, [])
+        build_toy_suite(tmp_path, [])
 
 
 YAML = """? a red dog, a blue cup and a blue cup, in a prompt so long that it needs a mark of its own
@@ -77,7 +77,7 @@ second:
 """
 
 
-def test_yaml_gives_what_json_gives(tmp_path) -> None:
+def test_yaml_gives_the_same_suite_as_json(tmp_path) -> None:
     pytest.importorskip("yaml")
     (tmp_path / "mig_bench_anno.yaml").write_text(YAML, "utf-8")
     suite = build.build_suite("coco-mig", tmp_path)
@@ -87,18 +87,18 @@ def test_yaml_gives_what_json_gives(tmp_path) -> None:
     assert suite.counts["prompts skipped: prompt is no text"] == 1
     assert suite.counts["instances skipped: phrase is no text"] == 2
     with pytest.raises(LayoutmarkError, match=r"mig_bench_anno\.json, mig_bench_anno\.yaml; expected one file"):
-        built(tmp_path, {"x": {}})
+        build_toy_suite(tmp_path, {"x": {}})
     (tmp_path / "mig_bench_anno.json").unlink()
     for text, message in (
-        ("a: {b: [0, 0, 1, 1]}\na: {}\n", r"line 1: found the key 'a' twice"), ("a: [", "found no YAML"),
-        ("a: !!python/object:os.system {}", "found no YAML"), ("{[1]: 2}", "yaml"),
+        ("a: {b: [0, 0, 1, 1]}\na: {}\n", r"line 1: found the key 'a' twice"), ("a: [", "found invalid YAML"),
+        ("a: !!python/object:os.system {}", "found invalid YAML"), ("{[1]: 2}", "yaml"),
     ):  # fmt: skip
         (tmp_path / "mig_bench_anno.yaml").write_text(text, "utf-8")
         with pytest.raises(LayoutmarkError, match=message):
             build.build_suite("coco-mig", tmp_path)
 
 
-def test_a_prompt_twice_is_refused_not_dropped(tmp_path) -> None:
+def test_duplicate_prompt_is_refused(tmp_path) -> None:
     (tmp_path / "mig.json").write_text('{"a": {"a dog": [0, 0, 1, 1]}, "a": {"a cat": [0, 0, 1, 1]}}')
     with pytest.raises(LayoutmarkError, match=r"file mig\.json: found the key 'a' twice in one object"):
         build.build_suite("coco-mig", tmp_path)
@@ -113,10 +113,10 @@ JSON = st.recursive(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(JSON, JSON)
-def test_nothing_but_an_error_of_ours_comes_out(tmp_path, whole: Any, part: Any) -> None:
-    records = {"good": {"a dog": [0.1, 0.1, 0.5, 0.5], "odd": part}, "odd": whole}
+def test_arbitrary_records_raise_nothing_but_layoutmark_errors(tmp_path, record: Any, box: Any) -> None:
+    records = {"good": {"a dog": [0.1, 0.1, 0.5, 0.5], "odd": box}, "odd": record}
     try:
-        suite = built(tmp_path, records)
+        suite = build_toy_suite(tmp_path, records)
     except LayoutmarkError:
         return
     assert suite.counts["prompts"] == 2

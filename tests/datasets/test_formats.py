@@ -1,4 +1,4 @@
-"""The field's own files: what is kept, repaired, skipped or refused, on small files made here and on real ones."""
+"""Formats of published layouts: records kept, repaired, skipped and refused, in synthetic files and in real ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from PIL import Image
 from layoutmark.api import BuiltSuite
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import sample_to_json
-from layoutmark.provenance import canonical
+from layoutmark.provenance import canonical_json
 from layoutmark.registry import Registry
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -36,23 +36,23 @@ def build(form: str, source: Path) -> BuiltSuite:
     return built
 
 
-def write(path: Path, data: Any) -> Path:
+def write_file(path: Path, data: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(data if isinstance(data, str) else json.dumps(data), "utf-8")
     return path
 
 
-def reasons(suite: BuiltSuite) -> set[tuple[str, str, str]]:
+def outcomes(suite: BuiltSuite) -> set[tuple[str, str, str]]:
     return {(entry.kind, entry.outcome, entry.reason) for entry in suite.records}
 
 
-def test_each_is_on_the_shelf() -> None:
+def test_registry_has_every_form() -> None:
     suites = Registry().suites()
     assert set(FORMS) <= set(suites)
 
 
 @pytest.mark.parametrize("name", sorted(Registry().suites()))
-def test_each_says_what_becomes_of_shapes_and_who_may_have_seen_it(name: str) -> None:
+def test_cards_state_aspect_canvas_and_leakage(name: str) -> None:
     card = Registry().get_suite(name).card
     text = (Registry().get_suite(name).folder / "suite.toml").read_text("utf-8")
     assert len(re.findall(r'^aspect = "(?:pad|native|stretched)"$', text, re.MULTILINE)) == len(card.suites)
@@ -61,7 +61,7 @@ def test_each_says_what_becomes_of_shapes_and_who_may_have_seen_it(name: str) ->
 
 
 def test_layoutgpt(tmp_path) -> None:
-    path = write(tmp_path / "answers.json", [
+    path = write_file(tmp_path / "answers.json", [
         {"iter": 0, "query_id": 7, "prompt": "a dog by a computer chair",
          "object_list": [["dog", [0.1, 0.2, 0.5, 0.6]], ["computerChair", [-0.1, 0.5, 0.4, 0.9]], ["x", [0, 0, 1]]]},
         {"iter": 1, "query_id": 7, "prompt": "nothing", "object_list": []},
@@ -74,7 +74,7 @@ def test_layoutgpt(tmp_path) -> None:
     assert [(i.phrase, i.box.xyxy) for i in sample.layout.instances] == [
         ("dog", (0.1, 0.2, 0.5, 0.6)), ("computer chair", (0.0, 0.5, 0.4, 0.9)),
     ]  # fmt: skip
-    assert reasons(suite) >= {
+    assert outcomes(suite) >= {
         ("instance", "repaired", "box cut at the edge of the canvas"),
         ("instance", "repaired", "label respelt in words"),
         ("instance", "skipped", "box is not 4 numbers"),
@@ -89,7 +89,7 @@ def test_layoutgpt(tmp_path) -> None:
 
 def test_instancediffusion_demo(tmp_path) -> None:
     mask = {"size": [10, 20], "counts": [50, 10, 140]}
-    write(tmp_path / "demo_one.json", {
+    write_file(tmp_path / "demo_one.json", {
         "caption": "a scene", "width": 20, "height": 10, "annos": [
             {"bbox": [0, 0, 10, 5], "mask": [], "category_name": "", "caption": "a green dog"},
             {"bbox": [5, 0, 1, 10], "mask": mask, "category_name": "cat", "caption": ""},
@@ -103,7 +103,7 @@ def test_instancediffusion_demo(tmp_path) -> None:
     assert (first.category, first.attributes, first.box.xyxy) == ("dog", {"colour": "green"}, (0, 0, 0.5, 0.5))
     assert (second.phrase, second.mask is not None) == ("cat", True)
     assert third.box.xyxy == pytest.approx((0.25, 0.0, 0.3, 1.0))
-    assert reasons(suite) == {
+    assert outcomes(suite) == {
         ("instance", "skipped", "neither box nor mask"),
         ("instance", "skipped", "box has no area"),
         ("instance", "repaired", "box taken from the mask"),
@@ -111,10 +111,10 @@ def test_instancediffusion_demo(tmp_path) -> None:
 
 
 def test_lmd(tmp_path) -> None:
-    end = "\nBackground prompt: x"
-    good = "[('a cat', [0, 0, 256, 128]), ('a mat', [400, 0, 200, 99])]"
-    answers = [good + end, "[]" + end, "sorry", "__import__('os')", "[" * 30_000]
-    suite = build("lmd", write(tmp_path / "cache_x.json", {"a cat on a mat": answers, "b": 3}))
+    suffix = "\nBackground prompt: x"
+    valid_list = "[('a cat', [0, 0, 256, 128]), ('a mat', [400, 0, 200, 99])]"
+    answers = [valid_list + suffix, "[]" + suffix, "sorry", "__import__('os')", "[" * 30_000]
+    suite = build("lmd", write_file(tmp_path / "cache_x.json", {"a cat on a mat": answers, "b": 3}))
     (sample,) = suite.samples
     assert (sample.id, len(sample.layout.instances)) == ("lmd-0-0", 2)
     assert sample.layout.instances[0].box.xyxy == (0, 0, 0.5, 0.25)
@@ -124,33 +124,34 @@ def test_lmd(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "file", "data", "said"),
+    ("form", "file", "data", "advice"),
     [
-        ("layoutgpt", "a.json", [{"prompt": "p", "object_list": [["dog", [0, 0, 300, 400]]]}] * 3, "are they pixels"),
-        ("lmd", "cache_a.json", {"p": "[('a cat', [0.1, 0.1, 0.5, 0.5])]"}, "are they fractions"),
+        ("layoutgpt", "a.json", [{"prompt": "p", "object_list": [["dog", [0, 0, 300, 400]]]}] * 3,
+            "whether the numbers are pixels"),
+        ("lmd", "cache_a.json", {"p": "[('a cat', [0.1, 0.1, 0.5, 0.5])]"}, "whether the numbers are fractions"),
         ("instancediffusion_demo", "demo_a.json", {"caption": "p", "width": 640, "height": 480, "annos": [
-            {"caption": "a", "bbox": [0.1, 0.1, 0.5, 0.5]}]}, "are they fractions"),
+            {"caption": "a", "bbox": [0.1, 0.1, 0.5, 0.5]}]}, "whether the numbers are fractions"),
         ("instancediffusion_demo", "demo_a.json", {"caption": "p", "width": 1, "height": 1, "annos": [
-            {"caption": "a", "bbox": [0, 0, 300, 300]}]}, "are they pixels"),
+            {"caption": "a", "bbox": [0, 0, 300, 300]}]}, "whether the numbers are pixels"),
     ],
 )  # fmt: skip
-def test_mistaken_units_are_refused(tmp_path, form: str, file: str, data: Any, said: str) -> None:
-    with pytest.raises(LayoutmarkError, match=f"(?i)suite {form}, boxes: .*{said}"):
-        build(form, write(tmp_path / file, data))
+def test_mistaken_units_are_refused(tmp_path, form: str, file: str, data: Any, advice: str) -> None:
+    with pytest.raises(LayoutmarkError, match=f"(?i)suite {form}, boxes: .*{advice}"):
+        build(form, write_file(tmp_path / file, data))
 
 
 def test_yolo_in_pixels_is_refused(tmp_path) -> None:
-    write(tmp_path / "classes.txt", "cat\n")
-    write(tmp_path / "labels" / "a.txt", "0 100 100 50 50\n0 10 10 5 5\n")
+    write_file(tmp_path / "classes.txt", "cat\n")
+    write_file(tmp_path / "labels" / "a.txt", "0 100 100 50 50\n0 10 10 5 5\n")
     with pytest.raises(LayoutmarkError, match="2 of 2 reach beyond twice their canvas"):
         build("yolo", tmp_path)
 
 
 @pytest.mark.parametrize("form", ["layoutgpt", "nsr1k", "attention_refocusing"])
-def test_half_a_character_is_refused_and_a_whole_one_kept(tmp_path, form: str) -> None:
-    """A prompt with it could be written to no file; both halves together are one character."""
+def test_lone_surrogates_are_refused_and_pairs_kept(tmp_path, form: str) -> None:
+    """No file can be written with a lone surrogate; a pair of surrogates is one character."""
 
-    def written(prompt: str) -> Path:
+    def write_source(prompt: str) -> Path:
         if form == "attention_refocusing":
             (tmp_path / "a.p").write_bytes(pickle.dumps({prompt: (["dog"], [(0, 0, 99, 99)])}))
             return tmp_path / "a.p"
@@ -165,31 +166,31 @@ def test_half_a_character_is_refused_and_a_whole_one_kept(tmp_path, form: str) -
             "num_object": [],
         }
         name = "spatial.val.json" if form == "nsr1k" else "a.json"
-        return write(tmp_path / name, [record | {"prompt": prompt}])
+        return write_file(tmp_path / name, [record | {"prompt": prompt}])
 
-    (sample,) = build(form, written("a dog \U0001f600")).samples
+    (sample,) = build(form, write_source("a dog \U0001f600")).samples
     assert sample.prompt == "a dog \U0001f600"
-    with pytest.raises(LayoutmarkError, match=r"found half a character in .a dog .ud83d"):
-        build(form, written("a dog \ud83d"))
+    with pytest.raises(LayoutmarkError, match=r"found a lone surrogate in .a dog .ud83d"):
+        build(form, write_source("a dog \ud83d"))
 
 
 @pytest.mark.parametrize("form", ["layoutgpt", "nsr1k"])
-@pytest.mark.parametrize(("text", "message"), [("[" * 100_000, "no readable JSON"), ('[{"a": 1, "a": 2}]', "twice")])
-def test_json_that_breaks_readers_is_refused(tmp_path, form: str, text: str, message: str) -> None:
+@pytest.mark.parametrize(("text", "message"), [("[" * 100_000, "unreadable JSON"), ('[{"a": 1, "a": 2}]', "twice")])
+def test_json_that_breaks_parsers_is_refused(tmp_path, form: str, text: str, message: str) -> None:
     with pytest.raises(LayoutmarkError, match=message):
-        build(form, write(tmp_path / "counting.val.json", text))
+        build(form, write_file(tmp_path / "counting.val.json", text))
 
 
-def test_numbers_larger_than_any_float_skip_their_record(tmp_path) -> None:
+def test_numbers_beyond_float_range_skip_their_record(tmp_path) -> None:
     record = {"id": 1, "image_id": 1, "type": "x", "prompt": "a dog", "num_object": [["dog", 1]]}
     data = [
         record | {"object_list": [["dog", [10**400, 0, 1, 1]]]},
         record | {"id": 2, "object_list": [["dog", [0, 0, 1, 1]]]},
     ]
-    assert build("nsr1k", write(tmp_path / "counting.val.json", data)).counts["records skipped"] == 1
+    assert build("nsr1k", write_file(tmp_path / "counting.val.json", data)).counts["records skipped"] == 1
 
 
-class Evil:
+class MaliciousObject:
     def __reduce__(self) -> Any:
         return print, ("this must not be printed",)
 
@@ -202,16 +203,16 @@ def test_attention_refocusing(tmp_path, capsys) -> None:
     assert sample.layout.instances[0].category == "car"
     assert sample.layout.instances[0].attributes == {"colour": "red"}
     assert suite.counts["records skipped"] == 2
-    (tmp_path / "evil.p").write_bytes(pickle.dumps({"a": Evil()}))
+    (tmp_path / "evil.p").write_bytes(pickle.dumps({"a": MaliciousObject()}))
     with pytest.raises(LayoutmarkError, match=r"builtins\.print.*Do not open"):
         build("attention_refocusing", tmp_path)
     assert "must not" not in capsys.readouterr().out
 
 
 def test_densediffusion(tmp_path) -> None:
-    picture = np.zeros((8, 8, 3), np.uint8)
-    picture[:, 4:] = (255, 0, 0)
-    picture[6:, :2] = (0, 255, 0)
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:, 4:] = (255, 0, 0)
+    image[6:, :2] = (0, 255, 0)
     texts = {0: {"textual_condition": "two things", "segment_descriptions": ["", "a wall", "a ball"]},
              1: {"textual_condition": "more", "segment_descriptions": ["", "a"]},
              2: {"textual_condition": "gone", "segment_descriptions": ["", "a"]}}  # fmt: skip
@@ -219,7 +220,7 @@ def test_densediffusion(tmp_path) -> None:
     with tarfile.open(tmp_path / "testset_layout.tar.gz", "w:gz") as archive:
         for name in ("0.png", "1.png"):
             data = io.BytesIO()
-            Image.fromarray(picture).save(data, "PNG")
+            Image.fromarray(image).save(data, "PNG")
             info = tarfile.TarInfo(f"testset_layout/{name}")
             info.size = data.tell()
             data.seek(0)
@@ -229,19 +230,19 @@ def test_densediffusion(tmp_path) -> None:
     assert [(i.phrase, i.box.xyxy) for i in sample.layout.instances] == [
         ("a wall", (0.5, 0, 1, 1)), ("a ball", (0, 0.75, 0.25, 1)),
     ]  # fmt: skip
-    assert reasons(suite) >= {
+    assert outcomes(suite) >= {
         ("record", "skipped", "not as many colours as descriptions"),
         ("record", "skipped", "no picture of its layout"),
     }
 
 
-def test_a_densediffusion_archive_damaged_anywhere_is_read_or_refused(tmp_path) -> None:
-    """Any one byte of the archive may be another; zlib.error once came out."""
+def test_damaged_densediffusion_archive_is_read_or_refused(tmp_path) -> None:
+    """Regression: a damaged archive once raised zlib.error."""
     rng = np.random.default_rng(0)
     texts = {n: {"textual_condition": "x", "segment_descriptions": ["a"]} for n in range(4)}
     (tmp_path / "testset.pkl").write_bytes(pickle.dumps(texts))
-    whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w:gz") as archive:
+    archive_file = io.BytesIO()
+    with tarfile.open(fileobj=archive_file, mode="w:gz") as archive:
         for n in range(4):
             data = io.BytesIO()
             Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(data, "PNG")
@@ -249,46 +250,50 @@ def test_a_densediffusion_archive_damaged_anywhere_is_read_or_refused(tmp_path) 
             info.size = data.tell()
             data.seek(0)
             archive.addfile(info, data)
-    ends = set()
-    for at in rng.integers(0, len(whole.getvalue()), 200):
-        spoilt = bytearray(whole.getvalue())
-        spoilt[at] ^= 1 << int(rng.integers(8))
-        (tmp_path / "testset_layout.tar.gz").write_bytes(spoilt)
+    messages = set()
+    for position in rng.integers(0, len(archive_file.getvalue()), 200):
+        damaged = bytearray(archive_file.getvalue())
+        damaged[position] ^= 1 << int(rng.integers(8))
+        (tmp_path / "testset_layout.tar.gz").write_bytes(damaged)
         try:
             build("densediffusion", tmp_path)
         except LayoutmarkError as error:
-            ends.add(error.found)
-    assert any("decompress" in end for end in ends)
+            messages.add(error.found)
+    assert any("decompress" in message for message in messages)
 
 
 @pytest.mark.parametrize(
     "names", ["names: [cat, 'hot dog']\n", "names:\n  0: cat\n  1: hot dog\n", "names:\n- cat\n- hot dog\n"]
 )
 def test_yolo(tmp_path, names: str) -> None:
-    write(tmp_path / "data.yaml", "path: .\n" + names)
-    write(tmp_path / "labels" / "a.txt", "0 0.5 0.5 0.5 0.5\n1 0 0 1 0 1 0.5 0 0.5\n7 0.5 0.5 1 1\n0 1 2\n")
-    write(tmp_path / "labels" / "empty.txt", "\n")
+    write_file(tmp_path / "data.yaml", "path: .\n" + names)
+    write_file(tmp_path / "labels" / "a.txt", "0 0.5 0.5 0.5 0.5\n1 0 0 1 0 1 0.5 0 0.5\n7 0.5 0.5 1 1\n0 1 2\n")
+    write_file(tmp_path / "labels" / "empty.txt", "\n")
     (tmp_path / "images").mkdir()
     Image.new("RGB", (40, 20)).save(tmp_path / "images" / "a.png")
     suite = build("yolo", tmp_path)
     (sample,) = suite.samples
     assert (sample.prompt, sample.layout.canvas.width) == ("a photo of a cat and a hot dog", 40)
     assert [i.box.xyxy for i in sample.layout.instances] == [(0.25, 0.25, 0.75, 0.75), (0, 0, 1, 0.5)]
-    assert reasons(suite) >= {
+    assert outcomes(suite) >= {
         ("instance", "skipped", "class without a name"),
         ("instance", "skipped", "neither a box of 4 numbers nor a polygon"),
         ("picture", "skipped", "no usable instance"),
     }
 
 
-def test_lines_come_back_as_they_went(tmp_path) -> None:
+def test_exported_lines_are_read_back(tmp_path) -> None:
     mini = Registry().get_suite("mini").load().open_suite("mini").samples[:3]
-    lines = [canonical(sample_to_json(s)) for s in mini] + ['{"id": "x"}', "3", canonical(sample_to_json(mini[0]))]
-    suite = build("jsonl", write(tmp_path / "s.jsonl", "\n".join(lines) + "\n"))
+    lines = [canonical_json(sample_to_json(s)) for s in mini] + [
+        '{"id": "x"}',
+        "3",
+        canonical_json(sample_to_json(mini[0])),
+    ]
+    suite = build("jsonl", write_file(tmp_path / "s.jsonl", "\n".join(lines) + "\n"))
     assert [(s.id, s.prompt, s.layout) for s in suite.samples] == [(s.id, s.prompt, s.layout) for s in mini]
     assert suite.counts["lines skipped"] == 3
-    with pytest.raises(LayoutmarkError, match=r"s\.jsonl, line 2: found no JSON"):
-        build("jsonl", write(tmp_path / "s.jsonl", lines[0] + "\n{\n"))
+    with pytest.raises(LayoutmarkError, match=r"s\.jsonl, line 2: found invalid JSON"):
+        build("jsonl", write_file(tmp_path / "s.jsonl", lines[0] + "\n{\n"))
 
 
 LONG = """file = "t.csv"
@@ -315,11 +320,11 @@ box = "b{n}"
 """
 
 
-def test_a_long_table(tmp_path) -> None:
-    write(tmp_path / "mapping.toml", LONG)
+def test_long_table(tmp_path) -> None:
+    write_file(tmp_path / "mapping.toml", LONG)
     lines = ["scene,caption,what,x,y,w,h,W,H", "1,two,a dog,0,0,50,20,100,40", "2,one,cat,0,0,x,1,100,40",
              "1,two,a red cat,60,0,50,20,100,40", "3,a,cat,1,1,2,2,9,9", "3,b,cat,1,1,2,2,9,9"]  # fmt: skip
-    write(tmp_path / "t.csv", "\n".join(lines) + "\n")
+    write_file(tmp_path / "t.csv", "\n".join(lines) + "\n")
     suite = build("table", tmp_path)
     (sample,) = suite.samples
     assert [(i.category, i.box.xyxy) for i in sample.layout.instances] == [
@@ -329,11 +334,11 @@ def test_a_long_table(tmp_path) -> None:
     assert suite.counts["instances skipped: box is no finite number"] == 1
 
 
-def test_a_wide_table(tmp_path) -> None:
-    write(tmp_path / "mapping.toml", WIDE)
+def test_wide_table(tmp_path) -> None:
+    write_file(tmp_path / "mapping.toml", WIDE)
     row = {"p": "two things", "o1": "a dog", "c1": "Dog", "b1": [0, 0, 0.5, 0.5], "o2": "", "c2": "", "b2": None,
            "o3": "a cat", "c3": "", "b3": "0.5, 0.5, 1, 1"}  # fmt: skip
-    write(tmp_path / "t.json", [row, {"p": "none"}, 3])
+    write_file(tmp_path / "t.json", [row, {"p": "none"}, 3])
     suite = build("table", tmp_path)
     (sample,) = suite.samples
     assert [(i.phrase, i.category, i.box.xyxy) for i in sample.layout.instances] == [
@@ -353,9 +358,9 @@ def test_a_wide_table(tmp_path) -> None:
         (lambda t: t + "[[", "expected TOML"),
     ],
 )
-def test_mappings_that_cannot_be_meant_are_refused(tmp_path, change: Callable[[str], str], message: str) -> None:
-    write(tmp_path / "mapping.toml", change(LONG))
-    write(tmp_path / "t.csv", "scene,caption,what,x,y,w,h,W,H\n1,two,a dog,0,0,50,20,100,40\n")
+def test_invalid_mappings_are_refused(tmp_path, change: Callable[[str], str], message: str) -> None:
+    write_file(tmp_path / "mapping.toml", change(LONG))
+    write_file(tmp_path / "t.csv", "scene,caption,what,x,y,w,h,W,H\n1,two,a dog,0,0,50,20,100,40\n")
     with pytest.raises(LayoutmarkError, match=message):
         build("table", tmp_path)
 
@@ -370,25 +375,25 @@ JSON = st.recursive(
     ]), inner, max_size=6),
     max_leaves=25,
 )  # fmt: skip
-FUZZED: dict[str, Callable[[Path, Any], Any]] = {
-    "layoutgpt": lambda folder, data: write(folder / "a.json", [data]),
-    "instancediffusion_demo": lambda folder, data: write(folder / "demo_a.json", data),
-    "lmd": lambda folder, data: write(folder / "cache_a.json", {"a cat": [repr(data), data]}),
+WRITERS: dict[str, Callable[[Path, Any], Any]] = {
+    "layoutgpt": lambda folder, data: write_file(folder / "a.json", [data]),
+    "instancediffusion_demo": lambda folder, data: write_file(folder / "demo_a.json", data),
+    "lmd": lambda folder, data: write_file(folder / "cache_a.json", {"a cat": [repr(data), data]}),
     "attention_refocusing": lambda folder, data: (folder / "a.p").write_bytes(pickle.dumps({"a cat": data, 3: data})),
     "densediffusion": lambda folder, data: ((folder / "testset_layout").mkdir(exist_ok=True),
                                             (folder / "testset.pkl").write_bytes(pickle.dumps({0: data}))),
-    "yolo": lambda folder, data: (write(folder / "classes.txt", "cat\n"),
-                                  write(folder / "labels" / "a.txt", repr(data))),
-    "jsonl": lambda folder, data: write(folder / "a.jsonl", json.dumps(data)),
-    "table": lambda folder, data: (write(folder / "mapping.toml", WIDE), write(folder / "t.json", [data])),
+    "yolo": lambda folder, data: (write_file(folder / "classes.txt", "cat\n"),
+                                  write_file(folder / "labels" / "a.txt", repr(data))),
+    "jsonl": lambda folder, data: write_file(folder / "a.jsonl", json.dumps(data)),
+    "table": lambda folder, data: (write_file(folder / "mapping.toml", WIDE), write_file(folder / "t.json", [data])),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("form", FUZZED)
+@pytest.mark.parametrize("form", WRITERS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=JSON)
-def test_nothing_but_an_error_of_ours_comes_out(tmp_path, form: str, data: Any) -> None:
-    FUZZED[form](tmp_path, data)
+def test_arbitrary_data_raises_nothing_but_layoutmark_errors(tmp_path, form: str, data: Any) -> None:
+    WRITERS[form](tmp_path, data)
     samples: Any = ()
     with suppress(LayoutmarkError):
         samples = build(form, tmp_path).samples
@@ -398,10 +403,10 @@ def test_nothing_but_an_error_of_ours_comes_out(tmp_path, form: str, data: Any) 
         assert 0 <= instance.box.y0 < instance.box.y1 <= 1
 
 
-@pytest.mark.parametrize("form", FUZZED)
+@pytest.mark.parametrize("form", WRITERS)
 @pytest.mark.parametrize("junk", [b"", b"\x80", b"\xff\xfe{", b"[[[[", b"\x80\x04."])
 def test_damaged_files_are_refused(tmp_path, form: str, junk: bytes) -> None:
-    FUZZED[form](tmp_path, [])
+    WRITERS[form](tmp_path, [])
     for path in tmp_path.rglob("*"):
         if path.is_file() and path.name not in ("mapping.toml", "classes.txt"):
             path.write_bytes(junk)
@@ -409,7 +414,7 @@ def test_damaged_files_are_refused(tmp_path, form: str, junk: bytes) -> None:
         assert not build(form, tmp_path).samples
 
 
-REAL = {
+EXPECTED_COUNTS = {
     ("layoutgpt", "layouts/layoutgpt_output/gpt4.spatial.k-similar.k_8.px_64.json"): (1415, {
         "instances flagged: box covers the whole canvas": 11}),
     ("layoutgpt", "layouts/layoutgpt_output/gpt4.counting.k-similar.k_8.px_64.json"): (3810, {
@@ -431,12 +436,12 @@ REAL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("form", "place"), REAL)
-def test_real_files(form: str, place: str) -> None:
-    if not (SHARED / place).exists():
-        pytest.skip("the gathered files are not beside the checkout")
-    total, expected = REAL[form, place]
-    suite = build(form, SHARED / place)
+@pytest.mark.parametrize(("form", "path"), EXPECTED_COUNTS)
+def test_real_files(form: str, path: str) -> None:
+    if not (SHARED / path).exists():
+        pytest.skip("the shared data files are not available")
+    total, expected = EXPECTED_COUNTS[form, path]
+    suite = build(form, SHARED / path)
     kind = next(iter(suite.counts))
     totals = {key: n for key, n in suite.counts.items() if key in ("records", "scenes", "answers")}
     assert list(totals.values()) == [total], (kind, totals)
@@ -448,11 +453,11 @@ def test_real_files(form: str, place: str) -> None:
         assert cut + out == 22
 
 
-@pytest.mark.parametrize("part", ["yolo_boxes", "yolo_polygons"])
-def test_real_yolo(part: str) -> None:
-    folder = SHARED / "coco" / "coco128_train2017" / part
+@pytest.mark.parametrize("variant", ["yolo_boxes", "yolo_polygons"])
+def test_real_yolo(variant: str) -> None:
+    folder = SHARED / "coco" / "coco128_train2017" / variant
     if not folder.is_dir():
-        pytest.skip("the gathered files are not beside the checkout")
+        pytest.skip("the shared data files are not available")
     suite = build("yolo", folder)
-    assert suite.counts["instances"] == {"yolo_boxes": 941, "yolo_polygons": 746}[part]
-    assert suite.counts.get("pictures skipped: no usable instance", 0) == {"yolo_boxes": 0, "yolo_polygons": 2}[part]
+    assert suite.counts["instances"] == {"yolo_boxes": 941, "yolo_polygons": 746}[variant]
+    assert suite.counts.get("pictures skipped: no usable instance", 0) == {"yolo_boxes": 0, "yolo_polygons": 2}[variant]

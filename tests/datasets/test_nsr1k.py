@@ -1,4 +1,4 @@
-"""NSR-1K: every record ends kept, repaired or skipped, for a counted reason; boxes, phrases and strata are right."""
+"""NSR-1K: every record is accounted for; boxes, phrases and strata are correct."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "layou
 LEFT, RIGHT, WIDE = [0.1, 0.2, 0.3, 0.4], [0.5, 0.25, 0.4, 0.5], [0.0, 0.0, 1.0, 1.0]
 
 
-def counting(number: int, prompt: str, *objects: tuple[str, list[float]], **other: Any) -> dict[str, Any]:
+def counting_record(number: int, prompt: str, *objects: tuple[str, list[float]], **fields: Any) -> dict[str, Any]:
     names = [noun for noun, _ in objects]
     return {
         "id": number,
@@ -28,25 +28,25 @@ def counting(number: int, prompt: str, *objects: tuple[str, list[float]], **othe
         "prompt": prompt,
         "sub-type": "two-categories",
         "type": "template",
-        **other,
+        **fields,
     }
 
 
-def spatial(number: int, prompt: str, first: str, second: str, **other: Any) -> dict[str, Any]:
+def spatial_record(number: int, prompt: str, first_noun: str, second_noun: str, **fields: Any) -> dict[str, Any]:
     return {
         "id": number,
         "image_id": 9000 + number,
-        "obj1": [first, LEFT],
-        "obj2": [second, RIGHT],
+        "obj1": [first_noun, LEFT],
+        "obj2": [second_noun, RIGHT],
         "prompt": prompt,
         "relation": "left",
         "type": "natural",
-        **other,
+        **fields,
     }
 
 
-def built(folder: Path, counted: list[Any] | None = None, placed: list[Any] | None = None):
-    for name, records in (("counting", counted), ("spatial", placed)):
+def build_toy_suite(folder: Path, counting_records: list[Any] | None = None, spatial_records: list[Any] | None = None):
+    for name, records in (("counting", counting_records), ("spatial", spatial_records)):
         if records is not None:
             (folder / f"{name}.val.json").write_text(json.dumps(records), "utf-8")
     suite = build.build_suite("nsr1k", folder)
@@ -58,11 +58,11 @@ def built(folder: Path, counted: list[Any] | None = None, placed: list[Any] | No
     return suite
 
 
-def test_a_good_record_of_either_kind(tmp_path) -> None:
-    suite = built(
+def test_valid_record_of_either_kind(tmp_path) -> None:
+    suite = build_toy_suite(
         tmp_path,
-        [counting(12, "Two Kites, one tent", ("kite", LEFT), ("tent", RIGHT), ("kite", [0.6, 0.1, 0.1, 0.1]))],
-        [spatial(12, "some lamp beside a drum", "lamp", "drum")],
+        [counting_record(12, "Two Kites, one tent", ("kite", LEFT), ("tent", RIGHT), ("kite", [0.6, 0.1, 0.1, 0.1]))],
+        [spatial_record(12, "some lamp beside a drum", "lamp", "drum")],
     )
     first, second = suite.samples
     assert (first.id, second.id) == ("nsr1k-counting-12", "nsr1k-spatial-12")
@@ -82,37 +82,41 @@ def test_a_good_record_of_either_kind(tmp_path) -> None:
 
 
 def test_zero_boxes_are_skipped_and_counted(tmp_path) -> None:
-    zero = spatial(4, "a lamp left of a drum", "lamp", "drum", image_id=-1)
-    zero["obj1"][1] = zero["obj2"][1] = [0.0, 0.0, 0.0, 0.0]
-    suite = built(tmp_path, None, [zero, spatial(5, "a lamp left of a drum", "lamp", "drum")])
+    zero_record = spatial_record(4, "a lamp left of a drum", "lamp", "drum", image_id=-1)
+    zero_record["obj1"][1] = zero_record["obj2"][1] = [0.0, 0.0, 0.0, 0.0]
+    suite = build_toy_suite(tmp_path, None, [zero_record, spatial_record(5, "a lamp left of a drum", "lamp", "drum")])
     assert suite.counts["records skipped: a box has no area"] == suite.counts["records skipped"] == 1
     assert [s.id for s in suite.samples] == ["nsr1k-spatial-5"]
 
 
 @pytest.mark.parametrize("text", [" a kite ", "a  kite", "a kite\n", "a\tkite"])
 def test_stray_blanks_are_repaired_and_counted(tmp_path, text: str) -> None:
-    suite = built(tmp_path, [counting(1, text, ("kite", LEFT))])
+    suite = build_toy_suite(tmp_path, [counting_record(1, text, ("kite", LEFT))])
     assert suite.samples[0].prompt == "a kite"
     assert suite.counts["records repaired"] == suite.counts["records repaired: stray blanks in the prompt"] == 1
     assert "records kept" not in suite.counts
 
 
-def test_counts_that_do_not_add_up_are_kept_and_flagged(tmp_path) -> None:
-    record = counting(1, "three kites", ("kite", LEFT), ("kite", RIGHT), num_object=[["kite", 3]])
-    suite = built(tmp_path, [record, counting(2, "a kite", ("kite", LEFT))])
+def test_wrong_counts_are_kept_and_flagged(tmp_path) -> None:
+    record = counting_record(1, "three kites", ("kite", LEFT), ("kite", RIGHT), num_object=[["kite", 3]])
+    suite = build_toy_suite(tmp_path, [record, counting_record(2, "a kite", ("kite", LEFT))])
     assert [s.strata["counts"] for s in suite.samples] == ["disagree", "agree"]
     assert suite.counts["records flagged: counts in the record do not match its boxes"] == 1
     assert suite.counts["records kept"] == 2
 
 
-def test_repeated_texts_stay_two_samples(tmp_path) -> None:
-    suite = built(tmp_path, [counting(1, "a kite", ("kite", LEFT)), counting(2, "a kite", ("kite", RIGHT))])
+def test_repeated_prompts_are_separate_samples(tmp_path) -> None:
+    suite = build_toy_suite(
+        tmp_path, [counting_record(1, "a kite", ("kite", LEFT)), counting_record(2, "a kite", ("kite", RIGHT))]
+    )
     assert len({s.id for s in suite.samples}) == 2
     assert suite.counts["records flagged: prompt text shared with another record"] == 2
 
 
-def test_an_id_used_twice_is_skipped(tmp_path) -> None:
-    suite = built(tmp_path, [counting(1, "a kite", ("kite", LEFT)), counting(1, "a tent", ("tent", RIGHT))])
+def test_duplicate_id_is_skipped(tmp_path) -> None:
+    suite = build_toy_suite(
+        tmp_path, [counting_record(1, "a kite", ("kite", LEFT)), counting_record(1, "a tent", ("tent", RIGHT))]
+    )
     assert suite.counts["records skipped: id used before"] == 1
     assert suite.samples[0].prompt == "a kite"
 
@@ -120,27 +124,27 @@ def test_an_id_used_twice_is_skipped(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (counting(1, "a kite", ("kite", [0.8, 0.1, 0.4, 0.1])), "a box leaves the canvas"),
-        (counting(1, "a kite", ("kite", [-0.1, 0.1, 0.4, 0.1])), "a box leaves the canvas"),
-        (counting(1, "a kite", ("kite", [0.1, 0.1, -0.4, 0.1])), "a box has no area"),
-        (counting(1, "a kite", ("kite", [0.1, 0.1, 0.4])), "a box is not four finite numbers"),
-        (counting(1, "a kite", ("kite", [0.1, 0.1, 0.4, float("nan")])), "a box is not four finite numbers"),
-        (counting(1, "   ", ("kite", LEFT)), "no prompt"),
-        (counting(1, "an empty field"), "no object"),
-        (counting(1, "a kite", ("kite", ["x", 0, 0, 0])), "a field is missing or of another type"),
+        (counting_record(1, "a kite", ("kite", [0.8, 0.1, 0.4, 0.1])), "a box leaves the canvas"),
+        (counting_record(1, "a kite", ("kite", [-0.1, 0.1, 0.4, 0.1])), "a box leaves the canvas"),
+        (counting_record(1, "a kite", ("kite", [0.1, 0.1, -0.4, 0.1])), "a box has no area"),
+        (counting_record(1, "a kite", ("kite", [0.1, 0.1, 0.4])), "a box is not four finite numbers"),
+        (counting_record(1, "a kite", ("kite", [0.1, 0.1, 0.4, float("nan")])), "a box is not four finite numbers"),
+        (counting_record(1, "   ", ("kite", LEFT)), "no prompt"),
+        (counting_record(1, "an empty field"), "no object"),
+        (counting_record(1, "a kite", ("kite", ["x", 0, 0, 0])), "a field is missing or of another type"),
         ({"id": 1, "prompt": "a kite"}, "a field is missing or of another type"),
         ("a kite", "not a record"),
     ],
 )
 def test_unusable_records_are_skipped_with_their_reason(tmp_path, record: Any, reason: str) -> None:
-    suite = built(tmp_path, [record, counting(2, "a tent", ("tent", LEFT))])
+    suite = build_toy_suite(tmp_path, [record, counting_record(2, "a tent", ("tent", LEFT))])
     assert suite.counts[f"records skipped: {reason}"] == 1
     assert suite.counts["records kept"] == 1
     assert any(note == f"records skipped: {reason} (1)" for note in suite.notes)
 
 
 def test_only_rounding_is_clipped(tmp_path) -> None:
-    suite = built(tmp_path, [counting(1, "a kite", ("kite", [0.3, 0.0, 0.7 + 1e-9, 0.5]))])
+    suite = build_toy_suite(tmp_path, [counting_record(1, "a kite", ("kite", [0.3, 0.0, 0.7 + 1e-9, 0.5]))])
     assert suite.samples[0].layout.instances[0].box.x1 == 1.0
     assert suite.counts["records repaired: a box passed the edge by rounding"] == 1
 
@@ -160,12 +164,12 @@ def test_only_rounding_is_clipped(tmp_path) -> None:
         ("a cart", "car", ["car"], None),
     ],
 )
-def test_a_noun_is_found_as_the_prompt_has_it(prompt: str, noun: str, nouns: list[str], phrase: str | None) -> None:
-    assert build.found_in(prompt, noun, nouns) == phrase
+def test_noun_is_found_as_the_prompt_has_it(prompt: str, noun: str, nouns: list[str], phrase: str | None) -> None:
+    assert build.find_in_prompt(prompt, noun, nouns) == phrase
 
 
-def test_a_noun_that_the_prompt_lacks_says_so(tmp_path) -> None:
-    suite = built(tmp_path, [counting(1, "a quiet clocktower", ("clock", LEFT))])
+def test_noun_missing_from_the_prompt_is_flagged(tmp_path) -> None:
+    suite = build_toy_suite(tmp_path, [counting_record(1, "a quiet clocktower", ("clock", LEFT))])
     (instance,) = suite.samples[0].layout.instances
     assert (instance.phrase, dict(instance.attributes)) == ("clock", {"in_prompt": "no"})
     assert suite.counts["records flagged: a noun is not in the prompt"] == 1
@@ -181,43 +185,43 @@ def test_a_noun_that_the_prompt_lacks_says_so(tmp_path) -> None:
     ],
 )
 def test_size_and_overlap_bins(tmp_path, boxes: list[list[float]], size: str, overlap: str) -> None:
-    suite = built(tmp_path, [counting(1, "kites", *(("kite", box) for box in boxes))])
+    suite = build_toy_suite(tmp_path, [counting_record(1, "kites", *(("kite", box) for box in boxes))])
     assert suite.samples[0].strata["size"] == size
     assert suite.samples[0].strata["overlap"] == overlap
 
 
-def test_source_may_be_a_file_or_the_upstream_tree(tmp_path) -> None:
-    record = counting(1, "a kite", ("kite", LEFT))
+def test_source_may_be_a_file_or_the_upstream_folder(tmp_path) -> None:
+    record = counting_record(1, "a kite", ("kite", LEFT))
     (tmp_path / "counting").mkdir()
     path = tmp_path / "counting" / "counting.val.json"
     path.write_text(json.dumps([record]), "utf-8")
-    tree, file = build.build_suite("nsr1k", tmp_path), build.build_suite("nsr1k", path)
-    assert tree.samples == file.samples
-    assert any("spatial.val.json not given" in n for n in tree.notes)
-    assert any("not the file that the card describes" in n for n in tree.notes)
+    from_folder, from_file = build.build_suite("nsr1k", tmp_path), build.build_suite("nsr1k", path)
+    assert from_folder.samples == from_file.samples
+    assert any("spatial.val.json not given" in n for n in from_folder.notes)
+    assert any("not the file that the card describes" in n for n in from_folder.notes)
 
 
-def test_a_missing_or_wrong_source_is_told(tmp_path) -> None:
+def test_missing_and_wrong_sources_are_refused(tmp_path) -> None:
     with pytest.raises(LayoutmarkError, match=r"source: found neither file in .*; expected counting.val.json or"):
         build.build_suite("nsr1k", tmp_path)
     (tmp_path / "spatial.val.json").write_text("{}", "utf-8")
     with pytest.raises(LayoutmarkError, match=r"spatial.val.json: found a dict; expected a list"):
         build.build_suite("nsr1k", tmp_path)
     (tmp_path / "spatial.val.json").write_text("[", "utf-8")
-    with pytest.raises(LayoutmarkError, match="no JSON"):
+    with pytest.raises(LayoutmarkError, match="invalid JSON"):
         build.build_suite("nsr1k", tmp_path)
     with pytest.raises(LayoutmarkError, match="unknown suite"):
         build.build_suite("nsr2k", tmp_path)
 
 
-def test_the_card_is_read_by_the_shelf() -> None:
+def test_registry_reads_the_card() -> None:
     entry = Registry().get_suite("nsr1k")
-    assert set(entry.suite.needs) == set(build.FILES)
+    assert set(entry.suite.needs) == set(build.FILE_DIGESTS)
     assert callable(entry.load().build_suite)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the NSR-1K files are not part of the project; looked in ../shared")
-def test_the_real_files_keep_what_can_be_kept() -> None:
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data files are not available")
+def test_real_files() -> None:
     suite = build.build_suite("nsr1k", SHARED)
     assert suite.counts == {
         "records": 1045,
@@ -232,14 +236,14 @@ def test_the_real_files_keep_what_can_be_kept() -> None:
     }
     assert len({s.id for s in suite.samples}) == 1026
     assert not any("not the file" in n for n in suite.notes)
-    raw = {name: json.loads((SHARED / name).read_text("utf-8")) for name in build.FILES}
-    wanted = {f"nsr1k-{name.split('.')[0]}-{r['id']}" for name, records in raw.items() for r in records}
-    dropped = {f"nsr1k-spatial-{i}" for i in range(919, 938)}
-    assert {s.id for s in suite.samples} == wanted - dropped
-    disagree = {s.id for s in suite.samples if s.strata.get("counts") == "disagree"}
-    assert disagree == {f"nsr1k-counting-{i}" for i in (38839, 38846, 38871, 38995, 39036, 39043, 39068)}
+    records_by_file = {name: json.loads((SHARED / name).read_text("utf-8")) for name in build.FILE_DIGESTS}
+    all_ids = {f"nsr1k-{name.split('.')[0]}-{r['id']}" for name, records in records_by_file.items() for r in records}
+    skipped_ids = {f"nsr1k-spatial-{i}" for i in range(919, 938)}
+    assert {s.id for s in suite.samples} == all_ids - skipped_ids
+    disagreeing_ids = {s.id for s in suite.samples if s.strata.get("counts") == "disagree"}
+    assert disagreeing_ids == {f"nsr1k-counting-{i}" for i in (38839, 38846, 38871, 38995, 39036, 39043, 39068)}
     assert all(s.prompt == " ".join(s.prompt.split()) for s in suite.samples)
     for sample in suite.samples:
         for instance in sample.layout.instances:
-            found = re.search(rf"\b{re.escape(instance.phrase)}\b", sample.prompt)
-            assert (found is None) == ("in_prompt" in instance.attributes)
+            match = re.search(rf"\b{re.escape(instance.phrase)}\b", sample.prompt)
+            assert (match is None) == ("in_prompt" in instance.attributes)

@@ -1,4 +1,4 @@
-"""Open Images' tables, made here, and the real excerpts where they lie beside the project."""
+"""Open Images' tables: synthetic ones, and real excerpts if available."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ build = importlib.import_module("layoutmark.datasets.openimages.build")
 hierarchy = importlib.import_module("layoutmark.datasets.openimages.hierarchy")
 vocabulary = importlib.import_module("layoutmark.datasets.openimages.vocabulary")
 
-HEAD = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+HEADER = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
 CLASSES = {"/m/p": "Person", "/m/m": "Man", "/m/c": "Car", "/m/v": "Vehicle", "/m/f": "Fountain", "/m/w": "Wheel"}
-TREE = {
+HIERARCHY = {
     "LabelName": "/m/root",
     "Subcategory": [
         {"LabelName": "/m/p", "Subcategory": [{"LabelName": "/m/m"}]},
@@ -36,33 +36,33 @@ TREE = {
 }
 
 
-def row(image: str, label: str, box: Iterable[Any] = (0.1, 0.5, 0.2, 0.6), flags: str = "0,0,0,0,0") -> str:
+def box_row(image: str, label: str, box: Iterable[Any] = (0.1, 0.5, 0.2, 0.6), flags: str = "0,0,0,0,0") -> str:
     return f"{image},xclick,{label},1,{','.join(map(str, box))},{flags}"
 
 
-def write(folder: Path, *rows: str, head: str = HEAD, **files: str) -> Path:
-    (folder / "validation-annotations-bbox.csv").write_text("\r\n".join([head, *rows]) + "\r\n", "utf-8")
-    listed = "".join(f"{label},{name}\n" for label, name in CLASSES.items())
-    (folder / "class-descriptions-boxable.csv").write_text(listed, "utf-8")
-    (folder / "bbox_labels_600_hierarchy.json").write_text(json.dumps(TREE), "utf-8")
+def write_source(folder: Path, *rows: str, header: str = HEADER, **files: str) -> Path:
+    (folder / "validation-annotations-bbox.csv").write_text("\r\n".join([header, *rows]) + "\r\n", "utf-8")
+    class_lines = "".join(f"{label},{name}\n" for label, name in CLASSES.items())
+    (folder / "class-descriptions-boxable.csv").write_text(class_lines, "utf-8")
+    (folder / "bbox_labels_600_hierarchy.json").write_text(json.dumps(HIERARCHY), "utf-8")
     for name, text in files.items():
         (folder / f"{name.replace('_', '-')}.csv").write_text(text, "utf-8")
     return folder
 
 
-def built(folder: Path, name: str = "openimages") -> BuiltSuite:
-    found: BuiltSuite = build.build_suite(name, folder)
-    return found
+def build_toy_suite(folder: Path, name: str = "openimages") -> BuiltSuite:
+    suite: BuiltSuite = build.build_suite(name, folder)
+    return suite
 
 
-def only(suite: BuiltSuite) -> Sample:
+def only_sample(suite: BuiltSuite) -> Sample:
     (sample,) = suite.samples
     return sample
 
 
 def test_a_row_becomes_an_instance_with_its_flags(tmp_path) -> None:
-    rows = [row("a", "/m/m", (0.1, 0.5, 0.2, 0.75), "1,1,0,-1,0"), row("a", "/m/f", (0.6, 0.9, 0, 1))]
-    sample = only(built(write(tmp_path, *rows)))
+    rows = [box_row("a", "/m/m", (0.1, 0.5, 0.2, 0.75), "1,1,0,-1,0"), box_row("a", "/m/f", (0.6, 0.9, 0, 1))]
+    sample = only_sample(build_toy_suite(write_source(tmp_path, *rows)))
     man, fountain = sample.layout.instances
     assert (man.phrase, man.category, man.box.xyxy) == ("man", "man", (0.1, 0.2, 0.5, 0.75))
     assert man.attributes == {"occluded": "yes", "truncated": "yes"}
@@ -73,12 +73,13 @@ def test_a_row_becomes_an_instance_with_its_flags(tmp_path) -> None:
     assert (sample.layout.canvas.width, sample.layout.canvas.height) == (512, 512)
 
 
-def test_groups_and_views_from_inside_are_no_targets_and_rows_may_come_in_any_order(tmp_path) -> None:
+def test_groups_and_inside_views_are_skipped_and_rows_may_be_in_any_order(tmp_path) -> None:
     rows = [
-        row("a", "/m/c"), row("b", "/m/f"), row("a", "/m/m", flags="0,0,1,0,0"), row("a", "/m/v", flags="0,0,0,0,1"),
-        row("a", "/m/c"), row("c", "/m/p", flags="0,0,1,0,0"),
+        box_row("a", "/m/c"), box_row("b", "/m/f"), box_row("a", "/m/m", flags="0,0,1,0,0"),
+        box_row("a", "/m/v", flags="0,0,0,0,1"),
+        box_row("a", "/m/c"), box_row("c", "/m/p", flags="0,0,1,0,0"),
     ]  # fmt: skip
-    suite = built(write(tmp_path, *rows))
+    suite = build_toy_suite(write_source(tmp_path, *rows))
     assert [(s.id, len(s.layout.instances)) for s in suite.samples] == [("openimages-a", 1), ("openimages-b", 1)]
     assert suite.counts["rows skipped: a group is no single thing"] == 2
     assert suite.counts["rows skipped: seen from inside"] == 1
@@ -87,88 +88,98 @@ def test_groups_and_views_from_inside_are_no_targets_and_rows_may_come_in_any_or
     assert next(r.id for r in suite.records if "group" in r.reason) == "validation-annotations-bbox.csv line 4"
 
 
-def test_odd_rows_are_skipped_or_repaired_and_counted(tmp_path) -> None:
-    bad = {
+def test_irregular_rows_are_skipped_or_repaired_and_counted(tmp_path) -> None:
+    boxes_by_reason = {
         "box is inverted": (0.5, 0.1, 0.2, 0.6), "box has no area": (0.5, 0.5, 0.2, 0.6),
         "XMax is no finite number": (0.1, "nan", 0.2, 0.6), "YMin is no finite number": (0.1, 0.2, "x", 0.6),
     }  # fmt: skip
-    rows = [row("a", "/m/c"), *(row("a", "/m/c", box) for box in bad.values()), row("a", "/m/?")]
-    rows += [
-        row("a", "/m/c", flags="0,0,7,0,0"),
-        row("a", "/m/f", (0.5, 1.2, 0.2, 0.6)),
-        row("a", "/m/p", (0, 1, 0, 1)),
+    rows = [
+        box_row("a", "/m/c"),
+        *(box_row("a", "/m/c", box) for box in boxes_by_reason.values()),
+        box_row("a", "/m/?"),
     ]
-    suite = built(write(tmp_path, *rows))
-    for reason in (*bad, "of a class that is not in the list", "IsGroupOf is not -1, 0 or 1"):
+    rows += [
+        box_row("a", "/m/c", flags="0,0,7,0,0"),
+        box_row("a", "/m/f", (0.5, 1.2, 0.2, 0.6)),
+        box_row("a", "/m/p", (0, 1, 0, 1)),
+    ]
+    suite = build_toy_suite(write_source(tmp_path, *rows))
+    for reason in (*boxes_by_reason, "of a class that is not in the list", "IsGroupOf is not -1, 0 or 1"):
         assert suite.counts[f"rows skipped: {reason}"] == 1, reason
     assert suite.counts["rows repaired: box cut at the edge of the canvas"] == 1
     assert suite.counts["rows flagged: box covers the whole canvas"] == 1
-    assert len(only(suite).layout.instances) == 3
+    assert len(only_sample(suite).layout.instances) == 3
 
 
-def test_pictures_that_are_to_be_turned_are_left_out(tmp_path) -> None:
-    head = "ImageID,Subset,OriginalURL,License,Author,Title,Rotation\n"
-    said = 'a,validation,http://a,CC,"Ann, ""A""",x,0.0\nb,validation,http://b,CC,Bo,x,270.0\nc,validation,http://c,CC,C,x,\n'
-    folder = write(tmp_path, *(row(n, "/m/c") for n in "abc"), validation_images_with_rotation=head + said)
-    suite = built(folder)
+def test_rotated_images_are_skipped(tmp_path) -> None:
+    header = "ImageID,Subset,OriginalURL,License,Author,Title,Rotation\n"
+    lines = 'a,validation,http://a,CC,"Ann, ""A""",x,0.0\nb,validation,http://b,CC,Bo,x,270.0\nc,validation,http://c,CC,C,x,\n'
+    folder = write_source(
+        tmp_path, *(box_row(n, "/m/c") for n in "abc"), validation_images_with_rotation=header + lines
+    )
+    suite = build_toy_suite(folder)
     assert [s.id for s in suite.samples] == ["openimages-a", "openimages-c"]
     assert suite.samples[0].provenance["licence"].startswith('picture: CC (Ann, "A"); annotations CC-BY-4.0')
     assert suite.samples[0].provenance["url"] == "http://a"
     assert suite.counts["pictures skipped: picture is to be turned, and its boxes may not be"] == 1
     assert suite.counts["pictures flagged: rotation not stated"] == 1
-    write(tmp_path, row("a", "/m/c"), validation_images_with_rotation=head + "a,validation,u,CC,A,x,left\n")
+    write_source(
+        tmp_path, box_row("a", "/m/c"), validation_images_with_rotation=header + "a,validation,u,CC,A,x,left\n"
+    )
     with pytest.raises(LayoutmarkError, match="line 2, Rotation: found left; expected degrees or nothing"):
-        built(folder)
+        build_toy_suite(folder)
 
 
-def test_sizes_make_the_canvas(tmp_path) -> None:
+def test_sizes_set_the_canvas(tmp_path) -> None:
     sizes = "image_id,image_w,image_h\na,1024,683\n"
-    suite = built(write(tmp_path, row("a", "/m/c"), row("b", "/m/c"), validation_sizes=sizes))
+    suite = build_toy_suite(write_source(tmp_path, box_row("a", "/m/c"), box_row("b", "/m/c"), validation_sizes=sizes))
     assert [(s.layout.canvas.width, s.layout.canvas.height) for s in suite.samples] == [(1024, 683), (512, 512)]
-    assert build.NO_SIZE not in suite.notes
-    write(tmp_path, row("a", "/m/c"), validation_sizes="image_id,image_w,image_h\na,1024,x\n")
+    assert build.NO_SIZES_NOTE not in suite.notes
+    write_source(tmp_path, box_row("a", "/m/c"), validation_sizes="image_id,image_w,image_h\na,1024,x\n")
     with pytest.raises(
         LayoutmarkError, match="validation-sizes.csv, line 2: found 1024 x x; expected width and height"
     ):
-        built(tmp_path)
+        build_toy_suite(tmp_path)
 
 
-def test_judged_are_verified_classes_with_those_above_the_present_and_below_the_absent(tmp_path) -> None:
+def test_judged_categories_include_ancestors_of_present_and_descendants_of_absent_classes(tmp_path) -> None:
     labels = "ImageID,Source,LabelName,Confidence\na,verification,/m/v,0\na,verification,/m/w,1\na,machine,/m/f,0.6\n"
-    folder = write(tmp_path, row("a", "/m/m"), validation_annotations_human_imagelabels_boxable=labels)
-    sample = only(built(folder))
-    assert sample.judged == ("car", "man", "person", "vehicle", "wheel")
-    assert sample_from_json(sample_to_json(sample)).judged == sample.judged
+    folder = write_source(tmp_path, box_row("a", "/m/m"), validation_annotations_human_imagelabels_boxable=labels)
+    sample = only_sample(build_toy_suite(folder))
+    assert sample.judged_categories == ("car", "man", "person", "vehicle", "wheel")
+    assert sample_from_json(sample_to_json(sample)).judged_categories == sample.judged_categories
 
 
-def test_groups_are_verified_classes_too(tmp_path) -> None:
-    sample = only(built(write(tmp_path, row("a", "/m/m"), row("a", "/m/c", flags="0,0,1,0,0"))))
-    assert sample.judged == ("car", "man", "person", "vehicle")
+def test_groups_are_judged_too(tmp_path) -> None:
+    sample = only_sample(
+        build_toy_suite(write_source(tmp_path, box_row("a", "/m/m"), box_row("a", "/m/c", flags="0,0,1,0,0")))
+    )
+    assert sample.judged_categories == ("car", "man", "person", "vehicle")
 
 
-def test_coco_names_come_through_the_hierarchy(tmp_path) -> None:
-    rows = [row("a", "/m/m"), row("a", "/m/c", (0.5, 0.9, 0.5, 0.9)), row("a", "/m/f", (0.6, 0.9, 0, 1))]
-    rows += [row("a", "/m/c", (0.5, 0.6, 0.5, 0.9)), row("b", "/m/m")]
+def test_coco_names_are_found_through_the_hierarchy(tmp_path) -> None:
+    rows = [box_row("a", "/m/m"), box_row("a", "/m/c", (0.5, 0.9, 0.5, 0.9)), box_row("a", "/m/f", (0.6, 0.9, 0, 1))]
+    rows += [box_row("a", "/m/c", (0.5, 0.6, 0.5, 0.9)), box_row("b", "/m/m")]
     labels = "ImageID,Source,LabelName,Confidence\na,verification,/m/p,0\nb,verification,/m/v,0\n"
-    folder = write(tmp_path, *rows, validation_annotations_human_imagelabels_boxable=labels)
-    suite = built(folder, "openimages-500")
-    sample = only(suite)
+    folder = write_source(tmp_path, *rows, validation_annotations_human_imagelabels_boxable=labels)
+    suite = build_toy_suite(folder, "openimages-500")
+    sample = only_sample(suite)
     assert [(i.phrase, i.category) for i in sample.layout.instances] == [("man", "person"), ("car", "car")]
-    assert sample.judged == ("car", "person")
+    assert sample.judged_categories == ("car", "person")
     assert suite.counts["pictures flagged: boxes that are small or of no COCO class left out of the layout"] == 1
     (folder / "bbox_labels_600_hierarchy.json").unlink()
-    with pytest.raises(LayoutmarkError, match=r"found no \*hierarchy\*.json; expected the tree of classes"):
-        built(folder, "openimages-500")
+    with pytest.raises(LayoutmarkError, match=r"found no \*hierarchy\*.json; expected the hierarchy of classes"):
+        build_toy_suite(folder, "openimages-500")
 
 
-def test_absence_of_a_kind_is_no_absence_of_what_stands_above_it(tmp_path) -> None:
+def test_absence_of_a_class_does_not_imply_absence_of_its_ancestors(tmp_path) -> None:
     labels = "ImageID,Source,LabelName,Confidence\na,verification,/m/m,0\n"
-    rows = [row("a", "/m/c"), row("a", "/m/c", (0.5, 0.9, 0.5, 0.9))]
-    folder = write(tmp_path, *rows, validation_annotations_human_imagelabels_boxable=labels)
-    assert only(built(folder, "openimages-500")).judged == ("car",)
+    rows = [box_row("a", "/m/c"), box_row("a", "/m/c", (0.5, 0.9, 0.5, 0.9))]
+    folder = write_source(tmp_path, *rows, validation_annotations_human_imagelabels_boxable=labels)
+    assert only_sample(build_toy_suite(folder, "openimages-500")).judged_categories == ("car",)
 
 
-def test_masks_find_their_boxes(tmp_path) -> None:
+def test_masks_are_matched_to_boxes(tmp_path) -> None:
     pixels = np.zeros((20, 40), np.uint8)
     pixels[4:12, 4:20] = 255
     (tmp_path / "masks").mkdir()
@@ -176,15 +187,22 @@ def test_masks_find_their_boxes(tmp_path) -> None:
         Image.fromarray(pixels).save(tmp_path / "masks" / name)
     Image.fromarray(pixels * 0).save(tmp_path / "masks" / "empty.png")
     (tmp_path / "masks" / "bad.png").write_bytes(b"no picture")
-    head = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
-    at = ",/m/c,0,0.1001,0.5,0.2,0.6,0.9,\n"
-    lines = ["good.png,a" + at, "apart.png,a,/m/c,0,0.2,0.5,0.2,0.6,0.9,\n", "gone.png,a" + at, "good.png,z" + at]
-    lines += ["empty.png,a" + at, "bad.png,a" + at]
-    folder = write(tmp_path, row("a", "/m/c"), validation_annotations_object_segmentation=head + "".join(lines))
-    suite = built(folder)
-    (instance,) = only(suite).layout.instances
+    header = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n"
+    box_fields = ",/m/c,0,0.1001,0.5,0.2,0.6,0.9,\n"
+    lines = [
+        "good.png,a" + box_fields,
+        "apart.png,a,/m/c,0,0.2,0.5,0.2,0.6,0.9,\n",
+        "gone.png,a" + box_fields,
+        "good.png,z" + box_fields,
+    ]
+    lines += ["empty.png,a" + box_fields, "bad.png,a" + box_fields]
+    folder = write_source(
+        tmp_path, box_row("a", "/m/c"), validation_annotations_object_segmentation=header + "".join(lines)
+    )
+    suite = build_toy_suite(folder)
+    (instance,) = only_sample(suite).layout.instances
     assert instance.mask is not None
-    assert np.array_equal(instance.mask.array(), pixels > 0)
+    assert np.array_equal(instance.mask.to_array(), pixels > 0)
     assert instance.point is not None
     assert instance.scribble is not None
     for reason in (
@@ -194,44 +212,44 @@ def test_masks_find_their_boxes(tmp_path) -> None:
         assert suite.counts[f"masks skipped: {reason}"] == 1, reason
 
 
-@pytest.mark.parametrize("head", ["", "label,name\n", "id,name\n", "LabelName,DisplayName\n"])
-def test_class_lists_with_and_without_a_header(tmp_path, head) -> None:
-    write(tmp_path, row("a", "/m/c"))
-    (tmp_path / "class-descriptions-boxable.csv").write_text(head + "/m/c,Sea  turtle\n", "utf-8")
-    assert only(built(tmp_path)).layout.instances[0].phrase == "sea turtle"
+@pytest.mark.parametrize("header", ["", "label,name\n", "id,name\n", "LabelName,DisplayName\n"])
+def test_class_lists_with_and_without_a_header(tmp_path, header) -> None:
+    write_source(tmp_path, box_row("a", "/m/c"))
+    (tmp_path / "class-descriptions-boxable.csv").write_text(header + "/m/c,Sea  turtle\n", "utf-8")
+    assert only_sample(build_toy_suite(tmp_path)).layout.instances[0].phrase == "sea turtle"
 
 
-def test_what_cannot_be_read_is_refused(tmp_path) -> None:
+def test_unreadable_sources_are_refused(tmp_path) -> None:
     with pytest.raises(LayoutmarkError, match=r"found no \*class-descriptions\*.csv"):
-        built(tmp_path)
+        build_toy_suite(tmp_path)
     with pytest.raises(LayoutmarkError, match="boxes: found numbers up to 400; expected fractions"):
-        built(write(tmp_path, row("a", "/m/c", (10, 400, 10, 300))))
+        build_toy_suite(write_source(tmp_path, box_row("a", "/m/c", (10, 400, 10, 300))))
     with pytest.raises(LayoutmarkError, match="line 1: found no column 'LabelName'"):
-        built(write(tmp_path, "a,b", head="ImageID,Label"))
-    (tmp_path / "train-annotations-bbox.csv").write_text(HEAD, "utf-8")
+        build_toy_suite(write_source(tmp_path, "a,b", header="ImageID,Label"))
+    (tmp_path / "train-annotations-bbox.csv").write_text(HEADER, "utf-8")
     with pytest.raises(LayoutmarkError, match="expected one file"):
-        built(tmp_path)
+        build_toy_suite(tmp_path)
 
 
-def test_other_trees_are_refused(tmp_path) -> None:
-    write(tmp_path, row("a", "/m/c"))
+def test_other_hierarchies_are_refused(tmp_path) -> None:
+    write_source(tmp_path, box_row("a", "/m/c"))
     for tree in ([1], {"name": "Entity", "children": []}, {"LabelName": "/m/x", "Subcategory": {"LabelName": "y"}}):
         (tmp_path / "bbox_labels_600_hierarchy.json").write_text(json.dumps(tree), "utf-8")
         with pytest.raises(LayoutmarkError, match="bbox_labels_600_hierarchy.json"):
-            built(tmp_path)
+            build_toy_suite(tmp_path)
 
 
-def test_parts_are_no_kinds_and_a_class_may_have_several_parents() -> None:
-    found = hierarchy.Hierarchy({"c": frozenset("ab"), "a": frozenset("r"), "b": frozenset("r")})
-    assert found.lineage("c") == ["c", "a", "b", "r"]
+def test_class_may_have_several_parents() -> None:
+    tree = hierarchy.Hierarchy({"c": frozenset("ab"), "a": frozenset("r"), "b": frozenset("r")})
+    assert tree.lineage("c") == ["c", "a", "b", "r"]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(text=st.text(alphabet='a,"\n\r0.1/m-x', max_size=120))
 def test_any_text_is_read_or_refused(tmp_path, text) -> None:
-    write(tmp_path, row("a", "/m/c"), text)
+    write_source(tmp_path, box_row("a", "/m/c"), text)
     try:
-        suite = built(tmp_path)
+        suite = build_toy_suite(tmp_path)
     except LayoutmarkError:
         return
     assert all(i.category in {n.lower() for n in CLASSES.values()} for s in suite.samples for i in s.layout.instances)
@@ -240,9 +258,7 @@ def test_any_text_is_read_or_refused(tmp_path, text) -> None:
 SHARED = (
     Path(os.environ.get("LAYOUTMARK_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "data" / "openimages"
 )
-needs_data = pytest.mark.skipif(
-    not SHARED.is_dir(), reason="the real excerpts of Open Images are not beside the project"
-)
+needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data files are not available")
 
 
 @pytest.fixture
@@ -253,78 +269,82 @@ def apples(tmp_path) -> Path:
 
 
 @needs_data
-def test_real_rows_agree_with_their_known_anomalies(apples) -> None:
-    suite = built(apples)
+def test_real_rows_agree_with_known_anomalies(apples) -> None:
+    suite = build_toy_suite(apples)
     assert suite.counts["rows skipped: a group is no single thing"] == 406
     assert suite.counts["pictures skipped: picture is to be turned, and its boxes may not be"] == 6
     instances = sum(len(s.layout.instances) for s in suite.samples)
-    told = suite.counts["rows skipped"]
+    skipped_count = suite.counts["rows skipped"]
     with (apples / "validation-annotations-bbox-1.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    turned = {"85cb6d41a18748b5", "7ddae3ac9ca6bce9", "4ac0687764ff6b0e", "953afc5a0dfdcf2f", "4e76464cd156798a", "0344cade36bbd4f4"}  # fmt: skip  # noqa: E501
-    lost = sum(r["ImageID"] in turned and r["IsGroupOf"] == "0" for r in rows)
-    assert instances == len(rows) - told - lost == 1955 - told - lost
+    rotated_ids = {"85cb6d41a18748b5", "7ddae3ac9ca6bce9", "4ac0687764ff6b0e", "953afc5a0dfdcf2f", "4e76464cd156798a", "0344cade36bbd4f4"}  # fmt: skip  # noqa: E501
+    rotated_count = sum(r["ImageID"] in rotated_ids and r["IsGroupOf"] == "0" for r in rows)
+    assert instances == len(rows) - skipped_count - rotated_count == 1955 - skipped_count - rotated_count
 
 
 @needs_data
-def test_boxes_agree_with_another_conversion_of_the_same_rows(apples) -> None:
-    theirs = json.loads((SHARED / "apple_subset" / "instances2_val2017.json").read_text("utf-8"))
-    files = {image["id"]: image["file_name"].removesuffix(".jpg") for image in theirs["images"]}
-    wanted: dict[str, list[list[float]]] = {}
-    for a in theirs["annotations"]:
-        wanted.setdefault(files[a["image_id"]], []).append(a["bbox"])
-    for sample in built(apples).samples:
-        boxes = np.array(wanted[sample.id.removeprefix("openimages-")])
+def test_boxes_agree_with_another_conversion_of_the_rows(apples) -> None:
+    converted = json.loads((SHARED / "apple_subset" / "instances2_val2017.json").read_text("utf-8"))
+    files = {image["id"]: image["file_name"].removesuffix(".jpg") for image in converted["images"]}
+    boxes_by_image: dict[str, list[list[float]]] = {}
+    for a in converted["annotations"]:
+        boxes_by_image.setdefault(files[a["image_id"]], []).append(a["bbox"])
+    for sample in build_toy_suite(apples).samples:
+        boxes = np.array(boxes_by_image[sample.id.removeprefix("openimages-")])
         for instance in sample.layout.instances:
-            x0, y0, x1, y1 = instance.box.pixels(sample.layout.canvas)
-            apart = np.abs(boxes - (x0, y0, x1 - x0, y1 - y0)).max(1)
-            assert apart.min() <= 0.011, sample.id
+            x0, y0, x1, y1 = instance.box.to_pixels(sample.layout.canvas)
+            distances = np.abs(boxes - (x0, y0, x1 - x0, y1 - y0)).max(1)
+            assert distances.min() <= 0.011, sample.id
 
 
 @needs_data
-def test_the_real_tree_has_600_classes_below_its_root(apples) -> None:
+def test_real_hierarchy_has_600_classes_below_its_root(apples) -> None:
     tree = hierarchy.read_hierarchy(SHARED / "bbox_labels_600_hierarchy.json")
-    assert len(tree.kinds("/m/0bl9f")) == 602
-    assert sum(len(parents) > 1 for parents in tree.above.values()) == 45
+    assert len(tree.descendants("/m/0bl9f")) == 602
+    assert sum(len(parents) > 1 for parents in tree.parents.values()) == 45
     names = build.read_classes(SHARED / "apple_subset" / "class-descriptions-boxable.csv")
-    called = vocabulary.of_coco(names, tree)
-    said = {names[label]: name for label, name in called.items()}
-    assert (said["man"], said["canary"], said["mobile phone"]) == ("person", "bird", "cell phone")
-    assert set(vocabulary.OTHERWISE) <= set(names.values())
-    assert set(called.values()) == vocabulary.COCO
+    categories = vocabulary.coco_names(names, tree)
+    category_by_name = {names[label]: name for label, name in categories.items()}
+    assert (category_by_name["man"], category_by_name["canary"], category_by_name["mobile phone"]) == (
+        "person",
+        "bird",
+        "cell phone",
+    )
+    assert set(vocabulary.COCO_SYNONYMS) <= set(names.values())
+    assert set(categories.values()) == vocabulary.COCO_CATEGORIES
 
 
 @needs_data
-def test_real_pictures_without_rotation_and_with_odd_titles_are_read(apples) -> None:
-    suite = built(apples)
-    kept = {s.id.removeprefix("openimages-"): s for s in suite.samples}
+def test_real_images_without_rotation_and_with_unusual_titles_are_read(apples) -> None:
+    suite = build_toy_suite(apples)
+    samples_by_id = {s.id.removeprefix("openimages-"): s for s in suite.samples}
     with (apples / "validation-images-with-rotation-2.csv").open(newline="", encoding="utf-8") as file:
-        listed = {row["ImageID"]: row for row in csv.DictReader(file)}
-    without = {name for name, row in listed.items() if not row["Rotation"]}
-    assert len(without) == 59
+        rows_by_id = {row["ImageID"]: row for row in csv.DictReader(file)}
+    ids_without_rotation = {name for name, row in rows_by_id.items() if not row["Rotation"]}
+    assert len(ids_without_rotation) == 59
     flagged = {r.id for r in suite.records if r.reason == "rotation not stated"}
-    assert flagged == without & set(kept)
-    for name in set(kept) & set(listed):
-        assert f"({listed[name]['Author']})" in kept[name].provenance["licence"]
+    assert flagged == ids_without_rotation & set(samples_by_id)
+    for name in set(samples_by_id) & set(rows_by_id):
+        assert f"({rows_by_id[name]['Author']})" in samples_by_id[name].provenance["licence"]
 
 
 @needs_data
-def test_real_boxes_over_everything_are_flagged_or_of_groups(apples) -> None:
-    suite = built(apples)
+def test_real_boxes_over_the_whole_image_are_flagged_or_groups(apples) -> None:
+    suite = build_toy_suite(apples)
     with (apples / "validation-annotations-bbox-1.csv").open(newline="") as file:
         rows = list(enumerate(csv.DictReader(file), start=2))
-    whole = [n for n, r in rows if [float(r[c]) for c in ("XMin", "XMax", "YMin", "YMax")] == [0, 1, 0, 1]]
-    assert len(whole) == 6
-    for line in whole:
-        (told,) = [r.reason for r in suite.records if r.id == f"validation-annotations-bbox-1.csv line {line}"]
-        assert told in ("box covers the whole canvas", "a group is no single thing")
+    lines = [n for n, r in rows if [float(r[c]) for c in ("XMin", "XMax", "YMin", "YMax")] == [0, 1, 0, 1]]
+    assert len(lines) == 6
+    for line in lines:
+        (reason,) = [r.reason for r in suite.records if r.id == f"validation-annotations-bbox-1.csv line {line}"]
+        assert reason in ("box covers the whole canvas", "a group is no single thing")
 
 
 @needs_data
-def test_real_rows_that_are_not_grouped_by_picture(tmp_path) -> None:
+def test_real_rows_that_are_not_grouped_by_image(tmp_path) -> None:
     for path in (SHARED / "body_parts").glob("*.csv"):
         (tmp_path / path.name).symlink_to(path)
-    suite = built(tmp_path)
+    suite = build_toy_suite(tmp_path)
     assert suite.counts["rows kept"] + suite.counts["rows skipped"] == 2784
     assert len({s.id for s in suite.samples}) == len(suite.samples)
     assert {i.category for s in suite.samples for i in s.layout.instances} <= {
@@ -340,12 +360,12 @@ def test_a_conversion_to_coco_with_huge_ids_keeps_them() -> None:
     assert sum(int(name) > 2**53 for name in images) == 452
     assert {s.id.removeprefix("coco-val2017-") for s in suite.samples} <= images
     assert suite.counts["annotations skipped: a crowd is no single thing"] == 406
-    assert len(suite.categories) == 2, "classes without a thing are no categories of the suite"
+    assert len(suite.categories) == 2, "classes without an instance are not categories of the suite"
 
 
 @needs_data
-def test_older_files_are_refused_or_read_by_label() -> None:
+def test_legacy_files_are_refused_or_read_by_label() -> None:
     with pytest.raises(LayoutmarkError, match="bbox_hierarchy.json: found a class without 'LabelName'"):
         hierarchy.read_hierarchy(SHARED / "legacy" / "bbox_hierarchy.json")
     names = build.read_classes(SHARED / "legacy" / "dict.csv")
-    assert len(names) - len(set(names.values())) >= 74, "names are no key"
+    assert len(names) - len(set(names.values())) >= 74, "names are not unique"

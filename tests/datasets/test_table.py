@@ -1,4 +1,4 @@
-"""Tables as people really write them, read through a mapping file; and mappings that cannot be meant."""
+"""Tables as people write them, read through a mapping file, and invalid mappings."""
 
 from __future__ import annotations
 
@@ -25,34 +25,35 @@ LONG = {
     "file": "t.csv", "form": "long", "box": "xywh", "units": "pixels", "canvas": [100, 50],
     "columns": {"id": "scene", "prompt": "text", "phrase": "what", "box": ["x", "y", "w", "h"]},
 }  # fmt: skip
-HEAD = "scene,text,what,x,y,w,h"
+HEADER = "scene,text,what,x,y,w,h"
 
 
-def toml(data: dict[str, Any]) -> str:
-    """Plain keys first, then the table of columns; JSON's texts, numbers and lists are TOML's."""
+def to_toml(data: dict[str, Any]) -> str:
+    """Plain keys first, then the table of columns; strings, numbers and lists are written as in JSON."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in data.items() if key != "columns"]
     return "\n".join([*lines, "[columns]", *(f"{k} = {json.dumps(v)}" for k, v in data.get("columns", {}).items())])
 
 
-def made(folder: Path, mapping: dict[str, Any], table: str | bytes, name: str = "") -> BuiltSuite:
-    (folder / "mapping.toml").write_text(toml(mapping), "utf-8")
+def build_table_suite(folder: Path, mapping: dict[str, Any], table: str | bytes, name: str = "") -> BuiltSuite:
+    (folder / "mapping.toml").write_text(to_toml(mapping), "utf-8")
     data = table if isinstance(table, bytes) else table.encode()
     (folder / (name or mapping["file"])).write_bytes(data)
-    found: BuiltSuite = build.build_suite("table", folder)
-    return found
+    suite: BuiltSuite = build.build_suite("table", folder)
+    return suite
 
 
 def boxes(suite: BuiltSuite) -> list[list[tuple[str, tuple[float, ...]]]]:
     return [[(i.phrase, tuple(round(v, 9) for v in i.box.xyxy)) for i in s.layout.instances] for s in suite.samples]
 
 
-def test_a_spreadsheet_of_another_country(tmp_path) -> None:
-    """Semicolons, decimal commas, a byte order mark, line ends of Windows, quoted line breaks, centres in percent."""
+def test_spreadsheet_with_another_locale(tmp_path) -> None:
+    """Semicolons, decimal commas, a byte order mark, Windows line endings, quoted line breaks, centres in percent."""
     columns = ";".join(f"obj{n};obj{n}_x;obj{n}_y;obj{n}_w;obj{n}_h" for n in range(1, 7))
-    first = "a dog;50,0;50;25,5;50;;;;;;a cat;25;25;10;10" + ";" * 15
-    second = "a tree;50;50;100;100" + ";" * 25
-    table = f'name;text;W;H;{columns}\r\na;"two\r\nthings; here";640;480;{first}\r\nb;one thing;512;512;{second}\r\n'
-    suite = made(tmp_path, WIDE, b"\xef\xbb\xbf" + table.encode())
+    first_scene = "a dog;50,0;50;25,5;50;;;;;;a cat;25;25;10;10" + ";" * 15
+    second_scene = "a tree;50;50;100;100" + ";" * 25
+    rows = [f'a;"two\r\nthings; here";640;480;{first_scene}', f"b;one thing;512;512;{second_scene}"]
+    table = "".join(f"{line}\r\n" for line in (f"name;text;W;H;{columns}", *rows))
+    suite = build_table_suite(tmp_path, WIDE, b"\xef\xbb\xbf" + table.encode())
     assert [s.prompt for s in suite.samples] == ["two things; here", "one thing"]
     assert [s.layout.canvas.height for s in suite.samples] == [480, 512]
     assert boxes(suite) == [
@@ -62,77 +63,77 @@ def test_a_spreadsheet_of_another_country(tmp_path) -> None:
     assert suite.counts["instances flagged: box covers the whole canvas"] == 1
 
 
-def test_numbers_of_columns_may_start_anywhere_have_gaps_and_zeros(tmp_path) -> None:
+def test_column_numbers_may_start_anywhere_and_have_gaps_and_zeros(tmp_path) -> None:
     mapping = WIDE | {"canvas": [10, 10], "box": "xyxy", "units": "pixels", "delimiter": ","} | {
         "columns": {"prompt": "t", "phrase": "o{n}", "box": "o{n}_box"}}  # fmt: skip
     table = 't,o00,o00_box,o10,o10_box,o2,o2_box\nx,a,"[0; 0; 5; 5]",b,1 1 2 2,c,"(0,5 0 1,5 9)"\n'
-    assert boxes(made(tmp_path, mapping, table)) == [
+    assert boxes(build_table_suite(tmp_path, mapping, table)) == [
         [("a", (0, 0, 0.5, 0.5)), ("c", (0.05, 0, 0.15, 0.9)), ("b", (0.1, 0.1, 0.2, 0.2))]
     ]
 
 
-def test_rows_of_a_long_table_may_stand_apart_but_must_agree(tmp_path) -> None:
+def test_rows_of_a_scene_may_be_apart_but_must_agree(tmp_path) -> None:
     mapping = LONG | {"canvas": ["W", "H"]}
     rows = ["1,p,a,0,0,9,9,10,10", "2,q,a,0,0,9,9,10,10", "1,p,b,0,0,9,9,10,10", "2,q,b,0,0,9,9,20,10",
             "3,p,a,0,0,9,9,,10", "4,p,a,0,0,9,9,10,x"]  # fmt: skip
-    suite = made(tmp_path, mapping, "\n".join([HEAD + ",W,H", *rows]))
+    suite = build_table_suite(tmp_path, mapping, "\n".join([HEADER + ",W,H", *rows]))
     assert [[i.phrase for i in s.layout.instances] for s in suite.samples] == [["a", "b"]]
     assert suite.counts["scenes skipped: rows of one scene have different canvases"] == 1
     assert suite.counts["scenes skipped: canvas is no whole number"] == 2
 
 
-def test_without_prompts_they_are_made_of_the_phrases_and_it_is_said(tmp_path) -> None:
+def test_missing_prompts_are_made_of_the_phrases_and_recorded(tmp_path) -> None:
     mapping = LONG | {"columns": {k: v for k, v in LONG["columns"].items() if k != "prompt"}}
-    (sample,) = made(tmp_path, mapping, HEAD + "\n1,,dog,0,0,9,9\n1,,apple,0,0,9,9\n").samples
+    (sample,) = build_table_suite(tmp_path, mapping, HEADER + "\n1,,dog,0,0,9,9\n1,,apple,0,0,9,9\n").samples
     assert sample.prompt == "a photo of a dog and an apple"
     assert sample.strata["prompt"] == "made of the phrases"
 
 
-def test_a_wide_id_twice_is_skipped(tmp_path) -> None:
+def test_duplicate_id_in_a_wide_table_is_skipped(tmp_path) -> None:
     mapping = WIDE | {"canvas": [9, 9]}
     row = "a;t;o;50;50;20;20"
-    suite = made(tmp_path, mapping, f"name;text;obj1;obj1_x;obj1_y;obj1_w;obj1_h\n{row}\n{row}\n")
+    suite = build_table_suite(tmp_path, mapping, f"name;text;obj1;obj1_x;obj1_y;obj1_w;obj1_h\n{row}\n{row}\n")
     assert len(suite.samples) == 1
     assert ("a (line 3)", "id used before") in {(e.id, e.reason) for e in suite.records}
 
 
-def test_lines_of_json(tmp_path) -> None:
+def test_json_lines(tmp_path) -> None:
     mapping = LONG | {"file": "t.jsonl"}
     rows = [{"scene": n, "text": "t", "what": "dog", "x": 0, "y": "0", "w": 50.0, "h": "25"} for n in (1, 1, 2)]
     text = "\n".join(json.dumps(row) for row in [*rows, 3, {"scene": 3}])
-    suite = made(tmp_path, mapping, text)
+    suite = build_table_suite(tmp_path, mapping, text)
     assert [len(s.layout.instances) for s in suite.samples] == [2, 1]
     assert suite.counts["scenes skipped"] == 2
-    with pytest.raises(LayoutmarkError, match=r"t\.jsonl, line 2: found no JSON"):
-        made(tmp_path, mapping, json.dumps(rows[0]) + "\n{\n")
+    with pytest.raises(LayoutmarkError, match=r"t\.jsonl, line 2: found invalid JSON"):
+        build_table_suite(tmp_path, mapping, json.dumps(rows[0]) + "\n{\n")
 
 
 @pytest.mark.parametrize(
-    ("head", "message"),
+    ("header", "message"),
     [
-        (HEAD.replace(",", ";"), r"no column 'scene' among scene;text.*other marks than ','"),
-        (HEAD + ",x", "line 1: found the column name 'x' twice"),
+        (HEADER.replace(",", ";"), r"no column 'scene' among scene;text.*other than ','"),
+        (HEADER + ",x", "line 1: found the column name 'x' twice"),
         ("", "no column 'scene' among nothing"),
-        (HEAD.replace("what", "thing"), "no column 'what' among scene, text, thing"),
+        (HEADER.replace("what", "thing"), "no column 'what' among scene, text, thing"),
     ],
 )
-def test_headers_that_do_not_fit_are_refused(tmp_path, head: str, message: str) -> None:
+def test_wrong_headers_are_refused(tmp_path, header: str, message: str) -> None:
     with pytest.raises(LayoutmarkError, match=message):
-        made(tmp_path, LONG, head + "\n1,t,dog,0,0,9,9\n")
+        build_table_suite(tmp_path, LONG, header + "\n1,t,dog,0,0,9,9\n")
 
 
-def test_a_wide_table_needs_a_column_of_the_pattern(tmp_path) -> None:
+def test_wide_table_needs_a_phrase_column(tmp_path) -> None:
     with pytest.raises(LayoutmarkError, match=r"line 1: found no column like 'obj\(\\\\d\+\)' among name, text, W, H"):
-        made(tmp_path, WIDE, "name;text;W;H\na;b;1;1\n")
+        build_table_suite(tmp_path, WIDE, "name;text;W;H\na;b;1;1\n")
 
 
 @pytest.mark.parametrize(
     ("row", "message"), [("1,t,dog,0,0,9", "line 3: found 6 fields; expected 7 as in the header"),
                          ('1,"t', r"file t\.csv|line 3: found 2 fields")],
 )  # fmt: skip
-def test_rows_of_another_length_are_refused_with_their_line(tmp_path, row: str, message: str) -> None:
+def test_rows_of_wrong_length_are_refused_with_their_line(tmp_path, row: str, message: str) -> None:
     with pytest.raises(LayoutmarkError, match=message):
-        made(tmp_path, LONG, f"{HEAD}\n1,t,dog,0,0,9,9\n{row}\n")
+        build_table_suite(tmp_path, LONG, f"{HEADER}\n1,t,dog,0,0,9,9\n{row}\n")
 
 
 @pytest.mark.parametrize(
@@ -144,9 +145,11 @@ def test_rows_of_another_length_are_refused_with_their_line(tmp_path, row: str, 
         ("pixels", "0.1,0.1,0.5,0.5", "no number above 0.5; expected pixels .* fractions"),
     ],
 )
-def test_mistaken_units_are_detected(tmp_path, units: str, box: str, message: str) -> None:
+def test_wrong_units_are_detected(tmp_path, units: str, box: str, message: str) -> None:
     with pytest.raises(LayoutmarkError, match=message):
-        made(tmp_path, LONG | {"units": units, "canvas": [512, 512]}, f"{HEAD}\n" + f"1,t,dog,{box}\n" * 3)
+        build_table_suite(
+            tmp_path, LONG | {"units": units, "canvas": [512, 512]}, f"{HEADER}\n" + f"1,t,dog,{box}\n" * 3
+        )
 
 
 @pytest.mark.parametrize(
@@ -166,17 +169,17 @@ def test_mistaken_units_are_detected(tmp_path, units: str, box: str, message: st
         ({"units": "inches"}, "units: found 'inches'; expected one of fractions, pixels, percent"),
     ],
 )
-def test_mappings_that_cannot_be_meant_are_refused(tmp_path, change: dict[str, Any], message: str) -> None:
-    (tmp_path / "t.csv").write_text(f"{HEAD}\n1,t,dog,0,0,9,9\n")
+def test_invalid_mappings_are_refused(tmp_path, change: dict[str, Any], message: str) -> None:
+    (tmp_path / "t.csv").write_text(f"{HEADER}\n1,t,dog,0,0,9,9\n")
     with pytest.raises(LayoutmarkError, match=message):
-        made(tmp_path, LONG | change, f"{HEAD}\n1,t,dog,0,0,9,9\n", "t.csv")
+        build_table_suite(tmp_path, LONG | change, f"{HEADER}\n1,t,dog,0,0,9,9\n", "t.csv")
 
 
-def test_rows_are_not_held_as_text(tmp_path) -> None:
-    """Two thousand rows with a long column that nobody asked for take less memory than that column has letters."""
+def test_rows_are_streamed(tmp_path) -> None:
+    """2,000 rows with a long unused column take less memory than the characters of that column."""
     rows = "".join(f'{n // 4},t,dog,0,0,9,9,"{"x" * 4_000}"\n' for n in range(2_000))
-    (tmp_path / "mapping.toml").write_text(toml(LONG), "utf-8")
-    (tmp_path / "t.csv").write_text(f"{HEAD},notes\n{rows}", "utf-8")
+    (tmp_path / "mapping.toml").write_text(to_toml(LONG), "utf-8")
+    (tmp_path / "t.csv").write_text(f"{HEADER},notes\n{rows}", "utf-8")
     tracemalloc.start()
     suite = build.build_suite("table", tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
@@ -191,12 +194,12 @@ CELL = st.sampled_from(["", "a", "1", "0,5", "0.5", "-3", "nan", "1e400", "600",
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.lists(CELL, min_size=7, max_size=8), max_size=6), wide=st.booleans(), comma=st.booleans())
 def test_any_cells_are_read_or_refused(tmp_path, rows, wide: bool, comma: bool) -> None:
-    head = "name;text;obj1;obj1_x;obj1_y;obj1_w;obj1_h" if wide else HEAD.replace(",", ";")
+    header = "name;text;obj1;obj1_x;obj1_y;obj1_w;obj1_h" if wide else HEADER.replace(",", ";")
     mapping = (WIDE if wide else LONG) | {"canvas": [100, 50], "delimiter": ";", "decimal": "," if comma else "."}
-    text = "\n".join([head, *(";".join(row[:7]) for row in rows)])
+    text = "\n".join([header, *(";".join(row[:7]) for row in rows)])
     try:
-        suite = made(tmp_path, mapping, text)
+        suite = build_table_suite(tmp_path, mapping, text)
     except LayoutmarkError:
         return
-    things = sum(len(s.layout.instances) for s in suite.samples)
-    assert things + suite.counts.get("instances skipped", 0) >= suite.counts.get("instances", 0)
+    instance_count = sum(len(s.layout.instances) for s in suite.samples)
+    assert instance_count + suite.counts.get("instances skipped", 0) >= suite.counts.get("instances", 0)

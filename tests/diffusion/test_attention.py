@@ -1,4 +1,4 @@
-"""Control of cross-attention: idle it changes no bit, acting it shows and edits the conditional rows only."""
+"""Control of cross-attention: without effect while idle, and limited to the conditional rows while in use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from layoutmark.diffusion import CrossAttention, Layer, recomputing
+from layoutmark.diffusion import CrossAttention, Layer, gradient_checkpointing
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def same(logits: torch.Tensor, _: Layer) -> torch.Tensor:
     return logits
 
 
-def test_idle_control_is_bit_equal(unet, inputs) -> None:
+def test_an_idle_control_changes_no_bit(unet, inputs) -> None:
     plain = run(unet, inputs)
     with CrossAttention(unet):
         assert torch.equal(run(unet, inputs), plain)
@@ -36,17 +36,21 @@ def test_idle_control_is_bit_equal(unet, inputs) -> None:
 
 def test_explicit_softmax_agrees_with_the_fused_one(unet, inputs) -> None:
     plain = run(unet, inputs)
-    with CrossAttention(unet) as attention, attention.acting(edit=same):
+    with CrossAttention(unet) as attention, attention.using(edit=same):
         torch.testing.assert_close(run(unet, inputs), plain, atol=1e-5, rtol=1e-5)
 
 
-def test_layers_know_their_grid_also_when_it_is_not_square(unet) -> None:
-    seen: list[Layer] = []
-    with CrossAttention(unet) as attention, attention.acting(read=lambda _, layer: seen.append(layer)), torch.no_grad():
+def test_layers_know_their_grid_even_if_it_is_not_square(unet) -> None:
+    layers: list[Layer] = []
+    with (
+        CrossAttention(unet) as attention,
+        attention.using(read=lambda _, layer: layers.append(layer)),
+        torch.no_grad(),
+    ):
         unet(torch.zeros(1, 4, 12, 20), torch.tensor(1), torch.zeros(1, 77, 24))
-    assert {(layer.stride, layer.height, layer.width) for layer in seen} == {(1, 12, 20), (2, 6, 10)}
-    assert len({layer.name for layer in seen}) == len(seen) == 7
-    assert all(layer.name.endswith("attn2") for layer in seen)
+    assert {(layer.stride, layer.height, layer.width) for layer in layers} == {(1, 12, 20), (2, 6, 10)}
+    assert len({layer.name for layer in layers}) == len(layers) == 7
+    assert all(layer.name.endswith("attn2") for layer in layers)
 
 
 def test_odd_grids_round_up(unet) -> None:
@@ -57,7 +61,7 @@ def test_odd_grids_round_up(unet) -> None:
         control.layer("x", 7)
 
 
-def test_only_the_given_rows_are_seen_and_edited(unet, inputs) -> None:
+def test_only_conditional_rows_are_read_and_edited(unet, inputs) -> None:
     def raised(logits: torch.Tensor, _: Layer) -> torch.Tensor:
         assert len(logits) == 1
         logits = logits.clone()
@@ -67,9 +71,9 @@ def test_only_the_given_rows_are_seen_and_edited(unet, inputs) -> None:
     sums: list[torch.Tensor] = []
     with CrossAttention(unet) as attention:
         attention.rows = slice(1, 2)
-        with attention.acting(edit=same):
+        with attention.using(edit=same):
             before = run(unet, inputs)
-        with attention.acting(edit=raised, read=lambda p, _: sums.append(p.sum(-1))):
+        with attention.using(edit=raised, read=lambda p, _: sums.append(p.sum(-1))):
             after = run(unet, inputs)
     assert torch.equal(before[0], after[0])
     assert not torch.allclose(before[1], after[1], atol=1e-3)
@@ -77,9 +81,9 @@ def test_only_the_given_rows_are_seen_and_edited(unet, inputs) -> None:
         torch.testing.assert_close(rows, torch.ones_like(rows))
 
 
-def test_rows_outside_run_the_previous_processor(unet, inputs) -> None:
+def test_without_conditional_rows_the_previous_processor_runs(unet, inputs) -> None:
     plain = run(unet, inputs)
-    with CrossAttention(unet) as attention, attention.acting(edit=lambda logits, _: logits * 0):
+    with CrossAttention(unet) as attention, attention.using(edit=lambda logits, _: logits * 0):
         attention.rows = slice(0, 0)
         assert torch.equal(run(unet, inputs), plain)
 
@@ -91,7 +95,7 @@ def test_processors_and_hooks_are_restored_after_an_exception(unet, inputs) -> N
         raise RuntimeError("broken on purpose")
 
     attention = CrossAttention(unet)
-    with pytest.raises(RuntimeError, match="broken on purpose"), attention, attention.acting(edit=broken):
+    with pytest.raises(RuntimeError, match="broken on purpose"), attention, attention.using(edit=broken):
         run(unet, inputs)
     after = dict(unet.attn_processors)
     assert before.keys() == after.keys()
@@ -100,7 +104,7 @@ def test_processors_and_hooks_are_restored_after_an_exception(unet, inputs) -> N
     assert attention.edit is None
 
 
-def test_self_attention_is_left_alone(unet) -> None:
+def test_self_attention_is_never_touched(unet) -> None:
     before = {n: p for n, p in unet.attn_processors.items() if "attn1" in n}
     with CrossAttention(unet):
         assert all(unet.attn_processors[name] is processor for name, processor in before.items())
@@ -109,7 +113,7 @@ def test_self_attention_is_left_alone(unet) -> None:
 def test_half_precision_softmax_runs_in_float32(inputs, unet) -> None:
     dtypes: set[torch.dtype] = set()
     half = UNet2DConditionModel.from_config(unet.config).to(torch.bfloat16).eval()
-    with CrossAttention(half) as attention, attention.acting(read=lambda p, _: dtypes.add(p.dtype)), torch.no_grad():
+    with CrossAttention(half) as attention, attention.using(read=lambda p, _: dtypes.add(p.dtype)), torch.no_grad():
         out = half(inputs[0].bfloat16(), inputs[1], inputs[2].bfloat16()).sample
     assert dtypes == {torch.float32}
     assert out.dtype == torch.bfloat16
@@ -118,14 +122,14 @@ def test_half_precision_softmax_runs_in_float32(inputs, unet) -> None:
 def test_gradients_agree_with_recomputation(unet, inputs) -> None:
     def gradient(recompute: bool) -> torch.Tensor:
         latents = inputs[0].clone().requires_grad_(True)
-        seen: list[torch.Tensor] = []
+        maps: list[torch.Tensor] = []
         with (
             CrossAttention(unet) as attention,
-            recomputing(unet, recompute),
-            attention.acting(read=lambda p, _: seen.append(p)),
+            gradient_checkpointing(unet, recompute),
+            attention.using(read=lambda p, _: maps.append(p)),
         ):
             unet(latents, inputs[1], inputs[2])
-            loss = torch.stack([p[..., 3].square().sum() for p in list(seen)]).sum()
+            loss = torch.stack([p[..., 3].square().sum() for p in list(maps)]).sum()
             return torch.autograd.grad(loss, latents)[0]
 
     torch.testing.assert_close(gradient(True), gradient(False))

@@ -1,4 +1,4 @@
-"""Pinned schedulers: the figures come from the published noise schedule (scaled linear, 0.00085 to 0.012)."""
+"""Schedulers: expected values follow from the published noise schedule (scaled linear, 0.00085 to 0.012)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from layoutmark.diffusion import new_scheduler, noise_level
 from layoutmark.errors import LayoutmarkError
 
 
-def test_lms_levels_of_fifty_steps(stack) -> None:
+def test_noise_levels_of_lms_with_fifty_steps(stack) -> None:
     scheduler = new_scheduler(stack, "lms", 50)
     assert scheduler.timesteps[0] == 999
     expected = {0: 14.61, 1: 12.94, 5: 8.22, 10: 5.00, 11: 4.56, 20: 2.21, 24: 1.67, 25: 1.56, 49: 0.029}
@@ -19,17 +19,17 @@ def test_lms_levels_of_fifty_steps(stack) -> None:
 
 
 @pytest.mark.parametrize("name", ["lms", "euler"])
-def test_level_is_the_schedulers_own_sigma(stack, name: str) -> None:
+def test_the_noise_level_equals_the_schedulers_sigma(stack, name: str) -> None:
     scheduler = new_scheduler(stack, name, 20)
     levels = [noise_level(scheduler, t) for t in scheduler.timesteps]
     np.testing.assert_allclose(levels, scheduler.sigmas[:-1].numpy(), rtol=1e-6)
 
 
-def test_ddim_level_comes_from_alpha_bar(stack) -> None:
+def test_the_noise_level_of_ddim_comes_from_alpha_bar(stack) -> None:
     scheduler = new_scheduler(stack, "ddim", 50)
     assert scheduler.timesteps[:2].tolist() == [981, 961]
-    kept = scheduler.alphas_cumprod[961]
-    assert noise_level(scheduler, torch.tensor(961)) == pytest.approx(float(((1 - kept) / kept).sqrt()), rel=1e-6)
+    abar = scheduler.alphas_cumprod[961]
+    assert noise_level(scheduler, torch.tensor(961)) == pytest.approx(float(((1 - abar) / abar).sqrt()), rel=1e-6)
 
 
 def test_unknown_sampler_is_refused(stack) -> None:

@@ -1,3 +1,5 @@
+"""Settings of a method as a typed dataclass."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -20,10 +22,10 @@ class Example:
 GOOD = {"steps": 5, "strength": 1, "mode": "b", "on": False}
 
 
-def test_values_arrive_typed() -> None:
-    read = read_settings(Example, GOOD, "thing")
-    assert read == Example(5, 1.0, "b", False)
-    assert isinstance(read.strength, float)
+def test_values_get_their_types() -> None:
+    settings = read_settings(Example, GOOD, "thing")
+    assert settings == Example(5, 1.0, "b", False)
+    assert isinstance(settings.strength, float)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_values_arrive_typed() -> None:
         ({"mode": "c"}, r"thing: setting 'mode': found 'c'; expected one of 'a', 'b'\."),
     ],
 )
-def test_refusals(change: dict[str, object], message: str) -> None:
+def test_bad_settings_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(LayoutmarkError, match=message):
         read_settings(Example, GOOD | change, "thing")
 

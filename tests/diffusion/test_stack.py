@@ -1,4 +1,4 @@
-"""Loading a stack: safetensors only, and what every refusal says."""
+"""Loading a stack: complete safetensors weights only, and the error messages."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def test_half_precision_files_are_cast(stack: Stack, folder: Path) -> None:
         assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_missing_part(folder: Path) -> None:
+def test_a_missing_part_is_refused(folder: Path) -> None:
     (folder / "tokenizer").rename(folder / "words")
     with pytest.raises(
-        LayoutmarkError, match=r"stack folder .*: found no tokenizer; expected a folder each for unet, vae"
+        LayoutmarkError, match=r"stack folder .*: found no tokenizer; expected one folder each for unet, vae"
     ):
         load_stack(folder)
 
@@ -59,14 +59,14 @@ def test_pickled_weights_are_refused(folder: Path) -> None:
         load_stack(folder)
 
 
-def test_other_predictions_are_refused(folder: Path) -> None:
+def test_other_prediction_types_are_refused(folder: Path) -> None:
     path = folder / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"prediction_type": "v_prediction"}))
     with pytest.raises(LayoutmarkError, match="found prediction_type 'v_prediction'; expected 'epsilon'"):
         load_stack(folder)
 
 
-def test_unknown_codec_is_refused(folder: Path) -> None:
+def test_an_unsupported_vae_class_is_refused(folder: Path) -> None:
     path = folder / "vae" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"_class_name": "VQModel"}))
     with pytest.raises(LayoutmarkError, match="found class 'VQModel'; expected 'AutoencoderKL'"):
@@ -80,8 +80,8 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("part", list(WEIGHTS))
-def test_a_part_that_is_not_whole_is_refused(folder: Path, part: str) -> None:
-    """A library would draw at random what is not there."""
+def test_an_incomplete_part_is_refused(folder: Path, part: str) -> None:
+    """The libraries would initialise missing weights at random."""
     path = folder / part / WEIGHTS[part]
     tensors = load_file(path)
     first = min(tensors)
@@ -92,35 +92,35 @@ def test_a_part_that_is_not_whole_is_refused(folder: Path, part: str) -> None:
 
 @pytest.mark.parametrize("part", list(WEIGHTS))
 @pytest.mark.parametrize("file", ["weights", "config.json"])
-@pytest.mark.parametrize("fault", ["torn", "gone"])
-def test_torn_files_are_told_by_the_part(folder: Path, part: str, file: str, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["truncated", "missing"])
+def test_the_error_for_a_damaged_file_names_its_part(folder: Path, part: str, file: str, fault: str) -> None:
     path = folder / part / (WEIGHTS[part] if file == "weights" else file)
     content = path.read_bytes()
     path.unlink()
-    if fault == "torn":
+    if fault == "truncated":
         path.write_bytes(content[: len(content) // 2])
     with pytest.raises(LayoutmarkError, match=rf"stack folder 'stack'.*{part}"):
         load_stack(folder)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])
-def test_a_schedule_that_is_none_is_told(folder: Path, content: str | None) -> None:
+def test_a_damaged_scheduler_config_is_refused(folder: Path, content: str | None) -> None:
     path = folder / "scheduler" / "scheduler_config.json"
     path.unlink() if content is None else path.write_text(content)
     with pytest.raises(LayoutmarkError, match="part 'scheduler': found"):
         load_stack(folder)
 
 
-@pytest.mark.parametrize("fault", ["empty", "torn", "other"])
-def test_a_tokenizer_without_the_text_encoders_words_is_refused(folder: Path, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["empty", "truncated", "larger"])
+def test_a_tokenizer_that_does_not_fit_the_text_encoder_is_refused(folder: Path, fault: str) -> None:
     for path in (folder / "tokenizer").iterdir():
         if fault == "empty":
             path.unlink()
-        elif fault == "torn":
+        elif fault == "truncated":
             path.write_text(path.read_text("utf-8")[:99], "utf-8")
-    if fault == "other":
-        words = tiny_models.tokenizer()
-        words.add_tokens(["layoutmark"])
-        words.save_pretrained(folder / "tokenizer")
+    if fault == "larger":
+        tokenizer = tiny_models.tokenizer()
+        tokenizer.add_tokens(["layoutmark"])
+        tokenizer.save_pretrained(folder / "tokenizer")
     with pytest.raises(LayoutmarkError, match="part 'tokenizer': found"):
         load_stack(folder)

@@ -1,4 +1,4 @@
-"""A generator by name and revision: found in the hub's own cache, its files held to what they were."""
+"""A published generator by name and revision: read from the hub's cache, with digests of its files enforced."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import torch
 
 from layoutmark.diffusion.weights import GENERATOR_FILES, fetch_generator
 from layoutmark.errors import LayoutmarkError
-from layoutmark.generate.generation import load
+from layoutmark.generate.generation import load_generator
 from layoutmark.provenance import digest_file
 from layoutmark.registry import Registry, StackEntry
-from layoutmark.store.downloads import LOCK
+from layoutmark.store.downloads import LOCK_FILE
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "me/tiny"
 
 
 @pytest.fixture
-def cached(stack_folder: Path, places: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The hub's cache as a download leaves it, with the network off."""
+def cached(stack_folder: Path, working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache as after a download, with the network off."""
     import huggingface_hub.constants as hub
 
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(places / "hub"))
-    folder = places / "hub" / "models--me--tiny" / "snapshots" / REVISION
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(working_folder / "hub"))
+    folder = working_folder / "hub" / "models--me--tiny" / "snapshots" / REVISION
     shutil.copytree(stack_folder, folder)
-    words = json.loads((folder / "tokenizer" / "tokenizer.json").read_text("utf-8"))["model"]
-    # Published pipelines of this age have their words as two files.
-    (folder / "tokenizer" / "vocab.json").write_text(json.dumps(words["vocab"]), "utf-8")
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in words["merges"]]
+    model = json.loads((folder / "tokenizer" / "tokenizer.json").read_text("utf-8"))["model"]
+    # Published pipelines of that time store the vocabulary in two files.
+    (folder / "tokenizer" / "vocab.json").write_text(json.dumps(model["vocab"]), "utf-8")
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
     (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", "utf-8")
     (folder / "tokenizer" / "tokenizer.json").unlink()
     return folder
@@ -45,35 +45,35 @@ def published(**changes: object) -> StackEntry:
     return replace(entry, card=replace(entry.card, generator=generator))
 
 
-def test_it_is_loaded_and_its_digests_are_kept(cached: Path, stack, places: Path) -> None:
-    loaded = load(published(), "cpu")
+def test_it_is_loaded_and_its_digests_are_recorded(cached: Path, stack, working_folder: Path) -> None:
+    loaded = load_generator(published(), "cpu")
     ours, theirs = stack.unet.state_dict(), loaded.unet.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert loaded.tokenizer("a red dog")["input_ids"] == stack.tokenizer("a red dog")["input_ids"]
-    lock = json.loads((places / "home" / LOCK).read_text("utf-8"))
+    lock = json.loads((working_folder / "home" / LOCK_FILE).read_text("utf-8"))
     assert lock == {f"{REPOSITORY}@{REVISION}/{file}": digest_file(cached / file) for file in GENERATOR_FILES}
 
 
 def test_a_changed_file_is_refused(cached: Path) -> None:
-    load(published(), "cpu")
+    load_generator(published(), "cpu")
     shutil.copy(cached / "vae" / "diffusion_pytorch_model.safetensors", cached / "unet")
     with pytest.raises(LayoutmarkError, match=rf"{REVISION}/unet/diffusion_pytorch_model.*as at the first download"):
-        load(published(), "cpu")
+        load_generator(published(), "cpu")
 
 
-def test_the_cards_own_digest_comes_first(cached: Path) -> None:
-    with pytest.raises(LayoutmarkError, match=r"found sha256 \w{64}; expected 00.*as the stack's card says"):
-        load(published(sha256={"vae/config.json": "0" * 64}), "cpu")
+def test_a_digest_in_the_card_is_enforced_first(cached: Path) -> None:
+    with pytest.raises(LayoutmarkError, match=r"found sha256 \w{64}; expected 00.*as in the stack's card"):
+        load_generator(published(sha256={"vae/config.json": "0" * 64}), "cpu")
 
 
 def test_a_variant_is_loaded_by_its_name(cached: Path) -> None:
     for file in GENERATOR_FILES:
         if file.endswith(".safetensors"):
             (cached / file).rename(cached / file.replace(".safetensors", ".fp16.safetensors"))
-    assert load(published(variant="fp16"), "cpu", "bf16").unet.dtype == torch.bfloat16
+    assert load_generator(published(variant="fp16"), "cpu", "bf16").unet.dtype == torch.bfloat16
 
 
-def test_offline_nothing_is_fetched(cached: Path) -> None:
+def test_nothing_is_fetched_offline(cached: Path) -> None:
     (cached / "unet" / "config.json").unlink()
     with pytest.raises(LayoutmarkError, match=r"unet/config.json': found not on this machine, and the network is off"):
         fetch_generator(REPOSITORY, REVISION, "", {})

@@ -1,4 +1,4 @@
-"""The helpers of this folder are modules of its tests."""
+"""Make the helper modules of this folder importable by its tests."""
 
 from __future__ import annotations
 

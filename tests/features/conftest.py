@@ -1,4 +1,4 @@
-"""Tiny real models with random weights, written to folders as a stack has them."""
+"""Tiny real models with random weights, in the folder format of a stack."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, ViTConfig, ViTModel
 
 from layoutmark.features.detector import save_detector
-from layoutmark.features.quiet_ultralytics import ultralytics
+from layoutmark.features.quiet_ultralytics import import_ultralytics
 
 NAMES = ("bus", "cat", "dog")
 WORDS = ("a", "photo", "of", "good", "bad", "red", "blue", "cat", "dog", "bus", "on", "grass")
@@ -36,27 +36,27 @@ YOLO = {
 
 
 @pytest.fixture(scope="session")
-def pictures() -> list[np.ndarray]:
-    """Five RGB pictures of different sizes: two blocks on noise each."""
+def images() -> list[np.ndarray]:
+    """Five RGB images of different sizes, each with two blocks on noise."""
     rng = np.random.default_rng(0)
-    found = []
+    images = []
     for height, width in ((64, 64), (64, 64), (48, 80), (100, 60), (64, 64)):
-        picture = rng.integers(90, 160, (height, width, 3), dtype=np.uint8)
+        image = rng.integers(90, 160, (height, width, 3), dtype=np.uint8)
         for _ in range(2):
             y, x = rng.integers(0, height - 20), rng.integers(0, width - 20)
-            picture[y : y + 20, x : x + 20] = rng.integers(0, 256, 3, dtype=np.uint8)
-        found.append(picture)
-    return found
+            image[y : y + 20, x : x + 20] = rng.integers(0, 256, 3, dtype=np.uint8)
+        images.append(image)
+    return images
 
 
 @pytest.fixture(scope="session")
 def detector_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stack") / "detector"
     torch.manual_seed(1)
-    model = ultralytics("ultralytics.nn.tasks").DetectionModel(dict(YOLO), ch=3, nc=len(NAMES), verbose=False)
+    model = import_ultralytics("ultralytics.nn.tasks").DetectionModel(dict(YOLO), ch=3, nc=len(NAMES), verbose=False)
     head = model.model[-1]
     with torch.no_grad():
-        # Untrained, the head says "nothing" everywhere, in boxes as wide as the picture, whatever the picture shows.
+        # An untrained head detects nothing anywhere, with boxes as wide as the image, for any input.
         for layer in model.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = None

@@ -1,4 +1,4 @@
-"""A tiny real CLIP and ViT: unit vectors that depend on the picture alone, and quality on top of them."""
+"""A tiny real CLIP and ViT: unit vectors that depend on the image alone, and CLIP-IQA."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from layoutmark.errors import LayoutmarkError
 from layoutmark.features.clip import OpenClip
 from layoutmark.features.clip_iqa import ClipIqa
 from layoutmark.features.dino import DinoViT
-from layoutmark.features.images import squashed
+from layoutmark.features.images import squash
 
 TEXTS = ["a photo of a cat", "a red dog on grass", "a blue bus"]
 
@@ -31,73 +31,73 @@ def dino(dino_folder: Path) -> DinoViT:
 
 
 @pytest.mark.parametrize("name", ["clip", "dino"])
-def test_images_are_unit_vectors_of_their_own(
-    name: str, pictures: list[np.ndarray], request: pytest.FixtureRequest
+def test_image_vectors_have_unit_length_and_depend_on_the_image_alone(
+    name: str, images: list[np.ndarray], request: pytest.FixtureRequest
 ) -> None:
     model: OpenClip | DinoViT = request.getfixturevalue(name)
-    found = model.images(pictures)
-    assert found.shape == (5, 16 if name == "clip" else 32)
-    assert found.dtype == np.float32
-    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
-    alone = np.concatenate([model.images([p]) for p in pictures])
-    assert np.abs(found - alone).max() < 1e-5
-    assert np.abs(model.images(pictures[::-1])[::-1] - found).max() < 1e-5
-    assert np.abs(model.images(pictures * 4)[-1] - found[-1]).max() < 1e-5
-    assert np.abs(found[0] - found[1]).max() > 1e-3
-    assert np.abs(model.images([pictures[0][..., ::-1]])[0] - found[0]).max() > 1e-4
-    assert model.images([]).shape == (0, found.shape[1])
+    vectors = model.images(images)
+    assert vectors.shape == (5, 16 if name == "clip" else 32)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
+    alone = np.concatenate([model.images([p]) for p in images])
+    assert np.abs(vectors - alone).max() < 1e-5
+    assert np.abs(model.images(images[::-1])[::-1] - vectors).max() < 1e-5
+    assert np.abs(model.images(images * 4)[-1] - vectors[-1]).max() < 1e-5
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
+    assert np.abs(model.images([images[0][..., ::-1]])[0] - vectors[0]).max() > 1e-4
+    assert model.images([]).shape == (0, vectors.shape[1])
     with pytest.raises(LayoutmarkError, match="image for a scorer: found float64"):
-        model.images([pictures[0] / 255])
+        model.images([images[0] / 255])
 
 
-def test_clip_equals_open_clip_by_hand(clip: OpenClip, clip_folder: Path, pictures: list[np.ndarray]) -> None:
+def test_clip_equals_open_clip_by_hand(clip: OpenClip, clip_folder: Path, images: list[np.ndarray]) -> None:
     import open_clip
 
     model = open_clip.create_model(f"local-dir:{clip_folder}").eval()
     tokens = open_clip.get_tokenizer(f"local-dir:{clip_folder}")(TEXTS)
-    pixels = torch.from_numpy(squashed(pictures, 32, [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]))
+    pixels = torch.from_numpy(squash(images, 32, [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]))
     with torch.inference_mode():
         image, text = model.encode_image(pixels, normalize=True), model.encode_text(tokens, normalize=True)
-    assert clip.images(pictures) == pytest.approx(image.numpy(), abs=1e-5)
+    assert clip.images(images) == pytest.approx(image.numpy(), abs=1e-5)
     assert clip.texts(TEXTS).vectors == pytest.approx(text.numpy(), abs=1e-5)
 
 
 def test_dino_is_the_class_token_after_the_last_layer(
-    dino: DinoViT, dino_folder: Path, pictures: list[np.ndarray]
+    dino: DinoViT, dino_folder: Path, images: list[np.ndarray]
 ) -> None:
     from transformers import ViTModel
 
     model = ViTModel.from_pretrained(dino_folder, dtype=torch.float32, add_pooling_layer=False).eval()
     with torch.inference_mode():
-        pixels = torch.from_numpy(squashed(pictures, 32, [0.5] * 3, [0.25] * 3))
+        pixels = torch.from_numpy(squash(images, 32, [0.5] * 3, [0.25] * 3))
         token = model(pixels, output_hidden_states=True).hidden_states[-1]
         token = model.layernorm(token)[:, 0].numpy()
     token /= np.linalg.norm(token, axis=1, keepdims=True)
-    assert dino.images(pictures) == pytest.approx(token, abs=1e-5)
+    assert dino.images(images) == pytest.approx(token, abs=1e-5)
 
 
 def test_texts_are_unit_vectors_and_truncation_is_counted(clip: OpenClip) -> None:
-    """The tiny context holds 8 tokens, start and end among them."""
-    found = clip.texts([*TEXTS, "a b c d e f", "a b c d e f g"])
-    assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
-    assert found.truncated.tolist() == [False, False, False, False, True]
-    assert found.count_truncated == 1
-    assert clip.texts(TEXTS[:1]).vectors[0] == pytest.approx(found.vectors[0], abs=1e-6)
+    """The tiny context has 8 tokens, including start and end."""
+    encoded = clip.texts([*TEXTS, "a b c d e f", "a b c d e f g"])
+    assert np.linalg.norm(encoded.vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
+    assert encoded.truncated.tolist() == [False, False, False, False, True]
+    assert encoded.count_truncated == 1
+    assert clip.texts(TEXTS[:1]).vectors[0] == pytest.approx(encoded.vectors[0], abs=1e-6)
     empty = clip.texts([])
     assert empty.vectors.shape == (0, 16)
     assert empty.count_truncated == 0
 
 
-def test_quality_is_the_softmax_of_two_prompts(clip: OpenClip, pictures: list[np.ndarray]) -> None:
+def test_quality_is_the_softmax_of_two_prompts(clip: OpenClip, images: list[np.ndarray]) -> None:
     quality = ClipIqa(clip)
-    found = quality.scores(pictures)
+    vectors = quality.scores(images)
     prompts = clip.texts(["a good photo", "a bad photo"]).vectors
-    logits = clip.logit_scale * clip.images(pictures) @ prompts.T
+    logits = clip.logit_scale * clip.images(images) @ prompts.T
     expected = torch.softmax(torch.from_numpy(logits), dim=1)[:, 0].numpy()
-    assert found == pytest.approx(expected, abs=1e-5)
-    assert found.std() > 1e-4
-    assert ClipIqa(clip, "a bad photo", "a good photo").scores(pictures) == pytest.approx(1 - found, abs=1e-9)
-    assert quality.scores_of(clip.images(pictures)) == pytest.approx(found, abs=1e-12)
+    assert vectors == pytest.approx(expected, abs=1e-5)
+    assert vectors.std() > 1e-4
+    assert ClipIqa(clip, "a bad photo", "a good photo").scores(images) == pytest.approx(1 - vectors, abs=1e-9)
+    assert quality.scores_of(clip.images(images)) == pytest.approx(vectors, abs=1e-12)
     assert quality.scores([]).shape == (0,)
 
 
@@ -110,7 +110,7 @@ def test_quality_neither_overflows_nor_leaves_its_range(clip: OpenClip) -> None:
 
 
 @pytest.mark.parametrize(("name", "file"), [("clip", "open_clip_model.safetensors"), ("dino", "model.safetensors")])
-def test_absent_weights_are_refused_and_never_random(
+def test_missing_weights_are_refused_not_randomised(
     name: str, file: str, clip_folder: Path, dino_folder: Path, tmp_path: Path
 ) -> None:
     source, model = (clip_folder, OpenClip) if name == "clip" else (dino_folder, DinoViT)
@@ -125,7 +125,7 @@ def test_absent_weights_are_refused_and_never_random(
         model(folder)
 
 
-def test_half_precision_files_are_computed_in_single(clip: OpenClip, dino: DinoViT) -> None:
+def test_half_precision_files_are_computed_in_single_precision(clip: OpenClip, dino: DinoViT) -> None:
     assert {p.dtype for p in clip._model.parameters()} == {torch.float32}
     assert {p.dtype for p in dino._model.parameters()} == {torch.float32}
 

@@ -1,4 +1,4 @@
-"""Inception for FID and KID: torchmetrics' own network and formula, on random weights in the published layout."""
+"""Inception for FID and KID, against torchmetrics' network and formula, on random weights in the published layout."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Evidence
 from layoutmark.features.engine_modules import describe, load, scorer_digest
-from layoutmark.features.inception import SIDE, WIDTH, InceptionPool, prepared
-from layoutmark.features.scorer_spec import Spec
+from layoutmark.features.inception import SIDE, WIDTH, InceptionPool, resize_for_inception
+from layoutmark.features.scorer_spec import ScorerSpec
 from layoutmark.layout import Canvas, Layout, Sample
-from layoutmark.metrics import all_metrics, summarise
-from layoutmark.metrics.distances import LEAST
+from layoutmark.metrics import all_metrics, summarise_metric
+from layoutmark.metrics.distances import MIN_IMAGES_FOR_FID
 from layoutmark.registry.card_types import Scorer
 from layoutmark.score import Status
 
@@ -29,62 +29,62 @@ network = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", re
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file in the layout of the published weights, such that features differ."""
+    """Save random weights in the published layout that give different images different features."""
     torch.manual_seed(5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "load_state_dict_from_url", lambda *a, **k: {})
         patch.setattr(network.FeatureExtractorInceptionV3, "load_state_dict", lambda *a, **k: None)
         state = network.FeatureExtractorInceptionV3("random", ["2048"]).state_dict()
-    # Half of a layer's signal is lost to rectifying, and torch's own start takes two thirds of the rest.
+    # ReLU halves a layer's signal, and torch's default initialisation keeps a third of the rest.
     state = {k: v * 6**0.5 if k.endswith("conv.weight") else v for k, v in state.items()}
     path = tmp_path_factory.mktemp("inception") / "weights-inception-random.pth"
     torch.save(state, path)
     return path
 
 
-def spec_of(path: Path) -> Spec:
-    return Spec("tiny", "inception", Scorer(version="1", file=str(path)), Path("/"))
+def spec_for(path: Path) -> ScorerSpec:
+    return ScorerSpec("tiny", "inception", Scorer(version="1", file=str(path)), Path("/"))
 
 
 @pytest.fixture(scope="module")
 def pool(weights: Path) -> InceptionPool:
-    found = load(spec_of(weights), "cpu")
-    assert isinstance(found, InceptionPool)
-    return found
+    actual = load(spec_for(weights), "cpu")
+    assert isinstance(actual, InceptionPool)
+    return actual
 
 
-def pictures(count: int, side: int) -> list[np.ndarray]:
+def random_images(count: int, side: int) -> list[np.ndarray]:
     rng = np.random.default_rng(count)
     small = rng.integers(0, 256, (count, 9, 7, 3), dtype=np.uint8)
     return [np.asarray(Image.fromarray(s).resize((side, side - 20), Image.Resampling.BICUBIC)) for s in small]
 
 
-def test_features_are_those_of_torchmetrics_on_the_resized_pictures(weights: Path, pool: InceptionPool) -> None:
+def test_features_equal_those_of_torchmetrics_on_the_resized_images(weights: Path, pool: InceptionPool) -> None:
     fid = pytest.importorskip("torchmetrics.image.fid")
-    theirs = fid.NoTrainInceptionV3("inception", ["2048"], str(weights))
-    images = pictures(3, 120)
-    inputs = torch.from_numpy(np.stack([prepared(i) for i in images]).transpose(0, 3, 1, 2).copy())
+    expected_network = fid.NoTrainInceptionV3("inception", ["2048"], str(weights))
+    images = random_images(3, 120)
+    inputs = torch.from_numpy(np.stack([resize_for_inception(i) for i in images]).transpose(0, 3, 1, 2).copy())
     with torch.inference_mode():
-        expected = theirs(inputs).numpy()
-    found = pool.images(images)
-    assert found.shape == (3, WIDTH)
-    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    assert float(np.ptp(found, axis=0).max()) > 1e-3, "pictures differ"
+        expected = expected_network(inputs).numpy()
+    actual = pool.images(images)
+    assert actual.shape == (3, WIDTH)
+    assert actual == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert float(np.ptp(actual, axis=0).max()) > 1e-3, "different images have different features"
     alone = np.concatenate([pool.images([i]) for i in images])
-    assert found == pytest.approx(alone, rel=1e-4, abs=1e-5)
+    assert actual == pytest.approx(alone, rel=1e-4, abs=1e-5)
 
 
-def test_resizing_is_clean() -> None:
+def test_resizing_is_antialiased() -> None:
     fine = np.broadcast_to((np.indices((4 * SIDE, 4 * SIDE)).sum(0) % 2 * 255)[..., None], (4 * SIDE, 4 * SIDE, 3))
-    assert np.ptp(prepared(np.ascontiguousarray(fine, np.uint8)).astype(int)) <= 4
+    assert np.ptp(resize_for_inception(np.ascontiguousarray(fine, np.uint8)).astype(int)) <= 4
     exact = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-    assert np.array_equal(prepared(exact), exact)
+    assert np.array_equal(resize_for_inception(exact), exact)
     with pytest.raises(LayoutmarkError):
-        prepared(exact.astype(np.float32))
+        resize_for_inception(exact.astype(np.float32))
 
 
-def test_the_name_and_the_digest_say_which(weights: Path, tmp_path: Path) -> None:
-    spec = spec_of(weights)
+def test_name_and_digest_identify_the_weights(weights: Path, tmp_path: Path) -> None:
+    spec = spec_for(weights)
     assert describe(spec) == (
         "weights-inception-random.pth 1 (torch-fidelity, pool3 features as they are, squashed to 299, no crop, "
         "PIL bicubic with antialiasing, 8 bits)"
@@ -92,16 +92,18 @@ def test_the_name_and_the_digest_say_which(weights: Path, tmp_path: Path) -> Non
     state = torch.load(weights, weights_only=True)
     other = tmp_path / weights.name
     torch.save({k: v + 1 if k == "fc.bias" else v for k, v in state.items()}, other)
-    assert scorer_digest(spec) != scorer_digest(spec_of(other))
-    pinned = Spec("tiny", "inception", Scorer(version="1", file=str(other), sha256={other.name: "0" * 64}), Path("/"))
+    assert scorer_digest(spec) != scorer_digest(spec_for(other))
+    pinned = ScorerSpec(
+        "tiny", "inception", Scorer(version="1", file=str(other), sha256={other.name: "0" * 64}), Path("/")
+    )
     with pytest.raises(LayoutmarkError, match="as the stack card says"):
         scorer_digest(pinned)
 
 
-def test_safetensors_are_the_same(weights: Path, pool: InceptionPool, tmp_path: Path) -> None:
+def test_safetensors_give_the_same_features(weights: Path, pool: InceptionPool, tmp_path: Path) -> None:
     path = tmp_path / "inception.safetensors"
     save_file({k: v.contiguous() for k, v in torch.load(weights, weights_only=True).items()}, path)
-    assert np.array_equal(load(spec_of(path), "cpu").images(pictures(1, 80)), pool.images(pictures(1, 80)))
+    assert np.array_equal(load(spec_for(path), "cpu").images(random_images(1, 80)), pool.images(random_images(1, 80)))
 
 
 class Trap:
@@ -115,18 +117,18 @@ def test_a_file_cannot_run_code_and_other_weights_are_refused(tmp_path: Path, mo
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     for name in ("trap.pth", "other.pth"):
         with pytest.raises(LayoutmarkError, match="expected those of torch-fidelity's Inception-v3"):
-            load(spec_of(tmp_path / name), "cpu")
+            load(spec_for(tmp_path / name), "cpu")
     assert not (tmp_path / "sprung").exists()
 
 
-def rows(seen: np.ndarray, true: np.ndarray) -> list[Evidence]:
+def rows(generated: np.ndarray, true: np.ndarray) -> list[Evidence]:
     layout = Layout(Canvas(64, 64), ())
     return [
         Evidence(
             Sample(f"s{k}", f"p{k}", layout), 0, Status.OK, "",
             vectors={"inception/image": a.astype(np.float32), "inception/true-image": b.astype(np.float32)},
         )
-        for k, (a, b) in enumerate(zip(seen, true, strict=True))
+        for k, (a, b) in enumerate(zip(generated, true, strict=True))
     ]  # fmt: skip
 
 
@@ -136,29 +138,32 @@ def metric(name: str) -> Any:
 
 def features(seed: int, centre: float) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    mixed: np.ndarray = np.abs(rng.normal(size=(LEAST, 24)) @ rng.normal(size=(24, 24)) + centre)
+    mixed: np.ndarray = np.abs(rng.normal(size=(MIN_IMAGES_FOR_FID, 24)) @ rng.normal(size=(24, 24)) + centre)
     return mixed.astype(np.float32)
 
 
-def test_the_frechet_distance_is_torchmetrics_and_of_few_pictures_there_is_none() -> None:
+def test_fid_equals_torchmetrics_and_needs_enough_images() -> None:
     fid = pytest.importorskip("torchmetrics.image.fid")
-    seen, true = features(1, 0.0), features(2, 0.7)
-    found = summarise(metric("fid_inception"), rows(seen, true)).value
+    generated, true = features(1, 0.0), features(2, 0.7)
+    actual = summarise_metric(metric("fid_inception"), rows(generated, true)).value
 
     def moments(x: np.ndarray) -> Sequence[torch.Tensor]:
-        wide = torch.from_numpy(x.astype(np.float64))
-        return wide.mean(0), torch.cov(wide.T)
+        matrix = torch.from_numpy(x.astype(np.float64))
+        return matrix.mean(0), torch.cov(matrix.T)
 
-    expected = float(fid._compute_fid(*moments(seen), *moments(true)))
-    assert found == pytest.approx(expected, rel=1e-6)
-    few = summarise(metric("fid_inception"), rows(seen[1:], true[1:]))
-    assert (few.value, dict(few.unscored)) == (None, {"fewer than 2,048 pictures or true images": LEAST - 1})
+    expected = float(fid._compute_fid(*moments(generated), *moments(true)))
+    assert actual == pytest.approx(expected, rel=1e-6)
+    few = summarise_metric(metric("fid_inception"), rows(generated[1:], true[1:]))
+    assert (few.value, dict(few.unscored)) == (
+        None,
+        {"fewer than 2,048 images or true images": MIN_IMAGES_FOR_FID - 1},
+    )
 
 
-def test_the_kernel_distance_takes_features_as_they_are() -> None:
-    seen, true = (features(k, 0.5 * k)[:9] for k in (3, 4))
-    a, b = seen.astype(np.float64), true.astype(np.float64)
+def test_kid_uses_unnormalised_features() -> None:
+    generated, true = (features(k, 0.5 * k)[:9] for k in (3, 4))
+    a, b = generated.astype(np.float64), true.astype(np.float64)
     kernel = lambda x, y: (x @ y.T / 24 + 1) ** 3  # noqa: E731
     inside = [(k.sum() - np.trace(k)) / (9 * 8) for k in (kernel(a, a), kernel(b, b))]
-    found = summarise(metric("kid_inception"), rows(seen, true)).value
-    assert found == pytest.approx(sum(inside) - 2 * kernel(a, b).mean(), rel=1e-9)
+    actual = summarise_metric(metric("kid_inception"), rows(generated, true)).value
+    assert actual == pytest.approx(sum(inside) - 2 * kernel(a, b).mean(), rel=1e-9)

@@ -11,7 +11,7 @@ import pytest
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Evidence
-from layoutmark.features.lpips import ALEXNET, Lpips, shapes
+from layoutmark.features.lpips import ALEXNET, Lpips, weight_shapes
 from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Canvas, Layout, Sample
 from layoutmark.measure.feature_cache import FeatureCache
@@ -31,13 +31,13 @@ LAYERS: list[dict[str, Any]] = [
 MEAN, STD, SIDE = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 24
 
 
-def save(folder: Path, **changed: Any) -> Path:
+def save(folder: Path, **replaced: Any) -> Path:
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(0)
-    weights = {n: rng.normal(size=s).astype(np.float32) for n, s in shapes(LAYERS).items()}
+    weights = {n: rng.normal(size=s).astype(np.float32) for n, s in weight_shapes(LAYERS).items()}
     weights |= {n: np.abs(w) for n, w in weights.items() if n.startswith("linear")}
-    weights = {n: w for n, w in (weights | changed).items() if w is not None}
+    weights = {n: w for n, w in (weights | replaced).items() if w is not None}
     folder.mkdir(exist_ok=True)
     save_file(weights, folder / "model.safetensors")
     settings = {"mean": MEAN, "std": STD, "layers": LAYERS}
@@ -50,42 +50,42 @@ def model(tmp_path: Path) -> Lpips:
     return Lpips(save(tmp_path / "lpips"), SIDE)
 
 
-def pictures(count: int, seed: int) -> list[np.ndarray]:
+def random_images(count: int, seed: int) -> list[np.ndarray]:
     return list(np.random.default_rng(seed).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8))
 
 
-def test_it_is_a_distance(model: Lpips) -> None:
-    a, b = pictures(20, 0), pictures(20, 1)
-    there, back = model.distances(a, b), model.distances(b, a)
-    assert (there > 0).all()
-    assert there == pytest.approx(back, rel=1e-5)
+def test_lpips_is_a_distance(model: Lpips) -> None:
+    a, b = random_images(20, 0), random_images(20, 1)
+    forward, back = model.distances(a, b), model.distances(b, a)
+    assert (forward > 0).all()
+    assert forward == pytest.approx(back, rel=1e-5)
     assert model.distances(a, a) == pytest.approx(np.zeros(20), abs=1e-9)
     assert model.distances([], []).shape == (0,)
 
 
-def test_more_noise_is_farther_and_company_does_not_matter(model: Lpips) -> None:
-    (plain,) = pictures(1, 2)
+def test_distance_grows_with_noise_and_does_not_depend_on_the_batch(model: Lpips) -> None:
+    (plain,) = random_images(1, 2)
     noise = np.random.default_rng(3).normal(size=plain.shape)
-    spoilt = [np.clip(plain + level * noise, 0, 255).astype(np.uint8) for level in (5, 20, 60)]
-    found = model.distances([plain] * 3, spoilt)
-    assert list(found) == sorted(found)
-    assert model.distances([plain], spoilt[1:2])[0] == pytest.approx(found[1], rel=1e-5)
+    noisy = [np.clip(plain + level * noise, 0, 255).astype(np.uint8) for level in (5, 20, 60)]
+    diversity = model.distances([plain] * 3, noisy)
+    assert list(diversity) == sorted(diversity)
+    assert model.distances([plain], noisy[1:2])[0] == pytest.approx(diversity[1], rel=1e-5)
 
 
-def test_mirrored_pairs_under_a_mirrored_network_are_as_far(tmp_path: Path) -> None:
+def test_a_mirrored_network_gives_mirrored_pairs_the_same_distance(tmp_path: Path) -> None:
     plain = Lpips(save(tmp_path / "plain"), SIDE)
-    turned = {n: w.cpu().numpy()[..., ::-1].copy() for n, w in plain._weights.items() if n.endswith("weight")}
-    mirrored = Lpips(save(tmp_path / "mirrored", **turned), SIDE)
-    # Where strides cut the picture alike from both sides only; 25 pixels are.
+    mirrored_weights = {n: w.cpu().numpy()[..., ::-1].copy() for n, w in plain._weights.items() if n.endswith("weight")}
+    mirrored = Lpips(save(tmp_path / "mirrored", **mirrored_weights), SIDE)
+    # Holds only if the strides divide the image symmetrically, as they do for 25 pixels.
     plain.image_size = mirrored.image_size = 25
-    a, b = pictures(3, 4), pictures(3, 5)
+    a, b = random_images(3, 4), random_images(3, 5)
     expected = plain.distances(a, b)
     assert mirrored.distances([p[:, ::-1] for p in a], [p[:, ::-1] for p in b]) == pytest.approx(expected, rel=1e-3)
 
 
-def test_against_a_plain_twin(model: Lpips) -> None:
-    """Loops over pixels, channels and taps."""
-    a, b = pictures(1, 6), pictures(1, 7)
+def test_against_a_plain_reimplementation(model: Lpips) -> None:
+    """Explicit loops over pixels, channels and kernel positions."""
+    a, b = random_images(1, 6), random_images(1, 7)
     sides = [((p[0] / 255.0 - MEAN) / STD).transpose(2, 0, 1) for p in (a, b)]
     total = 0.0
     for k, layer in enumerate(LAYERS):
@@ -118,15 +118,15 @@ def _layer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, layer: dict[str,
     return np.maximum(out, 0.0)
 
 
-def test_alexnet_has_the_published_form() -> None:
+def test_alexnet_has_the_published_shapes() -> None:
     from torchvision.models import alexnet
 
     published = {n: tuple(w.shape) for n, w in alexnet(weights=None).features.named_parameters()}
-    ours = {n: s for n, s in shapes(ALEXNET).items() if n.startswith("conv")}
+    ours = {n: s for n, s in weight_shapes(ALEXNET).items() if n.startswith("conv")}
     assert list(ours.values()) == list(published.values())
 
 
-def test_faults_are_named(tmp_path: Path) -> None:
+def test_faulty_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         LayoutmarkError, match=r"^weights of LPIPS: found no linear\.2 and 0 more; expected all weights"
     ):
@@ -137,7 +137,7 @@ def test_faults_are_named(tmp_path: Path) -> None:
         Lpips(tmp_path, SIDE)
 
 
-def test_a_stack_can_have_one_and_seeds_are_told_apart(tmp_path: Path) -> None:
+def test_a_stack_can_have_lpips_and_reports_seed_diversity(tmp_path: Path) -> None:
     save(tmp_path / "weights")
     scorer = Scorer(folder="weights", settings={"image_size": SIDE})
     card = StackCard("tiny", "Tiny", "1", "stable-diffusion", 64, Generator(folder="g"), {"lpips": scorer})
@@ -147,27 +147,27 @@ def test_a_stack_can_have_one_and_seeds_are_told_apart(tmp_path: Path) -> None:
 
     layout = Layout(Canvas(SIDE, SIDE), ())
     jobs = [Job(Sample(s, "x", layout), k, f"{s}{k}") for s, k in (("a", 0), ("a", 1), ("a", 2), ("b", 0), ("c", 0))]
-    seen = dict(zip("pqrs", pictures(4, 8), strict=True))
+    images = dict(zip("pqrs", random_images(4, 8), strict=True))
     names = {"a0": "p", "a1": "q", "a2": "p", "b0": "r"}
-    looker = FeatureCache(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
-    found = lpips_diversity(jobs, names, seen, looker)
-    (apart,) = scorers.lpips.distances([seen["p"]], [seen["q"]])
-    assert found.keys() == {"a0", "a1", "a2"}, "b and c have no second picture"
-    assert found["a1"] == pytest.approx(apart, rel=1e-5)
-    assert found["a0"] == found["a2"] == pytest.approx(apart / 2, rel=1e-5)
+    cache = FeatureCache(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
+    diversity = lpips_diversity(jobs, names, images, cache)
+    (distance,) = scorers.lpips.distances([images["p"]], [images["q"]])
+    assert diversity.keys() == {"a0", "a1", "a2"}, "b and c have no second image"
+    assert diversity["a1"] == pytest.approx(distance, rel=1e-5)
+    assert diversity["a0"] == diversity["a2"] == pytest.approx(distance / 2, rel=1e-5)
     again = FeatureCache(scorers, Store(tmp_path / "store"), scorers.digests(), "code")
-    scorers._loaded["lpips"] = None  # what is stored is not asked again
-    assert lpips_diversity(jobs, names, seen, again) == found
-    assert lpips_diversity(jobs, names, seen, FeatureCache(scorers, Store(tmp_path / "none"), {}, "code")) == {}
+    scorers._loaded["lpips"] = None  # stored distances are not computed again
+    assert lpips_diversity(jobs, names, images, again) == diversity
+    assert lpips_diversity(jobs, names, images, FeatureCache(scorers, Store(tmp_path / "none"), {}, "code")) == {}
 
 
 def test_diversity_is_read_from_the_store() -> None:
     (metric,) = all_metrics({"lpips": "net"})
     sample = Sample("s", "x", Layout(Canvas(8, 8), ()))
-    said = [
+    evidence = [
         Evidence(sample, 0, Status.OK, quality={"lpips-diversity": 0.25}),
         Evidence(sample, 1, Status.OK),
         Evidence(sample, 2, Status.FAILED),
     ]
-    assert [o.outcome for o in metric.outcomes(said)] == [Score(0.25), Unscored("one seed"), Unscored("failed")]
+    assert [o.outcome for o in metric.outcomes(evidence)] == [Score(0.25), Unscored("one seed"), Unscored("failed")]
     assert metric.outcomes([]) == []

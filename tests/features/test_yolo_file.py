@@ -1,4 +1,4 @@
-"""YOLO out of .pt files that ultralytics itself wrote: what is read, what is refused, and that nothing of it runs."""
+"""YOLO from .pt files saved by ultralytics: what is read, what is refused, and that no code in them runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.checkpoint import read_checkpoint, tensors
 from layoutmark.features.engine_modules import describe, load, scorer_digest
-from layoutmark.features.images import letterboxed
-from layoutmark.features.quiet_ultralytics import ultralytics
+from layoutmark.features.images import letterbox
+from layoutmark.features.quiet_ultralytics import import_ultralytics
 from layoutmark.features.yolo_file import YoloFile
 from layoutmark.provenance import digest, digest_file
 
 from .conftest import YOLO
-from .tiny_weights import CLASSES, save_yolo, seg_architecture, spec
+from .tiny_weights import CLASSES, save_yolo, spec, with_segmentation_head
 
 SIZE = {"image_size": 64}
 
@@ -30,94 +30,94 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_yolo(tmp_path_factory.mktemp("yolo"), seg_architecture(YOLO), CLASSES)
+def segmentation_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_yolo(tmp_path_factory.mktemp("yolo"), with_segmentation_head(YOLO), CLASSES)
 
 
-def opened(path: Path, **settings: Any) -> YoloFile:
-    found = load(spec("detector", file=str(path), settings={**SIZE, **settings}), "cpu")
-    assert isinstance(found, YoloFile)
-    return found
+def load_yolo(path: Path, **settings: Any) -> YoloFile:
+    model = load(spec("detector", file=str(path), settings={**SIZE, **settings}), "cpu")
+    assert isinstance(model, YoloFile)
+    return model
 
 
-def test_the_tensors_are_those_that_were_saved(file: Path) -> None:
-    read = dict(tensors(read_checkpoint(file, "detector")["model"]))
-    torch_read = ultralytics("ultralytics").YOLO(str(file)).model.state_dict()
-    assert read.keys() == torch_read.keys()
-    assert all(torch.equal(read[k].float(), torch_read[k].float()) for k in read)
+def test_tensors_are_read_as_saved(file: Path) -> None:
+    read_tensors = dict(tensors(read_checkpoint(file, "detector")["model"]))
+    expected_tensors = import_ultralytics("ultralytics").YOLO(str(file)).model.state_dict()
+    assert read_tensors.keys() == expected_tensors.keys()
+    assert all(torch.equal(read_tensors[k].float(), expected_tensors[k].float()) for k in read_tensors)
 
 
-def test_it_sees_what_ultralytics_sees(file: Path, pictures: list[np.ndarray]) -> None:
-    """The model that ultralytics opens itself, on the same input; suppression is compared elsewhere."""
-    found = opened(file)
-    assert found.names == CLASSES
-    own = ultralytics("ultralytics").YOLO(str(file)).model.float().eval()
-    own.model[-1].end2end = False
-    inputs = torch.from_numpy(np.stack([letterboxed(p, 64)[0] for p in pictures]))
+def test_predictions_equal_those_of_ultralytics(file: Path, images: list[np.ndarray]) -> None:
+    """Against the model as ultralytics loads it, on the same input; suppression is tested elsewhere."""
+    model = load_yolo(file)
+    assert model.names == CLASSES
+    expected_model = import_ultralytics("ultralytics").YOLO(str(file)).model.float().eval()
+    expected_model.model[-1].end2end = False
+    inputs = torch.from_numpy(np.stack([letterbox(p, 64)[0] for p in images]))
     with torch.inference_mode():
-        assert torch.equal(found._model(inputs)[0], own(inputs)[0])
-    seen = found.detect(pictures)
-    assert all(2 < len(d) <= 100 for d in seen)
-    assert {label for d in seen for label in d.labels} <= set(CLASSES)
-    assert all(d.masks is None for d in seen)
+        assert torch.equal(model._model(inputs)[0], expected_model(inputs)[0])
+    detections = model.detect(images)
+    assert all(2 < len(d) <= 100 for d in detections)
+    assert {label for d in detections for label in d.labels} <= set(CLASSES)
+    assert all(d.masks is None for d in detections)
 
 
-def test_company_does_not_matter(file: Path, pictures: list[np.ndarray]) -> None:
-    found = opened(file)
-    together = found.detect(pictures * 3)
-    for picture, shared in zip(pictures, together, strict=False):
-        (alone,) = found.detect([picture])
-        assert alone.labels == shared.labels
-        assert np.abs(alone.boxes - shared.boxes).max() < 1e-4
-    assert found.detect([]) == []
+def test_detections_do_not_depend_on_the_batch(file: Path, images: list[np.ndarray]) -> None:
+    model = load_yolo(file)
+    together = model.detect(images * 3)
+    for image, in_batch in zip(images, together, strict=False):
+        (alone,) = model.detect([image])
+        assert alone.labels == in_batch.labels
+        assert np.abs(alone.boxes - in_batch.boxes).max() < 1e-4
+    assert model.detect([]) == []
 
 
-def test_masks_lie_in_their_boxes_on_the_pictures_grid(masked: Path, pictures: list[np.ndarray]) -> None:
-    seen = opened(masked, masks=True).detect(pictures)
-    assert sum(len(d) for d in seen) > 10
-    for picture, d in zip(pictures, seen, strict=True):
+def test_masks_are_inside_their_boxes_on_the_image_grid(segmentation_file: Path, images: list[np.ndarray]) -> None:
+    detections = load_yolo(segmentation_file, masks=True).detect(images)
+    assert sum(len(d) for d in detections) > 10
+    for image, d in zip(images, detections, strict=True):
         assert d.masks is not None
         assert len(d.masks) == len(d)
         for mask, box in zip(d.masks, d.boxes, strict=True):
-            height, width = picture.shape[:2]
+            height, width = image.shape[:2]
             assert (mask.height, mask.width) == (height, width)
-            y, x = np.nonzero(mask.array())
+            y, x = np.nonzero(mask.to_array())
             if len(x):
                 assert x.min() >= box[0] * width - 1
                 assert x.max() <= box[2] * width
                 assert y.min() >= box[1] * height - 1
                 assert y.max() <= box[3] * height
-    assert sum(int(m.array().sum()) for d in seen for m in d.masks or ()) > 100
-    assert all(d.masks is None for d in opened(masked).detect(pictures))
+    assert sum(int(m.to_array().sum()) for d in detections for m in d.masks or ()) > 100
+    assert all(d.masks is None for d in load_yolo(segmentation_file).detect(images))
 
 
-def test_masks_are_those_of_ultralytics(masked: Path, pictures: list[np.ndarray]) -> None:
-    """Its own `process_mask` on a picture that fills the square."""
-    (seen,) = opened(masked, masks=True).detect(pictures[:1])
-    own = ultralytics("ultralytics").YOLO(str(masked)).model.float().eval()
+def test_masks_equal_those_of_ultralytics(segmentation_file: Path, images: list[np.ndarray]) -> None:
+    """Against ultralytics' `process_mask`, on an image that fills the square."""
+    (detections,) = load_yolo(segmentation_file, masks=True).detect(images[:1])
+    expected_model = import_ultralytics("ultralytics").YOLO(str(segmentation_file)).model.float().eval()
     with torch.inference_mode():
-        (raw, prototypes), _ = own(torch.from_numpy(letterboxed(pictures[0], 64)[0])[None])
-        nms = ultralytics("ultralytics.utils.nms").non_max_suppression
+        (raw, prototypes), _ = expected_model(torch.from_numpy(letterbox(images[0], 64)[0])[None])
+        nms = import_ultralytics("ultralytics.utils.nms").non_max_suppression
         (rows,) = nms(raw, conf_thres=0.001, iou_thres=0.7, multi_label=True, max_det=100, nc=3)
-        ops = ultralytics("ultralytics.utils.ops")
+        ops = import_ultralytics("ultralytics.utils.ops")
         expected = ops.process_mask(prototypes[0], rows[:, 6:], rows[:, :4], (64, 64), upsample=True).numpy() > 0
-    assert seen.masks is not None
-    for mask, other in zip(seen.masks, expected, strict=True):
-        inside = mask.array()
-        # Borders of a box may be rounded another way: at most a line of pixels along each.
+    assert detections.masks is not None
+    for mask, other in zip(detections.masks, expected, strict=True):
+        inside = mask.to_array()
+        # Box borders may be rounded differently: at most one line of pixels along each side.
         assert (inside ^ other).sum() <= 4 * 64
         assert not (inside & ~other)[2:-2, 2:-2].sum() > 64
 
 
-@pytest.mark.parametrize("wide", [True, False])
-def test_boxes_come_back_through_the_letterbox(wide: bool, file: Path, pictures: list[np.ndarray]) -> None:
-    """A picture that is not square is the middle band of the square one in which grey bars stand beside it."""
-    found = opened(file)
-    band = pictures[0][16:48] if wide else pictures[0][:, 16:48]
+@pytest.mark.parametrize("is_wide", [True, False])
+def test_boxes_are_mapped_back_through_the_letterbox(is_wide: bool, file: Path, images: list[np.ndarray]) -> None:
+    """An image that is not square gives the boxes of the square image that has it as its middle band."""
+    model = load_yolo(file)
+    band = images[0][16:48] if is_wide else images[0][:, 16:48]
     square = np.full((64, 64, 3), 114, np.uint8)
-    square[(slice(16, 48), slice(None)) if wide else (slice(None), slice(16, 48))] = band
-    a, b = found.detect([band, square])
-    axis = 1 if wide else 0
+    square[(slice(16, 48), slice(None)) if is_wide else (slice(None), slice(16, 48))] = band
+    a, b = model.detect([band, square])
+    axis = 1 if is_wide else 0
     inside = np.flatnonzero((b.boxes[:, axis] > 0.25) & (b.boxes[:, axis + 2] < 0.75))
     assert len(inside) > 2
     for k in inside:
@@ -127,44 +127,46 @@ def test_boxes_come_back_through_the_letterbox(wide: bool, file: Path, pictures:
 
 
 @pytest.mark.parametrize(("name", "end_to_end"), [("yolov8n", False), ("yolov10n", True), ("yolo26n", True)])
-def test_families_of_ultralytics_open(name: str, end_to_end: bool, tmp_path: Path, pictures: list[np.ndarray]) -> None:
-    tasks = ultralytics("ultralytics.nn.tasks")
+def test_model_families_of_ultralytics_can_be_loaded(
+    name: str, end_to_end: bool, tmp_path: Path, images: list[np.ndarray]
+) -> None:
+    tasks = import_ultralytics("ultralytics.nn.tasks")
     architecture = tasks.yaml_model_load(f"{name}.yaml")
     file = save_yolo(tmp_path, {k: v for k, v in architecture.items() if k != "yaml_file"}, CLASSES, name)
-    found = opened(file, end_to_end=end_to_end)
-    own = ultralytics("ultralytics").YOLO(str(file)).model.float().eval()
-    own.model[-1].end2end = end_to_end
-    inputs = torch.from_numpy(letterboxed(pictures[0], 64)[0])[None]
+    model = load_yolo(file, end_to_end=end_to_end)
+    expected_model = import_ultralytics("ultralytics").YOLO(str(file)).model.float().eval()
+    expected_model.model[-1].end2end = end_to_end
+    inputs = torch.from_numpy(letterbox(images[0], 64)[0])[None]
     with torch.inference_mode():
-        assert torch.equal(found._model(inputs)[0], own(inputs)[0])
-    (seen,) = found.detect(pictures[:1])
-    assert len(seen) > 0
+        assert torch.equal(model._model(inputs)[0], expected_model(inputs)[0])
+    (detections,) = model.detect(images[:1])
+    assert len(detections) > 0
     if not end_to_end:
         with pytest.raises(
             LayoutmarkError, match="found a model without an end-to-end head; expected end_to_end = fal"
         ):
-            opened(file, end_to_end=True)
+            load_yolo(file, end_to_end=True)
 
 
-class Evil:
-    """Runs a call when it is read in the usual way."""
+class RunsCode:
+    """Runs a call when it is unpickled normally."""
 
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
 
     def __reduce__(self) -> Any:
-        return (Path.touch, (self.mark,))
+        return (Path.touch, (self.marker,))
 
 
-def test_nothing_in_the_file_runs(file: Path, tmp_path: Path) -> None:
+def test_no_code_in_the_file_runs(file: Path, tmp_path: Path) -> None:
     content = torch.load(file, weights_only=False)
-    mark = tmp_path / "ran"
-    torch.save({**content, "extra": Evil(mark)}, tmp_path / "evil.pt")
+    marker = tmp_path / "ran"
+    torch.save({**content, "extra": RunsCode(marker)}, tmp_path / "evil.pt")
     torch.load(tmp_path / "evil.pt", weights_only=False)
-    assert mark.exists(), "the trap works"
-    mark.unlink()
-    assert opened(tmp_path / "evil.pt").names == CLASSES
-    assert not mark.exists()
+    assert marker.exists(), "the trap works"
+    marker.unlink()
+    assert load_yolo(tmp_path / "evil.pt").names == CLASSES
+    assert not marker.exists()
 
 
 def test_an_architecture_with_code_is_refused(file: Path, tmp_path: Path) -> None:
@@ -172,42 +174,42 @@ def test_an_architecture_with_code_is_refused(file: Path, tmp_path: Path) -> Non
     content["model"].yaml["activation"] = "__import__('os').getcwd()"
     torch.save(content, tmp_path / "a.pt")
     with pytest.raises(LayoutmarkError, match=r"detector a\.pt: found the key 'activation'"):
-        opened(tmp_path / "a.pt")
+        load_yolo(tmp_path / "a.pt")
     del content["model"].yaml["activation"]
     for layer in ("load_checkpoint", "TorchVision", "os.system", "nn.functional"):
         content["model"].yaml["backbone"][0][2] = layer
         torch.save(content, tmp_path / "a.pt")
         with pytest.raises(LayoutmarkError, match=f"found the layer '{layer}'; expected layers of ultralytics and tor"):
-            opened(tmp_path / "a.pt")
+            load_yolo(tmp_path / "a.pt")
 
 
-def test_other_models_and_files_are_named(tmp_path: Path, masked: Path, file: Path) -> None:
-    classify = ultralytics("ultralytics").YOLO("yolo11n-cls.yaml")
+def test_other_models_and_files_are_refused(tmp_path: Path, segmentation_file: Path, file: Path) -> None:
+    classify = import_ultralytics("ultralytics").YOLO("yolo11n-cls.yaml")
     classify.save(str(tmp_path / "cls.pt"))
     with pytest.raises(
         LayoutmarkError, match=r"detector cls\.pt: found a ClassificationModel; expected a detection or"
     ):
-        opened(tmp_path / "cls.pt")
+        load_yolo(tmp_path / "cls.pt")
     torch.save({"state": 1}, tmp_path / "none.pt")
     with pytest.raises(LayoutmarkError, match=r"detector none\.pt: found a model that is a NoneType; expected a detec"):
-        opened(tmp_path / "none.pt")
+        load_yolo(tmp_path / "none.pt")
     torch.save([1], tmp_path / "list.pt")
     with pytest.raises(LayoutmarkError, match=r"detector 'list\.pt': found list; expected a dict"):
-        opened(tmp_path / "list.pt")
+        load_yolo(tmp_path / "list.pt")
     (tmp_path / "text.pt").write_text("not a checkpoint")
     with pytest.raises(
         LayoutmarkError, match=r"detector 'text\.pt': found \w+Error: .*; expected a checkpoint written b"
     ):
-        opened(tmp_path / "text.pt")
+        load_yolo(tmp_path / "text.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps({"model": 1}))
     with pytest.raises(LayoutmarkError, match=r"detector 'plain\.pt': found"):
-        opened(tmp_path / "plain.pt")
+        load_yolo(tmp_path / "plain.pt")
     with pytest.raises(LayoutmarkError, match=r"scorer 'detector' of stack 'tiny': found no file '/nowhere\.pt'"):
-        opened(Path("/nowhere.pt"))
+        load_yolo(Path("/nowhere.pt"))
     with pytest.raises(LayoutmarkError, match="found a model without masks; expected masks = false, or a -seg model"):
-        opened(file, masks=True)
+        load_yolo(file, masks=True)
     with pytest.raises(LayoutmarkError, match="found image_size 60; expected a multiple of its stride 16"):
-        opened(file, image_size=60)
+        load_yolo(file, image_size=60)
 
 
 def test_tensors_of_another_architecture_are_refused(file: Path, tmp_path: Path) -> None:
@@ -217,35 +219,33 @@ def test_tensors_of_another_architecture_are_refused(file: Path, tmp_path: Path)
     with pytest.raises(
         LayoutmarkError, match=r"detector a\.pt: found size mismatch .*; expected the tensors of its own"
     ):
-        opened(tmp_path / "a.pt")
+        load_yolo(tmp_path / "a.pt")
 
 
-def test_classes_go_by_name_with_a_checksum(file: Path, tmp_path: Path) -> None:
-    right = digest(list(CLASSES))
-    assert opened(file, names_sha256=right).names == CLASSES
-    with pytest.raises(LayoutmarkError, match=rf"found 3 names of sha256 {right[:16]}\.\.\.; expected 0000"):
-        opened(file, names_sha256="0" * 64)
+def test_class_names_are_checked_against_the_checksum(file: Path, tmp_path: Path) -> None:
+    names_digest = digest(list(CLASSES))
+    assert load_yolo(file, names_sha256=names_digest).names == CLASSES
+    with pytest.raises(LayoutmarkError, match=rf"found 3 names of sha256 {names_digest[:16]}\.\.\.; expected 0000"):
+        load_yolo(file, names_sha256="0" * 64)
     content = torch.load(file, weights_only=False)
     content["model"].names = {0: "cat", 1: "cat", 2: "dog"}
     torch.save(content, tmp_path / "a.pt")
     with pytest.raises(LayoutmarkError, match="found names that are missing or repeat"):
-        opened(tmp_path / "a.pt")
+        load_yolo(tmp_path / "a.pt")
 
 
-def test_the_name_says_what_changes_the_numbers(file: Path, detector_folder: Path) -> None:
-    named = describe(spec("detector", file=str(file), settings=SIZE))
-    assert named == (
-        "tiny11n.pt 1 (yolo, letterbox 64, grey, PIL bilinear with antialiasing, NMS IoU 0.7, multi-label)"
-    )
+def test_the_name_includes_every_setting_that_changes_the_numbers(file: Path, detector_folder: Path) -> None:
+    name = describe(spec("detector", file=str(file), settings=SIZE))
+    assert name == ("tiny11n.pt 1 (yolo, letterbox 64, grey, PIL bilinear with antialiasing, NMS IoU 0.7, multi-label)")
     for change in ({"nms_iou": 0.5}, {"masks": True}, {"end_to_end": True}, {"names_sha256": "1" * 64}):
         other = spec("detector", file=str(file), settings={**SIZE, **change})
-        assert describe(other) != named
+        assert describe(other) != name
         assert scorer_digest(other) != scorer_digest(spec("detector", file=str(file), settings=SIZE))
-    wrong = spec("detector", file=str(file), sha256={file.name: "0" * 64})
+    pinned = spec("detector", file=str(file), sha256={file.name: "0" * 64})
     with pytest.raises(
         LayoutmarkError, match=rf"tiny11n\.pt: found sha256 {digest_file(file)[:16]}\.\.\.; expected 000"
     ):
-        scorer_digest(wrong)
-    # The project's own form of a detector opens through the same engine.
-    own = load(spec("detector", engine="yolo", folder=str(detector_folder)), "cpu")
-    assert own.names == CLASSES
+        scorer_digest(pinned)
+    # A detector in the miniature stack's folder format loads through the same engine.
+    expected_model = load(spec("detector", engine="yolo", folder=str(detector_folder)), "cpu")
+    assert expected_model.names == CLASSES

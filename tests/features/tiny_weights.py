@@ -1,4 +1,4 @@
-"""Public weights in small: real classes with random weights, written as their own packages write them."""
+"""Tiny stand-ins for public weights: real classes with random weights, saved by their own packages."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import pytest
 import torch
 import yaml
 
-from layoutmark.features.quiet_ultralytics import ultralytics
-from layoutmark.features.scorer_spec import Spec
+from layoutmark.features.quiet_ultralytics import import_ultralytics
+from layoutmark.features.scorer_spec import ScorerSpec
 from layoutmark.registry.card_types import Scorer
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 CLASSES = ("bus", "cat", "dog")
 
 
-def spec(role: str, **card: Any) -> Spec:
-    """A scorer of a stack named tiny."""
-    return Spec("tiny", role, Scorer(**card), Path())
+def spec(role: str, **card: Any) -> ScorerSpec:
+    """Return the spec of a scorer of a stack named tiny."""
+    return ScorerSpec("tiny", role, Scorer(**card), Path())
 
 
-def tuned(model: torch.nn.Module) -> None:
-    """Give an untrained YOLO statistics and heads with which it says something, in boxes of a moderate size."""
+def initialise_outputs(model: torch.nn.Module) -> None:
+    """Give an untrained YOLO statistics and heads that make it detect something, in boxes of moderate size."""
     head = model.model[-1]
     with torch.no_grad():
         for layer in model.modules():
@@ -41,65 +41,65 @@ def tuned(model: torch.nn.Module) -> None:
                 scores[-1].weight.normal_(0, 1.0)
                 scores[-1].bias.fill_(-3.0)
                 boxes[-1].weight.normal_(0, 0.3)
-                # Four values for each side's distances, or the four distances themselves.
+                # A distribution over distances for each side, or the four distances themselves.
                 many = len(boxes[-1].bias) > 4
                 boxes[-1].bias.copy_(-0.7 * torch.arange(16.0).repeat(4) if many else torch.full((4,), 2.0))
     model.eval()
 
 
 def save_yolo(folder: Path, architecture: Mapping[str, Any], names: Sequence[str], name: str = "tiny11n") -> Path:
-    """Build and save a model with ultralytics' own means."""
+    """Build and save a model with ultralytics itself."""
     card = folder / f"{name}.yaml"
     card.write_text(yaml.safe_dump({**architecture, "nc": len(names)}))
     torch.manual_seed(7)
-    model = ultralytics("ultralytics").YOLO(str(card))
-    tuned(model.model)
+    model = import_ultralytics("ultralytics").YOLO(str(card))
+    initialise_outputs(model.model)
     model.model.names = dict(enumerate(names))
     model.save(str(folder / f"{name}.pt"))
     return folder / f"{name}.pt"
 
 
-def in_hub_cache(
+def put_in_hub_cache(
     folder: Path, repository: str, cache: Path, monkeypatch: pytest.MonkeyPatch, revision: str = REVISION
 ) -> Path:
-    """Place a folder where huggingface_hub keeps what it fetched; nothing else is there.  Returns the snapshot."""
+    """Copy a folder to an otherwise empty huggingface_hub cache and return the snapshot; the hub is offline."""
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    place = cache / f"models--{repository.replace('/', '--')}"
-    snapshot = place / "snapshots" / revision
+    model_folder = cache / f"models--{repository.replace('/', '--')}"
+    snapshot = model_folder / "snapshots" / revision
     shutil.copytree(folder, snapshot)
-    (place / "refs").mkdir(parents=True)
-    (place / "refs" / "main").write_text(revision)
+    (model_folder / "refs").mkdir(parents=True)
+    (model_folder / "refs" / "main").write_text(revision)
     return snapshot
 
 
-def block(
+def draw_block(
     height: int, width: int, box: tuple[int, int, int, int], colour: tuple[int, int, int]
 ) -> np.ndarray[Any, Any]:
-    """A grey picture with one block of colour at x0, y0, x1, y1 in pixels."""
-    picture = np.full((height, width, 3), 128, np.uint8)
+    """Return a grey image with one coloured block at x0, y0, x1, y1 in pixels."""
+    image = np.full((height, width, 3), 128, np.uint8)
     x0, y0, x1, y1 = box
-    picture[y0:y1, x0:x1] = colour
-    return picture
+    image[y0:y1, x0:x1] = colour
+    return image
 
 
-def seg_architecture(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with a head for masks."""
-    found = copy.deepcopy(dict(architecture))
-    found["head"] = [[found["head"][0][0], 1, "Segment", ["nc", 8, 64]]]
-    return found
+def with_segmentation_head(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the architecture with a segmentation head."""
+    segmentation_architecture = copy.deepcopy(dict(architecture))
+    segmentation_architecture["head"] = [[segmentation_architecture["head"][0][0], 1, "Segment", ["nc", 8, 64]]]
+    return segmentation_architecture
 
 
 def save_owl(folder: Path, size: int, patch: int) -> Path:
-    """An OWLv2 that judges each patch by its own colour and boxes it where it lies: attention and box head silenced."""
+    """Save an OWLv2 with zeroed attention and box head: it scores each patch by its colour and boxes it in place."""
     from transformers import CLIPTokenizer, Owlv2Config, Owlv2ForObjectDetection, Owlv2ImageProcessor, Owlv2Processor
 
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
-    # The first token must not be number 0: that is how the model knows an empty query.
+    # The first token must not be 0, which marks an empty query.
     vocabulary = {"!": 0, **{w: k for k, w in enumerate(words, start=1)}}
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     text = {**shape, "vocab_size": len(vocabulary), "max_position_embeddings": 24, "bos_token_id": 1, "eos_token_id": 2}
@@ -125,7 +125,7 @@ def save_owl(folder: Path, size: int, patch: int) -> Path:
 
 
 def save_clip_model(folder: Path) -> Path:
-    """A CLIP of transformers with its processor, as torchmetrics takes it."""
+    """Save a transformers CLIP with its processor, as torchmetrics expects it."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
     letters = "abcdefghijklmnopqrstuvwxyz."

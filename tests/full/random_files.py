@@ -36,17 +36,17 @@ BLOCK = 2**20
 def filled(shapes: Mapping[str, torch.Tensor], seed: int = 0) -> dict[str, torch.Tensor]:
     """Random half-precision tensors of these shapes: weights by their inputs, norms 1, everything else near 0."""
     block = torch.randn(BLOCK, generator=torch.Generator().manual_seed(seed)).half()
-    found = {}
+    files = {}
     for name, like in shapes.items():
         count = like.numel()
         if not like.is_floating_point():
-            found[name] = torch.arange(count).reshape(like.shape)  # position ids
+            files[name] = torch.arange(count).reshape(like.shape)  # position ids
         elif like.dim() < 2:
-            found[name] = torch.full(like.shape, 1.0 if name.endswith("weight") else 0.02, dtype=torch.half)
+            files[name] = torch.full(like.shape, 1.0 if name.endswith("weight") else 0.02, dtype=torch.half)
         else:
             scale = (count / like.shape[0]) ** -0.5
-            found[name] = (block * scale).repeat(-(-count // BLOCK))[:count].reshape(like.shape).clone()
-    return found
+            files[name] = (block * scale).repeat(-(-count // BLOCK))[:count].reshape(like.shape).clone()
+    return files
 
 
 def shapes_of(make: Callable[[], Any]) -> tuple[Any, dict[str, torch.Tensor]]:
@@ -57,7 +57,7 @@ def shapes_of(make: Callable[[], Any]) -> tuple[Any, dict[str, torch.Tensor]]:
 
 
 def build(folder: Path) -> None:
-    """Write whatever is not there yet; about 6.5 GB."""
+    """Write all missing files; about 6.5 GB in total."""
     parts = {
         "generator": generator, "instancediffusion.pth": instancediffusion, "image_encoder": image_encoder,
         "locref.safetensors": locref, "sam": sam,
@@ -138,9 +138,9 @@ def locref(out: Path, folder: Path) -> None:
         unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768).requires_grad_(False)
         net = torch.nn.Module()
         net.appearance = appearance.AppearanceNet(encoder, 768, "T", state=appearance.PENULTIMATE)
-        net.branches = attention.new_branches(unet, own_query=True)
-    wanted = {name: value.detach() for name, value in appearance.trained_parameters(net)}
-    save_file(filled(wanted), out, metadata={"method": "locref", "reading": "T", "projection": "trained"})
+        net.branches = attention.new_branches(unet, has_reference_query=True)
+    trainable = {name: value.detach() for name, value in appearance.trained_parameters(net)}
+    save_file(filled(trainable), out, metadata={"method": "locref", "reading": "T", "projection": "trained"})
 
 
 def instancediffusion(out: Path, _: Path) -> None:
@@ -208,18 +208,18 @@ def _inside(layers: str, rest: str) -> str:
 def _position(name: str) -> str:
     if name == "positions":
         return "pos_embedding"
-    if found := re.fullmatch(r"null\.(\w+)", name):
-        return f"null_{NULL.get(found[1], found[1])}_feature"
-    if found := re.fullmatch(r"mlps\.(\w+)\.(.+)", name):
-        return f"linears_list.{MLPS.index(found[1])}.{found[2]}"
+    if match := re.fullmatch(r"null\.(\w+)", name):
+        return f"null_{NULL.get(match[1], match[1])}_feature"
+    if match := re.fullmatch(r"mlps\.(\w+)\.(.+)", name):
+        return f"linears_list.{MLPS.index(match[1])}.{match[2]}"
     if not name.startswith("convnext."):
         return name
     name = name.removeprefix("convnext.")
-    if found := re.fullmatch(r"embeddings\.(patch_embeddings|layernorm)\.(\w+)", name):
-        at = ("patch_embeddings", "layernorm").index(found[1])
-        return f"convnext_tiny_backbone.downsample_layers.0.{at}.{found[2]}"
-    if found := re.fullmatch(r"encoder\.stages\.(\d)\.downsampling_layer\.(.+)", name):
-        return f"convnext_tiny_backbone.downsample_layers.{found[1]}.{found[2]}"
-    found = re.fullmatch(r"encoder\.stages\.(\d)\.layers\.(\d+)\.(\w+)(\.\w+)?", name)
-    assert found is not None, name
-    return f"convnext_tiny_backbone.stages.{found[1]}.{found[2]}.{CONVNEXT[found[3]]}{found[4] or ''}"
+    if match := re.fullmatch(r"embeddings\.(patch_embeddings|layernorm)\.(\w+)", name):
+        at = ("patch_embeddings", "layernorm").index(match[1])
+        return f"convnext_tiny_backbone.downsample_layers.0.{at}.{match[2]}"
+    if match := re.fullmatch(r"encoder\.stages\.(\d)\.downsampling_layer\.(.+)", name):
+        return f"convnext_tiny_backbone.downsample_layers.{match[1]}.{match[2]}"
+    match = re.fullmatch(r"encoder\.stages\.(\d)\.layers\.(\d+)\.(\w+)(\.\w+)?", name)
+    assert match is not None, name
+    return f"convnext_tiny_backbone.stages.{match[1]}.{match[2]}.{CONVNEXT[match[3]]}{match[4] or ''}"

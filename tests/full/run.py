@@ -2,7 +2,7 @@
 
 `make test-full` writes models with random weights below build/full (6 GB, kept for next time), runs each method in a
 process of its own through the ordinary way of loading, and prints its seconds and its peak memory.  The exit code is 1
-if a picture is not as it should be or a method takes more than 20 GB.
+if an image is invalid or a method takes more than 20 GB.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def one(method: str, folder: Path, dtype: str, device: str, settings: list[str])
     import torch
 
     from layoutmark.conformance.requests import scene
-    from layoutmark.generate.generation import load
+    from layoutmark.generate.generation import load_generator
     from layoutmark.registry import Registry, parse_overrides, resolve_settings
 
     stack_name = STACKS.get(method, "sd15")
     begun = time.monotonic()
     registry = Registry(generator=folder / "generator")
-    stack = load(registry.get_stack(stack_name), device, dtype)
+    stack = load_generator(registry.get_stack(stack_name), device, dtype)
     entry = registry.get_method(method)
     chosen = resolve_settings(entry.card, stack_name, None, {**overrides(method, folder), **parse_overrides(settings)})
     adapter = entry.load().build(stack, chosen)
@@ -84,9 +84,9 @@ def wear_random(stack: object, request: object, backend: str) -> None:
     from safetensors.torch import save_file
 
     from layoutmark.methods.layout_and_retouch.personal import new_lora
-    from layoutmark.methods.layout_and_retouch.subjects import UNET, Subjects
+    from layoutmark.methods.layout_and_retouch.subjects import UNET, SubjectStore
 
-    subjects = Subjects(stack, backend)
+    subjects = SubjectStore(stack, backend)
     factors = new_lora(stack.unet, 4, torch.Generator().manual_seed(0))
     for name, tensor in factors.items():
         if name.endswith("lora_B.weight"):
@@ -97,13 +97,13 @@ def wear_random(stack: object, request: object, backend: str) -> None:
         save_file({UNET + name: tensor.cpu().contiguous() for name, tensor in factors.items()}, path)
 
 
-def table(found: list[dict[str, object]]) -> str:
+def table(problems: list[dict[str, object]]) -> str:
     """The rows as Markdown."""
     lines = [
         "| method | stack | numbers, device | loading, s | drawing, s | peak memory, GB |",
         "|---|---|---|---|---|---|",
     ]
-    for row in found:
+    for row in problems:
         peak = row["peak_cuda_bytes"] or row["peak_bytes"]
         lines.append(
             f"| `{row['method']}` | {row['stack']} | {row['dtype']}, {row['device']} | {row['load_seconds']:.0f} "
@@ -113,17 +113,17 @@ def table(found: list[dict[str, object]]) -> str:
 
 
 def faults(row: dict[str, object]) -> list[str]:
-    """What is wrong with a method's picture and what it took."""
-    found = []
+    """Problems with a method's image and its cost."""
+    problems = []
     if row["shape"] != [1, 3, 512, 512]:
-        found.append(f"shape {row['shape']}")
+        problems.append(f"shape {row['shape']}")
     if "degenerate" in row["notes"]:
-        found.append(str(row["notes"]["degenerate"]))
+        problems.append(str(row["notes"]["degenerate"]))
     if row["spread"] < 1:
-        found.append(f"a picture of one colour (spread {row['spread']})")
+        problems.append(f"an image of one colour (spread {row['spread']})")
     if row["peak_bytes"] > MOST:
-        found.append(f"{row['peak_bytes'] / 1e9:.1f} GB, more than {MOST / 1e9:.0f}")
-    return found
+        problems.append(f"{row['peak_bytes'] / 1e9:.1f} GB, more than {MOST / 1e9:.0f}")
+    return problems
 
 
 def main() -> int:
@@ -136,10 +136,10 @@ def main() -> int:
     options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the methods")
     options.add_argument("--remove", action="store_true", help="remove the models afterwards")
     options.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    given = options.parse_args()
-    folder = given.folder.resolve()
-    if given.child:
-        print(json.dumps(one(given.methods[0], folder, given.dtype, given.device, given.set)))
+    arguments = options.parse_args()
+    folder = arguments.folder.resolve()
+    if arguments.child:
+        print(json.dumps(one(arguments.methods[0], folder, arguments.dtype, arguments.device, arguments.set)))
         return 0
     if not all((folder / name).exists() for name in FILES):
         from random_files import build  # takes a gigabyte of memory with all it imports
@@ -147,9 +147,9 @@ def main() -> int:
         build(folder)
     (folder / "home").mkdir(exist_ok=True)
     rows, wrong = [], 0
-    for method in given.methods:
-        line = [sys.executable, __file__, method, "--child", "--folder", str(folder), "--dtype", given.dtype]
-        line += ["--device", given.device, *(part for text in given.set for part in ("--set", text))]
+    for method in arguments.methods:
+        line = [sys.executable, __file__, method, "--child", "--folder", str(folder), "--dtype", arguments.dtype]
+        line += ["--device", arguments.device, *(part for text in arguments.set for part in ("--set", text))]
         done = subprocess.run(
             line, env=os.environ | {"LAYOUTMARK_HOME": str(folder / "home")}, stdout=subprocess.PIPE, text=True
         )
@@ -163,7 +163,7 @@ def main() -> int:
             print(f"{method}: {fault}")
             wrong += 1
     print(table(rows))
-    if given.remove:
+    if arguments.remove:
         shutil.rmtree(folder)
     return int(wrong > 0)
 

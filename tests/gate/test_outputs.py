@@ -1,4 +1,4 @@
-"""What a gate writes: XML and Markdown that hold hostile names, and pictures of the worst samples."""
+"""Output of a gate: JUnit XML and Markdown, also with hostile names, and images of the worst samples."""
 
 from __future__ import annotations
 
@@ -11,64 +11,64 @@ from PIL import Image
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.gate import (
-    Lost,
+    LostImage,
+    MetricRule,
     Outcome,
     Policy,
-    Rule,
     Verdict,
     judge,
-    junit,
-    junit_error,
-    markdown,
+    junit_error_xml,
+    junit_xml,
     markdown_error,
-    worst,
-    write_pictures,
+    markdown_summary,
+    worst_losses,
+    write_comparison_sheets,
 )
 from layoutmark.score import Status
 
 HOSTILE = 'a|b <script>alert("x")</script> [l](http://e) `c` \x00\x1b[31m\ud800 \u202eitsafe 🐘 ' + "x" * 10_000
-POLICY = Policy({"miou": Rule(0.05), "dino": Rule(0.05, optional=True)})
+POLICY = Policy({"miou": MetricRule(0.05), "dino": MetricRule(0.05, optional=True)})
 
 
 @pytest.fixture
 def verdict(make, rng) -> Verdict:
     a, b = 0.5 + 0.02 * rng.normal(size=(2, 30, 1))
-    found = judge(make({"miou": a - 0.1, "dino": a * np.nan}), make({"miou": b, "dino": b * np.nan}), POLICY)
-    assert found.outcome is Outcome.REGRESSION
-    return found
+    verdict = judge(make({"miou": a - 0.1, "dino": a * np.nan}), make({"miou": b, "dino": b * np.nan}), POLICY)
+    assert verdict.outcome is Outcome.REGRESSION
+    return verdict
 
 
 def test_junit_counts_and_names(verdict) -> None:
-    lost = (Lost(HOSTILE, 0, "failed", HOSTILE),)
-    suite = ElementTree.fromstring(junit(replace(verdict, candidate=HOSTILE, lost=lost)))[0]
+    lost = (LostImage(HOSTILE, 0, "failed", HOSTILE),)
+    suite = ElementTree.fromstring(junit_xml(replace(verdict, candidate=HOSTILE, lost=lost)))[0]
     assert {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")} == {
         "tests": "3", "failures": "1", "errors": "0", "skipped": "1"
     }  # fmt: skip
-    cases = {case.get("name"): [(part.tag, part.get("type")) for part in case] for case in suite}
+    cases = {case.get("name"): [(element.tag, element.get("type")) for element in case] for case in suite}
     assert cases == {"miou": [("failure", "regression")], "dino": [("skipped", "not scored")], "lost images": []}
     assert suite[0].get("classname").startswith('a|b <script>alert("x")</script>')
 
 
-def test_lost_images_are_a_case_of_their_own(make, rng) -> None:
+def test_lost_images_have_their_own_test_case(make, rng) -> None:
     values = 0.5 + 0.02 * rng.normal(size=(30, 1))
-    found = judge(
-        make({"miou": values}, lost={(2, 0): Status.FAILED}), make({"miou": values}), Policy({"miou": Rule(0.1)})
+    verdict = judge(
+        make({"miou": values}, lost={(2, 0): Status.FAILED}), make({"miou": values}), Policy({"miou": MetricRule(0.1)})
     )
-    suite = ElementTree.fromstring(junit(found))[0]
+    suite = ElementTree.fromstring(junit_xml(verdict))[0]
     (failure,) = suite.iter("failure")
     assert failure.get("message") == "s/002, seed 0: failed"
-    assert "Lost images: 1\n\n- s/002, seed 0: failed" in markdown(found)
+    assert "Lost images: 1\n\n- s/002, seed 0: failed" in markdown_summary(verdict)
 
 
-def test_what_could_not_be_held_is_an_error() -> None:
+def test_a_gate_that_could_not_run_is_an_error() -> None:
     error = LayoutmarkError("a <b>", found="c", expected="d", do="E.")
-    (part,) = ElementTree.fromstring(junit_error(error)).iter("error")
-    assert (part.get("type"), part.get("message")) == ("unusable", "a <b>: found c; expected d. E.")
+    (element,) = ElementTree.fromstring(junit_error_xml(error)).iter("error")
+    assert (element.get("type"), element.get("message")) == ("unusable", "a <b>: found c; expected d. E.")
     assert markdown_error(error) == "## Gate: unusable\n\n- a \\<b\\>: found c; expected d. E.\n"
 
 
-def test_markdown_is_a_table_of_one_line_a_metric(verdict) -> None:
-    text = markdown(verdict, "somewhere")
+def test_markdown_table_has_one_row_per_metric(verdict) -> None:
+    text = markdown_summary(verdict, "somewhere")
     assert text.startswith("## Gate: regression\n\nrun (m) against run (m); protocol 0000000000000000, 1 seed.\n")
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert [line.count("|") for line in rows] == [10] * 4
@@ -77,9 +77,9 @@ def test_markdown_is_a_table_of_one_line_a_metric(verdict) -> None:
     assert text.endswith("\n\nsomewhere\n")
 
 
-def test_markdown_holds_hostile_names(verdict) -> None:
-    text = markdown(
-        replace(verdict, candidate=HOSTILE, reasons=(HOSTILE,), lost=(Lost(HOSTILE, 1, "failed", HOSTILE),) * 12)
+def test_markdown_escapes_hostile_names(verdict) -> None:
+    text = markdown_summary(
+        replace(verdict, candidate=HOSTILE, reasons=(HOSTILE,), lost=(LostImage(HOSTILE, 1, "failed", HOSTILE),) * 12)
     )
     assert "<script" not in text.replace("\\<", "")
     assert not set("\x00\x1b\u202e") & set(text)
@@ -102,8 +102,8 @@ def test_the_worst_samples_are_drawn(make, rng, tmp_path) -> None:
     images["s/001", 1] = {"image": None, "detections": []}
     candidate = replace(make({"miou": a}, lost={(9, 0): Status.FAILED}), folder=tmp_path, images=images)
     baseline = replace(make({"miou": b}), folder=tmp_path, images={k: images[k] for k in list(images)[:2]})
-    verdict = judge(candidate, baseline, Policy({"miou": Rule(0.05)}))
-    losses = worst(candidate, baseline, verdict)
+    verdict = judge(candidate, baseline, Policy({"miou": MetricRule(0.05)}))
+    losses = worst_losses(candidate, baseline, verdict)
     assert [(x.sample, x.seed) for x in losses[:4]] == [("s/009", 0), ("s/000", 0), ("s/000", 1), ("s/001", 0)]
     assert len(losses) == 10
     assert losses[0].margins is None
@@ -111,22 +111,29 @@ def test_the_worst_samples_are_drawn(make, rng, tmp_path) -> None:
 
     folder = tmp_path / "gate"
     folder.mkdir()
-    (folder / "99.png").write_bytes(b"of an older gate")
-    sheets = write_pictures(candidate, baseline, losses, folder)
+    (folder / "99.png").write_bytes(b"file of an older gate")
+    sheets = write_comparison_sheets(candidate, baseline, losses, folder)
     assert sorted(p.name for p in folder.iterdir()) == [s.file for s in sheets] == [f"{k:02}.png" for k in range(1, 11)]
     assert [s.gone for s in sheets] == [2, 0, 0, 2, 2, *[2] * 5]
     with Image.open(folder / "02.png") as sheet:
         assert sheet.width > 640
         colours = {colour for _, colour in sheet.getcolors(1 << 20)}
-    assert {(0, 140, 60), (200, 30, 30)} <= colours, "boxes asked for and detected"
+    assert {(0, 140, 60), (200, 30, 30)} <= colours, "target boxes and detections"
     with Image.open(folder / "01.png") as sheet:
         assert sheet.getpixel((100, 200)) == sheet.getpixel((500, 200)) == (200, 200, 200), "placeholders"
 
 
-def test_pictures_hold_hostile_prompts(make, tmp_path) -> None:
+def test_sheets_accept_hostile_prompts(make, tmp_path) -> None:
     candidate, baseline = make({"miou": np.full((3, 1), 0.1)}), make({"miou": np.full((3, 1), 0.2)})
     bad = replace(candidate.row.evidence[0].sample, prompt=HOSTILE + " مرحبا\n" * 50)
     row = replace(candidate.row, evidence=[replace(candidate.row.evidence[0], sample=bad), *candidate.row.evidence[1:]])
-    verdict = judge(candidate, baseline, Policy({"miou": Rule(0.05)}))
-    shown = replace(candidate, row=row, label=HOSTILE)
-    assert len(write_pictures(shown, baseline, worst(shown, baseline, verdict), tmp_path / "gate")) == 3
+    verdict = judge(candidate, baseline, Policy({"miou": MetricRule(0.05)}))
+    renamed_candidate = replace(candidate, row=row, label=HOSTILE)
+    assert (
+        len(
+            write_comparison_sheets(
+                renamed_candidate, baseline, worst_losses(renamed_candidate, baseline, verdict), tmp_path / "gate"
+            )
+        )
+        == 3
+    )

@@ -1,9 +1,9 @@
-"""Run in a fresh process: makes every package outside the base install as good as not installed, then runs commands.
+"""Run commands in a fresh process in which every package outside the base install seems not to be installed.
 
     python base_install.py '[["methods", "list"], ...]'
 
-Not installed means: an import raises ModuleNotFoundError and `find_spec` gives None, as on a machine that never had the
-package.  Prints one JSON line: exit code and output of each command, and the heavy modules that were loaded after all.
+Importing such a package raises ModuleNotFoundError, and `find_spec` returns None, as if it had never been installed.
+Prints one JSON line: exit code and output of each command, and the heavy modules that were loaded nevertheless.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ HEAVY = frozenset((*GENERATION, *SCORERS))
 
 
 def base_distributions() -> set[str]:
-    """Names of the base requirements of layoutmark and all that these require."""
-    todo, found = ["layoutmark"], set[str]()
-    while todo:
-        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
-        if name in found:
+    """Return the base requirements of layoutmark with all their requirements."""
+    queue, names = ["layoutmark"], set[str]()
+    while queue:
+        name = re.sub(r"[-_.]+", "-", queue.pop()).lower()
+        if name in names:
             continue
         try:
             requires = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
             continue
-        found.add(name)
-        todo += [re.split(r"[^\w.-]", r, maxsplit=1)[0] for r in requires if "extra ==" not in r]
-    return found
+        names.add(name)
+        queue += [re.split(r"[^\w.-]", r, maxsplit=1)[0] for r in requires if "extra ==" not in r]
+    return names
 
 
-def outside_base() -> frozenset[str]:
-    """Top-level modules that no package of the base install owns."""
+def modules_outside_base() -> frozenset[str]:
+    """Return the top-level modules that belong to no package of the base install."""
     base = base_distributions()
     owners = importlib.metadata.packages_distributions()
     return HEAVY | {
@@ -48,10 +48,10 @@ def outside_base() -> frozenset[str]:
     }
 
 
-def take_away(modules: frozenset[str]) -> None:
-    """From now on the path holds no such top-level modules."""
+def hide_modules(modules: frozenset[str]) -> None:
+    """Make these top-level modules impossible to import."""
 
-    class Without(importlib.machinery.PathFinder):
+    class HidingPathFinder(importlib.machinery.PathFinder):
         @classmethod
         def find_spec(
             cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -60,27 +60,27 @@ def take_away(modules: frozenset[str]) -> None:
                 return None
             return super().find_spec(fullname, path, target)
 
-    place = sys.meta_path.index(importlib.machinery.PathFinder)
-    sys.meta_path[place] = Without
+    index = sys.meta_path.index(importlib.machinery.PathFinder)
+    sys.meta_path[index] = HidingPathFinder
 
 
 def run(arguments: list[str]) -> dict[str, object]:
-    """One command of layoutmark in this process."""
+    """Run one command of layoutmark in this process."""
     from layoutmark.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code: object = main(arguments)
-        except SystemExit as leaving:
-            code = leaving.code or 0
+        except SystemExit as exit_request:
+            code = exit_request.code or 0
     return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
 
 
 if __name__ == "__main__":
-    take_away(outside_base())
+    hide_modules(modules_outside_base())
     import layoutmark  # noqa: F401
 
-    done = [run(command) for command in json.loads(sys.argv[1])]
+    outputs = [run(command) for command in json.loads(sys.argv[1])]
     loaded = sorted(HEAVY & {name.partition(".")[0] for name in sys.modules})
-    print(json.dumps({"commands": done, "loaded": loaded}))
+    print(json.dumps({"commands": outputs, "loaded": loaded}))

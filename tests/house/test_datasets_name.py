@@ -1,4 +1,4 @@
-"""Our folder `datasets/` must never hide Hugging Face's package of that name, which pyiqa imports."""
+"""The folder `datasets/` must not hide Hugging Face's package of that name, which pyiqa imports."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ASK = "import datasets; print(datasets.load_dataset.__name__)"
+IMPORT_SCRIPT = "import datasets; print(datasets.load_dataset.__name__)"
 
 
-def imported_from(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Import `datasets` in a fresh process that stands in `folder` and has it first on its path."""
+def import_datasets_in(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Import `datasets` in a fresh process whose working folder and first path entry are `folder`."""
     env = {**os.environ, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run([sys.executable, "-c", ASK], cwd=folder, env=env, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", IMPORT_SCRIPT], cwd=folder, env=env, capture_output=True, text=True)
 
 
 def test_no_init_in_datasets() -> None:
@@ -26,14 +26,14 @@ def test_no_init_in_datasets() -> None:
 
 def test_root_does_not_hide_hugging_face_datasets() -> None:
     pytest.importorskip("datasets", reason="Hugging Face datasets comes with the extra dev")
-    done = imported_from(ROOT)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "load_dataset"
+    process = import_datasets_in(ROOT)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip() == "load_dataset"
 
 
 def test_an_init_would_hide_it(tmp_path: Path) -> None:
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "__init__.py").touch()
-    done = imported_from(tmp_path)
-    assert done.returncode != 0
-    assert "load_dataset" in done.stderr
+    process = import_datasets_in(tmp_path)
+    assert process.returncode != 0
+    assert "load_dataset" in process.stderr

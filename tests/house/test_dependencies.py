@@ -1,4 +1,4 @@
-"""`pyproject.toml` and `constraints.txt` say the same: every requirement is pinned, by name and version only."""
+"""`constraints.txt` pins every requirement of `pyproject.toml`, by name and version only."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def pins() -> dict[str, str]:
 
 def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    texts = [*project["dependencies"], *(r for rs in project["optional-dependencies"].values() for r in rs)]
-    return [r for r in map(Requirement, texts) if r.name != "layoutmark"]
+    extras = project["optional-dependencies"].values()
+    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    return [r for r in map(Requirement, lines) if r.name != "layoutmark"]
 
 
 def test_every_requirement_is_pinned_within_its_range(pins: dict[str, str]) -> None:
-    wanted = requirements()
-    assert [r.name for r in wanted if canonicalize_name(r.name) not in pins] == []
-    assert [str(r) for r in wanted if pins[canonicalize_name(r.name)] not in r.specifier] == []
+    assert [r.name for r in requirements() if canonicalize_name(r.name) not in pins] == []
+    assert [str(r) for r in requirements() if pins[canonicalize_name(r.name)] not in r.specifier] == []
 
 
 def test_platform_packages_are_not_pinned(pins: dict[str, str]) -> None:
@@ -44,7 +44,7 @@ def test_torch_and_torchvision_come_together() -> None:
     assert [e for e, ns in names.items() if ("torch" in ns) != ("torchvision" in ns)] == []
 
 
-def test_headless_opencv_can_stand_in(pins: dict[str, str]) -> None:
-    # The Makefile puts its files over those of opencv-python, so that no system libGL is needed.
+def test_headless_opencv_can_replace_opencv(pins: dict[str, str]) -> None:
+    # The Makefile installs it over opencv-python, so that no system libGL is needed.
     assert pins["opencv-python-headless"] == pins["opencv-python"]
     assert "--no-deps opencv-python-headless" in (ROOT / "Makefile").read_text()

@@ -1,4 +1,4 @@
-"""What lies in the repository: no machine's paths, no registry's addresses, no pickles, nothing big."""
+"""Files of the repository: no local paths, no addresses of package registries, no pickles, no large files."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000
-MAX_FILE = 5 * MEGABYTE
-MAX_WEIGHTS = 32 * MEGABYTE
-# Used only where git does not say which files belong to the project.
-NOT_OURS = {"runs", "build", "dist", "__pycache__", "node_modules"}
+MAX_FILE_BYTES = 5 * MEGABYTE
+MAX_WEIGHTS_BYTES = 32 * MEGABYTE
+# Used only outside a git checkout, where git cannot list the project's files.
+IGNORED_FOLDERS = {"runs", "build", "dist", "__pycache__", "node_modules"}
 
-MACHINE_PATH = re.compile(r"(?<![\w./$}-])/(?:work|root|home|Users|tmp|opt|mnt|scratch)/[\w.]|\b[A-Z]:\\Users\\")
-DOWNLOADS = re.compile(
+LOCAL_PATH = re.compile(r"(?<![\w./$}-])/(?:work|root|home|Users|tmp|opt|mnt|scratch)/[\w.]|\b[A-Z]:\\Users\\")
+REGISTRY_ADDRESS = re.compile(
     r"\b(?:pypi|pythonhosted|npmjs|anaconda|download\.pytorch)\.org\b|"
     r"https?://[\w.-]+/[^\s\"')]*\.whl|huggingface\.co/[^\s\"')]*/resolve/"
 )
-PICKLED = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".bin", ".th"}
+PICKLE_SUFFIXES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".bin", ".th"}
 
 
 def project_files() -> list[Path]:
-    """Files that are committed or would be; outside git, all but hidden folders and build outputs."""
+    """Return files that are or would be committed; outside git, all but hidden folders and build outputs."""
     listed = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True)
     if listed.returncode == 0:
         paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
@@ -34,20 +34,20 @@ def project_files() -> list[Path]:
         paths = [
             p
             for p in ROOT.rglob("*")
-            if not NOT_OURS & set(p.relative_to(ROOT).parts)
+            if not IGNORED_FOLDERS & set(p.relative_to(ROOT).parts)
             and not any(part.startswith(".") and part != ".ci" for part in p.relative_to(ROOT).parts[:-1])
         ]
     return sorted(p for p in paths if p.is_file())
 
 
-def foreign_text(text: str) -> list[str]:
-    """Machine paths and registry addresses in a text."""
-    return [m.group(0) for pattern in (MACHINE_PATH, DOWNLOADS) for m in pattern.finditer(text)]
+def find_private_text(text: str) -> list[str]:
+    """Return the local paths and registry addresses in a text."""
+    return [m.group(0) for pattern in (LOCAL_PATH, REGISTRY_ADDRESS) for m in pattern.finditer(text)]
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether reading the file as weights or arrays would run code: by name, by first bytes, or inside a zip."""
-    if path.suffix in PICKLED:
+    """Return whether loading the file can run code, judged by its name, its first bytes or the content of a zip."""
+    if path.suffix in PICKLE_SUFFIXES:
         return True
     with path.open("rb") as file:
         head = file.read(2)
@@ -55,9 +55,9 @@ def is_pickle(path: Path) -> bool:
         return True
     if path.suffix in (".npy", ".npz"):
         try:
-            loaded = np.load(path, allow_pickle=False)
+            content = np.load(path, allow_pickle=False)
             if path.suffix == ".npz":
-                [loaded[key] for key in loaded.files]
+                [content[key] for key in content.files]
         except ValueError:
             return True
     elif zipfile.is_zipfile(path):
@@ -68,21 +68,21 @@ def is_pickle(path: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def files() -> list[Path]:
-    found = project_files()
-    assert ROOT / "pyproject.toml" in found
-    return found
+    paths = project_files()
+    assert ROOT / "pyproject.toml" in paths
+    return paths
 
 
-def test_no_machine_paths_and_no_registries(files: list[Path]) -> None:
-    found = {}
+def test_no_local_paths_and_registry_addresses(files: list[Path]) -> None:
+    findings = {}
     for path in files:
         try:
             text = path.read_text("utf-8")
         except UnicodeDecodeError:
             continue
-        if bad := foreign_text(text):
-            found[str(path.relative_to(ROOT))] = sorted(set(bad))
-    assert found == {}
+        if private := find_private_text(text):
+            findings[str(path.relative_to(ROOT))] = sorted(set(private))
+    assert findings == {}
 
 
 @pytest.mark.parametrize(
@@ -90,19 +90,19 @@ def test_no_machine_paths_and_no_registries(files: list[Path]) -> None:
     ["see " + "/".join(("", "home", "ann", "x")), '"' + "/".join(("", "tmp", "out")) + '"', "C:" + r"\Users\ann",
      "https://" + "pypi" + ".org/simple", "https://example.com/a/" + "b.whl"],
 )  # fmt: skip
-def test_foreign_text_is_seen(text: str) -> None:
-    assert foreign_text(text)
+def test_private_text_is_detected(text: str) -> None:
+    assert find_private_text(text)
 
 
 def test_ordinary_text_passes() -> None:
-    assert foreign_text("runs/home/x ../tmp/y #!/usr/bin/env bash https://www.apache.org/licenses/ a/work/b") == []
+    assert find_private_text("runs/home/x ../tmp/y #!/usr/bin/env bash https://www.apache.org/licenses/ a/work/b") == []
 
 
 def test_no_pickles(files: list[Path]) -> None:
     assert [str(p.relative_to(ROOT)) for p in files if is_pickle(p)] == []
 
 
-def test_pickles_are_seen(tmp_path: Path) -> None:
+def test_pickles_are_detected(tmp_path: Path) -> None:
     import pickle
 
     (tmp_path / "a.safetensors").write_bytes(pickle.dumps({"w": 1}))
@@ -119,11 +119,11 @@ def test_pickles_are_seen(tmp_path: Path) -> None:
     ]
 
 
-def test_nothing_is_big(files: list[Path]) -> None:
-    big = {str(p.relative_to(ROOT)): p.stat().st_size for p in files if p.stat().st_size > MAX_FILE}
-    assert {name for name in big if not name.endswith(".safetensors")} == set()
+def test_no_large_files(files: list[Path]) -> None:
+    large = {str(p.relative_to(ROOT)): p.stat().st_size for p in files if p.stat().st_size > MAX_FILE_BYTES}
+    assert {name for name in large if not name.endswith(".safetensors")} == set()
 
 
-def test_weights_fit(files: list[Path]) -> None:
+def test_total_size_of_weights(files: list[Path]) -> None:
     weights = [p for p in files if p.suffix == ".safetensors"]
-    assert sum(p.stat().st_size for p in weights) <= MAX_WEIGHTS
+    assert sum(p.stat().st_size for p in weights) <= MAX_WEIGHTS_BYTES

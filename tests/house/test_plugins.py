@@ -1,4 +1,4 @@
-"""Guests speak through the door: what the files in methods/, datasets/ and reports/ may import of the harness."""
+"""Plug-ins in methods/, datasets/ and reports/ import only the parts of the package that are open to them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("methods", "datasets", "reports")
-OPEN = {"api", "ingest", "diffusion", "layout", "evidence", "score", "provenance", "errors"}
+OPEN_MODULES = {
+    "api", "atomic", "diffusion", "errors", "evidence", "html_templates", "ingest", "layout", "plurals", "provenance",
+    "score",
+}  # fmt: skip
 
 
-def imported(tree: ast.AST) -> Iterator[tuple[int, int, str]]:
-    """(line, relative level, module) of every import, those inside functions and by `import_module("...")` too."""
+def find_imports(tree: ast.AST) -> Iterator[tuple[int, int, str]]:
+    """Yield line, relative level and module of every import, also inside functions and by `import_module("...")`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, 0, alias.name) for alias in node.names)
@@ -25,32 +28,35 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, int, str]]:
             else:
                 yield node.lineno, node.level, module
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called in ("import_module", "__import__"):
+            function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if function in ("import_module", "__import__"):
                 yield node.lineno, 0, str(node.args[0].value)
 
 
-def trespasses(source: str, depth: int = 1) -> list[str]:
-    """Imports a guest may not make.  `depth` is how many relative levels stay inside the guest's own folder."""
-    bad = []
-    for line, level, module in imported(ast.parse(source)):
+def forbidden_imports(source: str, depth: int = 1) -> list[str]:
+    """Return the imports that a plug-in may not make.
+
+    `depth` is the number of relative levels that stay inside the plug-in's folder.
+    """
+    forbidden = []
+    for line, level, module in find_imports(ast.parse(source)):
         parts = module.split(".")
-        harness = parts[0] == "layoutmark" and (len(parts) < 2 or parts[1] not in OPEN)
-        neighbour = level == 0 and parts[0] in KINDS
-        if harness or neighbour or level > depth:
-            bad.append(f"line {line}: {'.' * level}{module}")
-    return bad
+        is_internal = parts[0] == "layoutmark" and (len(parts) < 2 or parts[1] not in OPEN_MODULES)
+        is_other_plugin = level == 0 and parts[0] in KINDS
+        if is_internal or is_other_plugin or level > depth:
+            forbidden.append(f"line {line}: {'.' * level}{module}")
+    return forbidden
 
 
-def test_guests_import_only_the_door() -> None:
+def test_plugins_import_only_open_modules() -> None:
     files = [p for kind in KINDS for p in sorted((ROOT / kind).rglob("*.py"))]
     assert {p.relative_to(ROOT).parts[0] for p in files} == set(KINDS)
-    found = {
-        str(p.relative_to(ROOT)): bad
+    forbidden = {
+        str(p.relative_to(ROOT)): imports
         for p in files
-        if (bad := trespasses(p.read_text("utf-8"), depth=len(p.relative_to(ROOT).parts) - 2))
+        if (imports := forbidden_imports(p.read_text("utf-8"), depth=len(p.relative_to(ROOT).parts) - 2))
     }
-    assert found == {}
+    assert forbidden == {}
 
 
 @pytest.mark.parametrize(
@@ -69,28 +75,30 @@ def test_guests_import_only_the_door() -> None:
         "from datasets import load_dataset",
     ],
 )
-def test_a_trespass_is_seen(snippet: str) -> None:
-    assert len(trespasses(snippet)) == 1
+def test_forbidden_import_is_detected(snippet: str) -> None:
+    assert len(forbidden_imports(snippet)) == 1
 
 
-def test_the_open_rooms_are_open() -> None:
+def test_open_modules_may_be_imported() -> None:
     lines = (
         "import numpy",
         "from layoutmark import api",
+        "from layoutmark.ingest.reading import read_json",
+        "from layoutmark.atomic import write_text",
         "from layoutmark.layout import Layout",
         "import layoutmark.diffusion.tokens",
         "from .draw import Draw",
         "from . import world",
     )
-    assert trespasses("\n".join(lines)) == []
+    assert forbidden_imports("\n".join(lines)) == []
 
 
-def test_the_package_names_no_guest() -> None:
-    hidden = tuple(f"layoutmark.{kind}" for kind in KINDS)
-    found = {
+def test_package_imports_no_plugin() -> None:
+    namespaces = tuple(f"layoutmark.{kind}" for kind in KINDS)
+    imports = {
         f"{p.relative_to(ROOT)} line {line}": module
         for p in sorted((ROOT / "bench").rglob("*.py"))
-        for line, level, module in imported(ast.parse(p.read_text("utf-8")))
-        if level == 0 and (module.split(".")[0] in KINDS or module.startswith(hidden))
+        for line, level, module in find_imports(ast.parse(p.read_text("utf-8")))
+        if level == 0 and (module.split(".")[0] in KINDS or module.startswith(namespaces))
     }
-    assert found == {}
+    assert imports == {}

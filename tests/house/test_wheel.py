@@ -1,4 +1,4 @@
-"""The built wheel: guests travel as data of the package, nothing else leaks to the top level."""
+"""The built wheel: plug-ins are data of the package, and nothing else is installed at the top level."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-GUESTS = ("methods", "datasets", "reports")
+PLUGINS = ("methods", "datasets", "reports")
 HEAVY = ("torch", "torchvision", "diffusers", "transformers", "ultralytics", "open_clip_torch", "pyiqa")
 
 
-def leaks(names: list[str]) -> list[str]:
-    """Names in a wheel that an installation would put beside the package, or that have no place in it."""
-    bad = [n for n in names if n.split("/")[0] != "layoutmark" and not n.split("/")[0].endswith(".dist-info")]
-    bad += [n for n in names if n.endswith("datasets/__init__.py") and n != "layoutmark/datasets/__init__.py"]
-    return bad + [n for n in names if "__pycache__" in n or n.endswith(".pyc")]
+def find_leaks(names: list[str]) -> list[str]:
+    """Return the files of a wheel that would be installed beside the package, or that do not belong into a wheel."""
+    leaks = [n for n in names if n.split("/")[0] != "layoutmark" and not n.split("/")[0].endswith(".dist-info")]
+    leaks += [n for n in names if n.endswith("datasets/__init__.py") and n != "layoutmark/datasets/__init__.py"]
+    return leaks + [n for n in names if "__pycache__" in n or n.endswith(".pyc")]
 
 
 @pytest.fixture(scope="module")
@@ -40,35 +40,35 @@ def names(wheel: Path) -> list[str]:
 
 
 def test_nothing_leaks(names: list[str]) -> None:
-    assert leaks(names) == []
+    assert find_leaks(names) == []
 
 
 @pytest.mark.parametrize(
-    "bad",
+    "name",
     [
         "datasets/mini/build.py",
         "layoutmark/_plugins/datasets/__init__.py",
-        "layoutmark/__pycache__/door.cpython-311.pyc",
+        "layoutmark/__pycache__/api.cpython-311.pyc",
     ],
 )
-def test_a_leak_is_seen(bad: str) -> None:
-    assert leaks(["layoutmark/__init__.py", "layoutmark-0.1.0.dist-info/METADATA", bad]) == [bad]
+def test_leak_is_detected(name: str) -> None:
+    assert find_leaks(["layoutmark/__init__.py", "layoutmark-0.1.0.dist-info/METADATA", name]) == [name]
 
 
-def test_guests_are_carried_whole(names: list[str]) -> None:
+def test_plugins_are_complete(names: list[str]) -> None:
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "--", *GUESTS], cwd=ROOT, capture_output=True, text=True
+        ["git", "ls-files", "-co", "--exclude-standard", "--", *PLUGINS], cwd=ROOT, capture_output=True, text=True
     )
     if listed.returncode:
-        pytest.skip("not a git checkout: which guest files belong to the project is not known")
-    wanted = {f"layoutmark/_plugins/{name}" for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
-    carried = {n for n in names if n.startswith("layoutmark/_plugins/")}
-    assert carried == wanted
+        pytest.skip("not a git checkout: the files of the project are not known")
+    expected = {f"layoutmark/_plugins/{name}" for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
+    packed = {n for n in names if n.startswith("layoutmark/_plugins/")}
+    assert packed == expected
     for kind, card in (("methods", "method.toml"), ("datasets", "suite.toml"), ("reports", "report.toml")):
-        assert any(n.startswith(f"layoutmark/_plugins/{kind}/") and n.endswith(f"/{card}") for n in carried), card
+        assert any(n.startswith(f"layoutmark/_plugins/{kind}/") and n.endswith(f"/{card}") for n in packed), card
 
 
-def test_package_data_is_carried(names: list[str]) -> None:
+def test_package_data_is_included(names: list[str]) -> None:
     assert "layoutmark/py.typed" in names
     stack = [n for n in names if n.startswith("layoutmark/stacks/mini/")]
     assert any(n.endswith(".toml") for n in stack)

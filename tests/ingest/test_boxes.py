@@ -1,4 +1,4 @@
-"""Boxes of every convention: what goes out comes back, and what cannot be a box never becomes one."""
+"""Boxes in every convention: conversions are inverses, and invalid boxes are skipped."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from layoutmark.ingest.boxes import (
     Convention,
     Units,
     check_units,
-    corners,
-    covers_all,
-    numbers_of,
-    placed,
+    clip_to_canvas,
+    covers_canvas,
+    to_convention,
+    to_corners,
 )
 from layoutmark.ingest.ledger import Skip
 from layoutmark.layout import Box, Canvas
@@ -40,22 +40,28 @@ def boxes(draw) -> Box:
 
 
 @given(boxes(), conventions, units, canvases)
-def test_out_and_back(box: Box, convention: Convention, unit: Units, canvas: Canvas) -> None:
-    numbers = numbers_of(box, convention, unit, canvas)
+def test_conversion_round_trip(box: Box, convention: Convention, unit: Units, canvas: Canvas) -> None:
+    numbers = to_convention(box, convention, unit, canvas)
     repairs: list[str] = []
-    assert placed(corners(numbers, convention, unit, canvas), repairs).xyxy == pytest.approx(box.xyxy, abs=1e-9)
+    assert clip_to_canvas(to_corners(numbers, convention, unit, canvas), repairs).xyxy == pytest.approx(
+        box.xyxy, abs=1e-9
+    )
     assert CLIPPED not in repairs
 
 
 @given(boxes(), conventions, conventions, canvases)
-def test_by_way_of_another_convention(box: Box, first: Convention, second: Convention, canvas: Canvas) -> None:
-    once = placed(corners(numbers_of(box, first, Units.PIXELS, canvas), first, Units.PIXELS, canvas), [])
-    twice = placed(corners(numbers_of(once, second, Units.FRACTIONS, canvas), second, Units.FRACTIONS, canvas), [])
-    assert twice.xyxy == pytest.approx(box.xyxy, abs=1e-9)
+def test_conversion_through_another_convention(box: Box, first: Convention, second: Convention, canvas: Canvas) -> None:
+    converted = clip_to_canvas(
+        to_corners(to_convention(box, first, Units.PIXELS, canvas), first, Units.PIXELS, canvas), []
+    )
+    converted_again = clip_to_canvas(
+        to_corners(to_convention(converted, second, Units.FRACTIONS, canvas), second, Units.FRACTIONS, canvas), []
+    )
+    assert converted_again.xyxy == pytest.approx(box.xyxy, abs=1e-9)
 
 
 @given(boxes())
-def test_a_flip_twice_is_none_and_keeps_the_size(box: Box) -> None:
+def test_flipping_twice_is_the_identity(box: Box) -> None:
     flipped = box.flipped()
     assert flipped.flipped().xyxy == pytest.approx(box.xyxy, abs=1e-12)
     assert flipped.area == pytest.approx(box.area, abs=1e-12)
@@ -64,29 +70,29 @@ def test_a_flip_twice_is_none_and_keeps_the_size(box: Box) -> None:
 
 
 @given(boxes(), st.floats(-3, 3), st.floats(-3, 3))
-def test_a_moved_box_is_cut_at_the_edge_or_left_out(box: Box, right: float, down: float) -> None:
+def test_shifted_box_is_clipped_or_skipped(box: Box, right: float, down: float) -> None:
     x0, y0, x1, y1 = box.x0 + right, box.y0 + down, box.x1 + right, box.y1 + down
     assume(x0 < x1 and y0 < y1)
     repairs: list[str] = []
     if x1 <= 0 or y1 <= 0 or x0 >= 1 or y0 >= 1:
         with pytest.raises(Skip, match="outside the canvas"):
-            placed((x0, y0, x1, y1), repairs)
+            clip_to_canvas((x0, y0, x1, y1), repairs)
         return
-    found = placed((x0, y0, x1, y1), repairs)
-    assert found.xyxy == (max(x0, 0), max(y0, 0), min(x1, 1), min(y1, 1))
-    inside = min(x0, y0) >= 0 and max(x1, y1) <= 1
-    assert bool(repairs) is not inside
+    clipped = clip_to_canvas((x0, y0, x1, y1), repairs)
+    assert clipped.xyxy == (max(x0, 0), max(y0, 0), min(x1, 1), min(y1, 1))
+    is_inside = min(x0, y0) >= 0 and max(x1, y1) <= 1
+    assert bool(repairs) is not is_inside
     assert set(repairs) <= {CLIPPED, ROUNDED}
 
 
 @given(st.tuples(anything, anything, anything, anything))
-def test_any_four_numbers_become_a_box_or_a_reason(found) -> None:
+def test_any_four_numbers_give_a_valid_box_or_are_skipped(corners) -> None:
     try:
-        box = placed(found, [])
+        box = clip_to_canvas(corners, [])
     except Skip:
         return
-    x0, y0, x1, y1 = found
-    assert all(map(math.isfinite, found))
+    x0, y0, x1, y1 = corners
+    assert all(map(math.isfinite, corners))
     assert x0 < x1
     assert y0 < y1
     assert 0 <= box.x0 < box.x1 <= 1
@@ -94,49 +100,47 @@ def test_any_four_numbers_become_a_box_or_a_reason(found) -> None:
 
 
 @given(boxes(), st.integers(0, 3), st.sampled_from([math.nan, math.inf, -math.inf]))
-def test_one_number_that_is_not_finite_is_enough(box: Box, place: int, value: float) -> None:
-    found = list(box.xyxy)
-    found[place] = value
+def test_non_finite_number_is_skipped(box: Box, index: int, value: float) -> None:
+    corners = list(box.xyxy)
+    corners[index] = value
     with pytest.raises(Skip, match="not four finite numbers"):
-        placed((found[0], found[1], found[2], found[3]), [])
+        clip_to_canvas((corners[0], corners[1], corners[2], corners[3]), [])
 
 
 @given(boxes())
-def test_inverted_and_without_area(box: Box) -> None:
+def test_inverted_and_empty_boxes_are_skipped(box: Box) -> None:
     x0, y0, x1, y1 = box.xyxy
-    for turned in ((x1, y0, x0, y1), (x0, y1, x1, y0), (x1, y1, x0, y0)):
+    for inverted in ((x1, y0, x0, y1), (x0, y1, x1, y0), (x1, y1, x0, y0)):
         with pytest.raises(Skip, match="inverted"):
-            placed(turned, [])
+            clip_to_canvas(inverted, [])
     for flat in ((x0, y0, x0, y1), (x0, y0, x1, y0), (x0, y0, x0, y0)):
         with pytest.raises(Skip, match="no area"):
-            placed(flat, [])
+            clip_to_canvas(flat, [])
 
 
 @given(st.lists(boxes(), min_size=1, max_size=9), conventions, st.integers(64, 4000))
-def test_pixels_said_to_be_fractions_and_the_other_way_round(
-    found: list[Box], convention: Convention, side: int
-) -> None:
+def test_mistaken_units_are_refused(boxes_drawn: list[Box], convention: Convention, side: int) -> None:
     canvas = Canvas(side, side)
-    large = [box for box in found if min(box.x1, box.y1) > 0.1]
+    large = [box for box in boxes_drawn if min(box.x1, box.y1) > 0.1]
     assume(large)
-    pixels = [numbers_of(box, convention, Units.PIXELS, canvas) for box in large]
-    fractions = [numbers_of(box, convention, Units.FRACTIONS, canvas) for box in large]
+    pixels = [to_convention(box, convention, Units.PIXELS, canvas) for box in large]
+    fractions = [to_convention(box, convention, Units.FRACTIONS, canvas) for box in large]
     check_units(fractions, Units.FRACTIONS, "file x")
-    with pytest.raises(LayoutmarkError, match="Say that they are fractions"):
+    with pytest.raises(LayoutmarkError, match="Declare the units as fractions"):
         check_units(fractions, Units.PIXELS, "file x")
-    # A centre and a size can stay small where the corner is large: only these are looked at.
+    # Centre and size can be small although the corner is large; such boxes do not tell the units.
     assume(np.mean([max(p) > 2 for p in pixels]) > 0.5)
     check_units(pixels, Units.PIXELS, "file x")
-    with pytest.raises(LayoutmarkError, match="Say that they are pixels"):
+    with pytest.raises(LayoutmarkError, match="Declare the units as pixels"):
         check_units(pixels, Units.FRACTIONS, "file x")
 
 
-def test_what_is_no_number_says_nothing_of_the_units() -> None:
+def test_nan_is_ignored_when_units_are_checked() -> None:
     check_units([[math.nan] * 4, [0.1, 0.2, 0.3, 0.4]], Units.FRACTIONS, "file x")
     check_units([[math.nan] * 4, [10, 20, 30, 40]], Units.PIXELS, "file x")
     check_units([], Units.PIXELS, "file x")
 
 
 @given(boxes())
-def test_only_the_whole_canvas_covers_all(box: Box) -> None:
-    assert covers_all(box) is (box.area == 1.0)
+def test_only_the_whole_canvas_covers_it(box: Box) -> None:
+    assert covers_canvas(box) is (box.area == 1.0)

@@ -1,4 +1,4 @@
-"""Seconds and memory of a call."""
+"""Measured time and memory of a block."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from layoutmark.cost import PROCESS, Meter, hardware
+from layoutmark.cost import PROCESS_MEMORY, Meter, hardware_name
 
 
 def test_seconds_are_those_of_the_block() -> None:
@@ -17,8 +17,8 @@ def test_seconds_are_those_of_the_block() -> None:
     assert 0.04 < meter.seconds < 1
 
 
-def test_memory_counts_what_the_block_took_and_forgets_what_was_before() -> None:
-    """In a process of its own: one that has freed much already takes new arrays from what it kept."""
+def test_memory_counts_only_the_block() -> None:
+    """In its own process: one that has freed much memory reuses it for new arrays."""
     program = """
 import numpy as np
 from layoutmark.cost import Meter
@@ -30,9 +30,9 @@ with Meter() as after:
     pass
 print(meter.memory, after.memory, meter.peak_bytes, after.peak_bytes, size)
 """
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    first, second, *counts = done.stdout.split()
-    if {first, second} != {PROCESS}:
+    process = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    first, second, *counts = process.stdout.split()
+    if {first, second} != {PROCESS_MEMORY}:
         pytest.skip(f"memory is counted as {first}, then as {second}")
     taken, after, size = map(int, counts)
     assert taken - after > size / 2
@@ -41,47 +41,47 @@ print(meter.memory, after.memory, meter.peak_bytes, after.peak_bytes, size)
 @pytest.mark.parametrize(
     ("status", "memory"),
     [
-        ("VmHWM:\t 500000 kB\nVmRSS:\t 500000 kB\n", PROCESS),
+        ("VmHWM:\t 500000 kB\nVmRSS:\t 500000 kB\n", PROCESS_MEMORY),
         ("VmHWM:\t1000000 kB\nVmRSS:\t 500000 kB\n", None),
         ("Name:\tpython\n", None),
     ],
 )
-def test_a_mark_that_the_system_does_not_forget_is_not_taken_for_this_block(
+def test_a_peak_that_cannot_be_reset_is_not_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: str, memory: str | None
 ) -> None:
-    table, reset = tmp_path / "status", tmp_path / "clear_refs"
-    table.write_text(status)
-    monkeypatch.setattr("layoutmark.cost._STATUS", table)
-    monkeypatch.setattr("layoutmark.cost._RESET", reset)
+    status_file, reset = tmp_path / "status", tmp_path / "clear_refs"
+    status_file.write_text(status)
+    monkeypatch.setattr("layoutmark.cost._STATUS_FILE", status_file)
+    monkeypatch.setattr("layoutmark.cost._RESET_FILE", reset)
     with Meter() as meter:
         pass
     assert meter.memory == memory
     assert meter.peak_bytes == (500_000 * 1024 if memory else None)
 
 
-def test_a_block_that_fails_is_measured_and_its_error_goes_on() -> None:
+def test_a_failing_block_is_measured_and_its_error_propagates() -> None:
     meter = Meter()
     with pytest.raises(ValueError, match="no"), meter:
         raise ValueError("no")
     assert meter.seconds > 0
 
 
-def test_work_on_the_processor_does_not_ask_a_gpu_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_work_on_the_cpu_does_not_query_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.synchronize", lambda: asked.append("waited"))
+    monkeypatch.setattr("torch.cuda.synchronize", lambda: calls.append("waited"))
     monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda: None)
     monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: 7)
     with Meter("cpu") as meter:
         pass
-    assert meter.memory in (PROCESS, None)
-    assert asked == []
+    assert meter.memory in (PROCESS_MEMORY, None)
+    assert calls == []
     with Meter("cuda:0") as meter:
         pass
-    assert (meter.memory, meter.peak_bytes, asked) == ("cuda", 7, ["waited", "waited"])
+    assert (meter.memory, meter.peak_bytes, calls) == ("cuda", 7, ["waited", "waited"])
 
 
-def test_the_processor_is_named_with_the_threads_that_are_taken() -> None:
-    told = hardware("cpu")
-    assert told.endswith(f", {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}")
-    assert len(told.partition(",")[0]) > 2
+def test_the_cpu_is_named_with_its_number_of_threads() -> None:
+    name = hardware_name("cpu")
+    assert name.endswith(f", {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}")
+    assert len(name.partition(",")[0]) > 2

@@ -1,4 +1,4 @@
-"""A run's numbers: the same bytes again, nothing computed twice, nothing dropped."""
+"""Results of a run: reproducible to the byte, nothing computed twice, nothing dropped."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from layoutmark.cli.main import main
-from layoutmark.cost import hardware
+from layoutmark.cost import hardware_name
 from layoutmark.features.scorers import Scorers
-from layoutmark.generate import generation as verb
-from layoutmark.metrics import HEADLINE
-from layoutmark.plan.jobs import jobs
+from layoutmark.generate import batches
+from layoutmark.metrics import HEADLINE_METRICS
+from layoutmark.plan.jobs import list_jobs
 from layoutmark.plan.plan import find_row, read_plan
 from layoutmark.registry import Registry
 from layoutmark.store import Store
@@ -31,13 +31,13 @@ BASE_INSTALL = Path(__file__).resolve().parents[1] / "house" / "base_install.py"
 RUN = ["run", "mini", "--limit", "3", "--methods", "paint,paint@blind", "--name", "tiny", "--methods-path"]
 
 
-def results(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "results.json").read_text("utf-8"))
-    return found
+def read_results(folder: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text("utf-8"))
+    return results
 
 
 def without_times(folder: Path) -> bytes:
-    """The bytes of results.json but for its key `times`; keys are sorted, so it stands last."""
+    """Return the bytes of results.json without its key `times`; keys are sorted, so it is the last one."""
     head, _, tail = (folder / "results.json").read_bytes().rpartition(b'\n "times":')
     assert head, "there are times"
     assert b'"rows"' not in tail
@@ -45,56 +45,61 @@ def without_times(folder: Path) -> bytes:
 
 
 @pytest.fixture
-def copy(tiny, places, monkeypatch) -> Path:
-    """A copy of the tiny run and its store, which a test may spoil."""
-    shutil.copytree(tiny.home, places / "home")
-    shutil.copytree(tiny.runs, places / "runs")
-    return places / "runs" / "tiny"
+def run_copy(tiny, working_folder, monkeypatch) -> Path:
+    """Copy the tiny run and its store, so that a test may change them."""
+    shutil.copytree(tiny.home, working_folder / "home")
+    shutil.copytree(tiny.runs, working_folder / "runs")
+    return working_folder / "runs" / "tiny"
 
 
-def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    def built(self: Scorers, role: str) -> None:
-        raise AssertionError(f"a model was built: {role}")
+def forbid_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_if_loaded(self: Scorers, role: str) -> None:
+        raise AssertionError(f"a model was loaded: {role}")
 
-    monkeypatch.setattr(Scorers, "_load", built)
+    monkeypatch.setattr(Scorers, "_load", fail_if_loaded)
 
 
-def test_the_same_command_gives_the_same_bytes_and_looks_at_nothing_twice(tiny, copy, monkeypatch) -> None:
-    (copy / "results.json").unlink()
-    no_models(monkeypatch)
+def test_the_same_command_gives_the_same_bytes_and_computes_nothing_twice(tiny, run_copy, monkeypatch) -> None:
+    (run_copy / "results.json").unlink()
+    forbid_models(monkeypatch)
     monkeypatch.setenv("PAINT_STOP_AFTER", "0")
     assert main([*RUN, str(tiny.methods)]) == 0
-    assert without_times(copy) == without_times(tiny.folder)
-    assert (copy / "results.csv").read_bytes() == (tiny.folder / "results.csv").read_bytes()
-    assert (copy / "detections.parquet").read_bytes() == (tiny.folder / "detections.parquet").read_bytes()
+    assert without_times(run_copy) == without_times(tiny.folder)
+    assert (run_copy / "results.csv").read_bytes() == (tiny.folder / "results.csv").read_bytes()
+    assert (run_copy / "detections.parquet").read_bytes() == (tiny.folder / "detections.parquet").read_bytes()
 
 
-def test_what_drew_the_images_is_told(tiny) -> None:
-    table = results(tiny.folder)
-    images = {m["name"]: m["counts"]["requested"] for m in table["methods"] if m["kind"] == "method"}
-    drawn = table["times"]["drawn_on"]
-    assert set(drawn) <= set(images)
-    assert drawn["paint"] == {hardware("cpu"): images["paint"]}
+def test_the_device_of_each_image_is_recorded(tiny) -> None:
+    results = read_results(tiny.folder)
+    images = {m["name"]: m["counts"]["requested"] for m in results["methods"] if m["kind"] == "method"}
+    devices = results["times"]["drawn_on"]
+    assert set(devices) <= set(images)
+    assert devices["paint"] == {hardware_name("cpu"): images["paint"]}
 
 
-def test_only_the_feature_that_is_gone_is_computed_again(tiny, copy, places, capsys, monkeypatch) -> None:
-    """The count stands in the table and among the times; a part file that is gone costs its own features alone."""
-    before, asked, looked_up = results(copy), [], Store.features
-    monkeypatch.setattr(Store, "features", lambda self, keys: (asked.extend(keys), looked_up(self, keys))[1])
+def test_only_a_deleted_feature_is_computed_again(tiny, run_copy, working_folder, capsys, monkeypatch) -> None:
+    """The counts are in the table and under `times`; a deleted feature is the only one computed again."""
+    before, requested_keys, read_features = read_results(run_copy), [], Store.features
+    monkeypatch.setattr(
+        Store, "features", lambda self, keys: (requested_keys.extend(keys), read_features(self, keys))[1]
+    )
     assert main(["measure", "tiny"]) == 0
-    stored = results(copy)["times"]["features"]["stored"]
+    stored = read_results(run_copy)["times"]["features"]["stored"]
     assert stored > 10
-    assert f"features: {stored} were stored, 0 computed now" in capsys.readouterr().out
-    with sqlite3.connect(places / "home" / "store.sqlite") as store:
-        store.execute("DELETE FROM features WHERE key = ?", (min(asked),))  # other runs' features lie there too
+    assert f"features: {stored} from the store, 0 computed" in capsys.readouterr().out
+    with sqlite3.connect(working_folder / "home" / "store.sqlite") as store:
+        # The store has features of other runs too.
+        store.execute("DELETE FROM features WHERE key = ?", (min(requested_keys),))
     assert main(["measure", "tiny"]) == 0
-    assert results(copy)["times"]["features"] == {"stored": stored - 1, "computed": 1}
-    assert {k: v for k, v in results(copy).items() if k != "times"} == {k: v for k, v in before.items() if k != "times"}
+    assert read_results(run_copy)["times"]["features"] == {"stored": stored - 1, "computed": 1}
+    assert {k: v for k, v in read_results(run_copy).items() if k != "times"} == {
+        k: v for k, v in before.items() if k != "times"
+    }
 
 
-def test_masks_are_scored_and_their_names_say_where_they_come_from(tiny) -> None:
-    found = results(tiny.folder)
-    rows = {(r["method"], r["metric"]): r for r in found["rows"]}
+def test_masks_are_scored_and_their_source_is_named(tiny) -> None:
+    results = read_results(tiny.folder)
+    rows = {(r["method"], r["metric"]): r for r in results["rows"]}
     for metric in ("mask_miou", "mask_ap50", "point_in_mask", "scribble_in_mask"):
         true, blank = rows["ceiling", metric], rows["floor-blank", metric]
         assert true["value"] > 0.85
@@ -102,65 +107,65 @@ def test_masks_are_scored_and_their_names_say_where_they_come_from(tiny) -> None
         assert blank["value"] < 0.1
         assert "masks of detections of conf>=0.25 by mini-segmenter 1 (U-Net" in true["variant"]
     assert rows["ceiling", "mask_miou"]["value"] != rows["ceiling", "miou"]["value"]
-    assert found["protocol"]["parts"]["stack"]["names"]["masks"] in rows["ceiling", "mask_miou"]["variant"]
+    assert results["protocol"]["parts"]["stack"]["names"]["masks"] in rows["ceiling", "mask_miou"]["variant"]
 
 
-def test_a_changed_picture_needs_the_models(copy, monkeypatch) -> None:
+def test_a_changed_image_needs_the_models(run_copy, monkeypatch) -> None:
     store = Store(Path(os.environ["LAYOUTMARK_HOME"]))
-    key, record, image = picture(copy, store)
+    key, record, image = second_image(run_copy, store)
     store.put_image(key, 255 - image, record)
-    no_models(monkeypatch)
-    with pytest.raises(AssertionError, match="a model was built"):
+    forbid_models(monkeypatch)
+    with pytest.raises(AssertionError, match="a model was loaded"):
         main(["measure", "tiny"])
 
 
-def test_an_interrupted_run_ends_like_an_unbroken_one(tiny, places, monkeypatch, capsys) -> None:
+def test_an_interrupted_run_resumes_to_the_same_results(tiny, working_folder, monkeypatch, capsys) -> None:
     from layoutmark.methods.paint import adapter
 
-    monkeypatch.setattr(verb, "BATCH", 2)
+    monkeypatch.setattr(batches, "BATCH_SIZE", 2)
     monkeypatch.setattr(adapter, "drawn", 0)
     monkeypatch.setenv("PAINT_STOP_AFTER", "2")
     assert main([*RUN, str(tiny.methods)]) == 130
-    assert "goes on where it was" in capsys.readouterr().err
-    assert not (places / "runs" / "tiny" / "results.json").exists()
+    assert "Run the same command to resume" in capsys.readouterr().err
+    assert not (working_folder / "runs" / "tiny" / "results.json").exists()
     monkeypatch.setattr(adapter, "drawn", 0)
     monkeypatch.setenv("PAINT_STOP_AFTER", "4")  # one left of the first row, three of the second
     assert main([*RUN, str(tiny.methods)]) == 0
-    assert without_times(places / "runs" / "tiny") == without_times(tiny.folder)
+    assert without_times(working_folder / "runs" / "tiny") == without_times(tiny.folder)
 
 
-def test_it_needs_no_torch_where_features_are_stored(tiny, copy) -> None:
-    (copy / "results.json").unlink()
+def test_stored_features_need_no_torch(tiny, run_copy) -> None:
+    (run_copy / "results.json").unlink()
     commands = json.dumps([["measure", "tiny", "--json"], ["compare", "tiny", "--json"]])
     env = {**os.environ, "PYTHONPATH": str(BASE_INSTALL.parents[2] / "bench")}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(BASE_INSTALL), commands], env=env, capture_output=True, text=True, check=True
     )
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["loaded"] == []
-    assert [c["code"] for c in said["commands"]] == [0, 0], said
-    before, after = results(tiny.folder), results(copy)
-    # Versions of packages that were taken away are still found by their metadata; rows must not know the difference.
+    answer = json.loads(process.stdout.splitlines()[-1])
+    assert answer["loaded"] == []
+    assert [c["code"] for c in answer["commands"]] == [0, 0], answer
+    before, after = read_results(tiny.folder), read_results(run_copy)
+    # Versions of hidden packages are still found in their metadata, so even the environment must be equal.
     assert {k: v for k, v in after.items() if k != "times"} == {k: v for k, v in before.items() if k != "times"}
-    assert json.loads(said["commands"][0]["out"]) == before["rows"]
+    assert json.loads(answer["commands"][0]["out"]) == before["rows"]
 
 
-def picture(folder: Path, store: Store) -> tuple[str, dict[str, Any], Any]:
+def second_image(folder: Path, store: Store) -> tuple[str, dict[str, Any], Any]:
     plan, registry = read_plan(folder), Registry()
     suite = open_suite(registry, plan.suite, registry.get_stack(plan.stack), plan.limit)
-    job = jobs(plan, suite, find_row(plan, "paint"))[1]
+    job = list_jobs(plan, suite, find_row(plan, "paint"))[1]
     record, image = store.record(job.key), store.image(job.key)
     assert record is not None
     assert image is not None
     return job.key, record, image
 
 
-def test_a_picture_that_is_gone_is_missing_and_counted(tiny, copy) -> None:
+def test_a_deleted_image_is_counted_as_missing(tiny, run_copy) -> None:
     store = Store(Path(os.environ["LAYOUTMARK_HOME"]))
-    key, *_ = picture(copy, store)
+    key, *_ = second_image(run_copy, store)
     store.image_path(key).unlink()
     assert main(["measure", "tiny"]) == 0
-    before, after = results(tiny.folder), results(copy)
+    before, after = read_results(tiny.folder), read_results(run_copy)
     counts = {m["name"]: m["counts"] for m in after["methods"]}
     assert counts["paint"] == {
         "requested": 3, "ok": 2, "missing": 1, "degenerate": 0, "failed": 0, "filtered": 0, "not_applicable": 0
@@ -170,47 +175,47 @@ def test_a_picture_that_is_gone_is_missing_and_counted(tiny, copy) -> None:
     for row in after["rows"]:
         if row["method"] == "paint":
             # Some metrics ask for more than pixels (two identities, an overlap); headline metrics do not.
-            assert row["n"] in ((0, 2) if row["metric"] in HEADLINE else (0, 1, 2)), row
+            assert row["n"] in ((0, 2) if row["metric"] in HEADLINE_METRICS else (0, 1, 2)), row
             assert row["of"] == 3
             assert row["unscored"]["missing"] == 1
-    gone = [i for i in after["images"] if i["status"] == "missing"]
-    assert [(i["method"], i["image"], i["detections"]) for i in gone] == [("paint", None, [])]
-    assert set(map(str, gone[0]["scores"].values())) == {str({"unscored": "missing"})}
+    missing_images = [i for i in after["images"] if i["status"] == "missing"]
+    assert [(i["method"], i["image"], i["detections"]) for i in missing_images] == [("paint", None, [])]
+    assert set(map(str, missing_images[0]["scores"].values())) == {str({"unscored": "missing"})}
     assert {p["n"] for p in after["pairs"]} == {2}
 
 
-def test_a_failed_picture_is_a_row_of_the_table(tiny, places, capsys) -> None:
-    prompt = results(tiny.folder)["samples"][1]["prompt"]
+def test_a_failed_image_is_counted_and_reported(tiny, working_folder, capsys) -> None:
+    prompt = read_results(tiny.folder)["samples"][1]["prompt"]
     line = ["run", "mini", "--limit", "2", "--methods", "paint", "--set", "fault=raises", "--set", f"prompt={prompt}"]
     assert main([*line, "--name", "torn", "--methods-path", str(tiny.methods)]) == 0
-    shown = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert main(["measure", "torn", "--fail-above", "0.5"]) == 0
     assert main(["measure", "torn", "--fail-above", "0.4"]) == 1
     assert "paint lost 1 of 2 images" in capsys.readouterr().err
-    assert re.search(r"paint: 1 ok.* 1 failed", shown), shown
-    found = results(places / "runs" / "torn")
-    assert [(i["status"], i["image"] is None) for i in found["images"] if i["method"] == "paint"] == [
+    assert re.search(r"paint: 1 ok.* 1 failed", output), output
+    results = read_results(working_folder / "runs" / "torn")
+    assert [(i["status"], i["image"] is None) for i in results["images"] if i["method"] == "paint"] == [
         ("ok", False), ("failed", True)
     ]  # fmt: skip
-    (row,) = [r for r in found["rows"] if (r["method"], r["metric"]) == ("paint", "ap50")]
+    (row,) = [r for r in results["rows"] if (r["method"], r["metric"]) == ("paint", "ap50")]
     assert (row["n"], row["of"], row["unscored"]) == (1, 2, {"failed": 1})
-    assert "no paint left" in (places / "runs" / "torn" / "report" / "index.html").read_text("utf-8")
+    assert "no paint left" in (working_folder / "runs" / "torn" / "report" / "index.html").read_text("utf-8")
 
 
-def test_rows_keep_the_contract(tiny) -> None:
-    found = results(tiny.folder)
-    assert found["schema"] == "layoutmark-results-1"
-    assert re.fullmatch(r"[0-9a-f]{16}", found["protocol"]["hash"])
-    rows = {(r["method"], r["metric"]): r for r in found["rows"]}
-    assert len(rows) == len(found["rows"])
-    assert {m["name"]: m["kind"] for m in found["methods"]} == {
+def test_rows_follow_the_schema(tiny) -> None:
+    results = read_results(tiny.folder)
+    assert results["schema"] == "layoutmark-results-1"
+    assert re.fullmatch(r"[0-9a-f]{16}", results["protocol"]["hash"])
+    rows = {(r["method"], r["metric"]): r for r in results["rows"]}
+    assert len(rows) == len(results["rows"])
+    assert {m["name"]: m["kind"] for m in results["methods"]} == {
         "paint": "method", "paint@blind": "method", "ceiling": "reference", "floor-blank": "reference"
     }  # fmt: skip
-    known = {m["name"]: m for m in found["metrics"]}
-    assert tuple(known)[: len(HEADLINE)] == HEADLINE
-    assert set(rows) == {(m["name"], k) for m in found["methods"] for k in known}
-    for row in found["rows"]:
-        metric = known[row["metric"]]
+    metrics = {m["name"]: m for m in results["metrics"]}
+    assert tuple(metrics)[: len(HEADLINE_METRICS)] == HEADLINE_METRICS
+    assert set(rows) == {(m["name"], k) for m in results["methods"] for k in metrics}
+    for row in results["rows"]:
+        metric = metrics[row["metric"]]
         assert [row[k] for k in ("variant", "unit", "higher_is_better")] == [
             metric[k] for k in ("variant", "unit", "higher_is_better")
         ]
@@ -228,34 +233,34 @@ def test_rows_keep_the_contract(tiny) -> None:
     assert rows["floor-blank", "ap50"]["n"] == 3, "degenerate images are scored"
 
 
-def test_the_table_of_a_run_says_the_same_as_its_results(tiny) -> None:
+def test_the_csv_agrees_with_the_results(tiny) -> None:
     with (tiny.folder / "results.csv").open(encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file))
-    rows = results(tiny.folder)["rows"]
-    assert [(t["method"], t["metric"], t["value"]) for t in table] == [
+        csv_rows = list(csv.DictReader(file))
+    rows = read_results(tiny.folder)["rows"]
+    assert [(t["method"], t["metric"], t["value"]) for t in csv_rows] == [
         (r["method"], r["metric"], "" if r["value"] is None else repr(r["value"])) for r in rows
     ]
 
 
-def test_every_picture_and_every_count_is_there(tiny) -> None:
-    found = results(tiny.folder)
-    assert len(found["images"]) == len(found["methods"]) * 3
-    for image in found["images"]:
+def test_every_image_file_exists_and_counts_agree(tiny) -> None:
+    results = read_results(tiny.folder)
+    assert len(results["images"]) == len(results["methods"]) * 3
+    for image in results["images"]:
         assert (tiny.folder / image["image"]).is_file()
-    for sample in found["samples"]:
+    for sample in results["samples"]:
         assert (tiny.folder / sample["true_image"]).is_file()
-    for method in found["methods"]:
-        statuses = [i["status"] for i in found["images"] if i["method"] == method["name"]]
+    for method in results["methods"]:
+        statuses = [i["status"] for i in results["images"] if i["method"] == method["name"]]
         assert {k: v for k, v in method["counts"].items() if v and k != "requested"} == {
             s: statuses.count(s) for s in statuses
         }
 
 
 def test_means_are_means_of_the_images(tiny) -> None:
-    found = results(tiny.folder)
-    for row in found["rows"]:
+    results = read_results(tiny.folder)
+    for row in results["rows"]:
         if row["metric"] in ("miou", "clip_i", "clip_t", "clip_iqa", "dino_detected"):
-            scores = [i["scores"][row["metric"]] for i in found["images"] if i["method"] == row["method"]]
+            scores = [i["scores"][row["metric"]] for i in results["images"] if i["method"] == row["method"]]
             numbers = [s for s in scores if isinstance(s, float)]
             assert len(numbers) == row["n"]
             if numbers:

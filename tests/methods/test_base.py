@@ -26,7 +26,7 @@ def settings() -> dict[str, object]:
     return resolve_settings(Registry().get_method("base").card, "sd14") | {"steps": 5}
 
 
-def test_images_are_bit_equal_to_the_stock_pipeline(stack, adapter, settings) -> None:
+def test_images_are_bit_identical_to_the_stock_pipeline(stack, adapter, settings) -> None:
     prompts, seeds = ["a red dog", "a cat on a mat"], [3, 11]
     pipeline = StableDiffusionPipeline(
         stack.vae, stack.text_encoder, stack.tokenizer, stack.unet,
@@ -42,7 +42,7 @@ def test_images_are_bit_equal_to_the_stock_pipeline(stack, adapter, settings) ->
     assert ours.shape == (2, 3, 32, 32)
 
 
-def test_same_seed_same_image_and_layouts_do_not_matter(stack, adapter, settings) -> None:
+def test_images_depend_on_the_seed_and_not_on_the_layout(stack, adapter, settings) -> None:
     method = adapter.build(stack, settings)
     first = method.generate([EMPTY], ["a dog"], [{}], seeds=[1])
     again = method.generate([Layout(Canvas(9, 9), ())], ["a dog"], [{}], seeds=[1])
@@ -51,14 +51,14 @@ def test_same_seed_same_image_and_layouts_do_not_matter(stack, adapter, settings
     assert not torch.equal(first, other)
 
 
-def test_cut_prompts_are_noted(stack, adapter, settings) -> None:
+def test_truncated_prompts_are_noted(stack, adapter, settings) -> None:
     method = adapter.build(stack, settings | {"steps": 1})
     method.generate([EMPTY] * 2, ["a dog", "a " * 80], [{}] * 2, seeds=[1, 2])
     assert method.notes == [{}, {"tokens_cut": "5"}]
     assert method.applicable(EMPTY, "a " * 80, {}) is None
 
 
-def test_unknown_setting_is_refused(stack, adapter, settings) -> None:
+def test_an_unknown_setting_is_refused(stack, adapter, settings) -> None:
     with pytest.raises(
         LayoutmarkError, match=r"base: unknown setting: found 'guidance'; .* Did you mean 'guidance_scale'"
     ):

@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from layoutmark.diffusion.recipe import Renders
-from layoutmark.diffusion.weights import check_lock, find_weights, read_tensors
+from layoutmark.diffusion.recipe import TrainingImages
+from layoutmark.diffusion.weights import check_digest, find_weights, read_tensors
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask
 from layoutmark.registry import Registry, resolve_settings
@@ -54,21 +54,21 @@ def opened(stack: Any, **changes: object) -> Any:
     return made
 
 
-def draw(method: Any, *layouts: Layout, seeds: list[int] | None = None) -> torch.Tensor:
+def generate(method: Any, *layouts: Layout, seeds: list[int] | None = None) -> torch.Tensor:
     many = len(layouts)
     return method.generate(layouts, ["a red dog on a mat"] * many, [{}] * many, seeds=seeds or list(range(many)))
 
 
-def test_closed_gates_draw_what_the_stack_draws_wherever_the_boxes_are(stack) -> None:
+def test_closed_gates_generate_what_the_stack_generates(stack) -> None:
     method = build(stack)
-    assert torch.equal(draw(method, layout(1)), draw(method, layout(0)))
+    assert torch.equal(generate(method, layout(1)), generate(method, layout(0)))
 
 
 @pytest.mark.parametrize("formats", ["box", "mask", "point", "scribble"])
-def test_each_configuration_reads_its_formats_and_no_other(stack, formats: str) -> None:
+def test_configuration_reads_exactly_its_formats(stack, formats: str) -> None:
     method = opened(stack, formats=formats)
     plain = layout(2, mask=MASK, scribble=((0.2, 0.3), (0.4, 0.4)), point=(0.3, 0.3))
-    other = Mask.from_array(~MASK.array())
+    other = Mask.from_array(~MASK.to_array())
     moved = {
         "box": layout(2, mask=MASK, scribble=((0.2, 0.3), (0.4, 0.4)), point=(0.3, 0.3)),
         "mask": layout(2, mask=other, scribble=((0.2, 0.3), (0.4, 0.4)), point=(0.3, 0.3)),
@@ -80,19 +80,19 @@ def test_each_configuration_reads_its_formats_and_no_other(stack, formats: str) 
     moved["box"] = Layout(Canvas(32, 32), tuple(shifted))
     reads = {"box": {"box", "point"}, "point": {"point"}, "mask": {"box", "point", "mask"},
              "scribble": {"box", "point", "mask", "scribble"}}[formats]  # fmt: skip
-    before = draw(method, plain)
-    changed = {name for name, changed in moved.items() if not torch.equal(draw(method, changed), before)}
+    before = generate(method, plain)
+    changed = {name for name, changed in moved.items() if not torch.equal(generate(method, changed), before)}
     assert changed == reads
 
 
-def test_an_image_does_not_depend_on_its_company(stack) -> None:
+def test_image_does_not_depend_on_its_batch(stack) -> None:
     # In double precision: float32 rounds as the batch is cut, and these wild weights make grey levels of that.
     models = {name: deepcopy(getattr(stack, name)).double() for name in ("unet", "vae", "text_encoder")}
     method = opened(replace(stack, dtype=torch.float64, **models), mis=0.5, branches_at_once=3)
     layouts = [layout(2), layout(0), layout(3)]
-    together = draw(method, *layouts, seeds=[5, 2**40, 7]).int()
+    together = generate(method, *layouts, seeds=[5, 2**40, 7]).int()
     for index, seed in enumerate([5, 2**40, 7]):
-        alone = draw(method, layouts[index], seeds=[seed]).int()
+        alone = generate(method, layouts[index], seeds=[seed]).int()
         assert (alone[0] - together[index]).abs().max() <= 1  # a grey level
 
 
@@ -102,18 +102,18 @@ def test_thirty_instances_fit_and_one_more_is_not_applicable(stack) -> None:
     assert method.applicable(layout(31), "", {}) == "31 instances, and the network has 30 slots"
     cut = build(stack, cut_instances=True)
     assert cut.applicable(layout(31), "", {}) is None
-    draw(cut, layout(31))
+    generate(cut, layout(31))
     assert cut.notes == [{"untrained": "random weights", "cut_instances": "1"}]
 
 
-def test_an_instance_without_what_the_configuration_reads_is_not_applicable(stack) -> None:
+def test_instance_without_a_required_format_is_not_applicable(stack) -> None:
     assert build(stack, formats="mask").applicable(layout(1), "", {}) == "instance '0' has no mask"
     reason = build(stack, formats="scribble").applicable(layout(1), "", {})
     assert reason == "instance '0' has neither scribble nor mask"
     assert build(stack, formats="scribble").applicable(layout(1, scribble=((0.1, 0.1),)), "", {}) is None
 
 
-def test_without_weights_nothing_is_drawn_unless_it_is_allowed(stack) -> None:
+def test_missing_weights_must_be_allowed(stack) -> None:
     with pytest.raises(LayoutmarkError, match=r"weights of instancediffusion: found none for this stack.*--set"):
         build(stack, allow_untrained=False)
 
@@ -128,13 +128,13 @@ def test_without_weights_nothing_is_drawn_unless_it_is_allowed(stack) -> None:
         ({"weights": "nowhere.safetensors"}, "no file 'nowhere.safetensors'"),
     ],
 )
-def test_bad_settings_are_refused_before_the_first_image(stack, change: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused_before_the_first_image(stack, change: dict[str, Any], message: str) -> None:
     with pytest.raises(LayoutmarkError, match=message):
         build(stack, **change)
 
 
 @pytest.mark.parametrize("change", [{"beta_schedule": "linear"}, {"beta_end": 0.02}, {"trained_betas": [0.1]}])
-def test_a_stack_with_other_noise_is_refused(stack, change: dict[str, Any]) -> None:
+def test_stack_with_another_noise_schedule_is_refused(stack, change: dict[str, Any]) -> None:
     other = replace(stack, scheduler_config={**stack.scheduler_config, **change})
     name, value = next(iter(change.items()))
     with pytest.raises(LayoutmarkError, match=f"noise schedule of the stack, {name}, .*") as error:
@@ -142,7 +142,7 @@ def test_a_stack_with_other_noise_is_refused(stack, change: dict[str, Any]) -> N
     assert error.value.found == str(value)
 
 
-def test_an_adapter_comes_back_from_its_file(stack, tmp_path: Path) -> None:
+def test_saved_adapter_loads_unchanged(stack, tmp_path: Path) -> None:
     made = opened(stack, formats="mask")
     trained.save_adapter(made.network, tmp_path / "own.safetensors")
     again = build(stack, formats="mask", weights=str(tmp_path / "own.safetensors"))
@@ -153,7 +153,7 @@ def test_an_adapter_comes_back_from_its_file(stack, tmp_path: Path) -> None:
         assert torch.equal(again.network.state_dict()[name], made.network.state_dict()[name].half().float())
 
 
-def test_another_file_is_refused_by_name(stack, tmp_path: Path) -> None:
+def test_file_of_another_method_is_refused_by_name(stack, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
@@ -161,7 +161,7 @@ def test_another_file_is_refused_by_name(stack, tmp_path: Path) -> None:
         build(stack, weights=str(tmp_path / "other.safetensors"))
 
 
-class Evil:
+class RunsCode:
     """Unpickled as it is meant to be it makes a file."""
 
     def __init__(self, made: Path) -> None:
@@ -173,9 +173,9 @@ class Evil:
 
 @pytest.mark.parametrize("archive", [True, False])
 @pytest.mark.parametrize("method", ["instancediffusion", "locref"])
-def test_a_pickle_that_would_run_code_is_not_loaded(stack, tmp_path: Path, archive: bool, method: str) -> None:
+def test_pickle_that_would_run_code_is_not_loaded(stack, tmp_path: Path, archive: bool, method: str) -> None:
     made, path = tmp_path / "made", tmp_path / "evil.pth"
-    torch.save({"model": Evil(made)}, path, _use_new_zipfile_serialization=archive)
+    torch.save({"model": RunsCode(made)}, path, _use_new_zipfile_serialization=archive)
     entry = Registry().get_method(method)
     settings = resolve_settings(entry.card, "mini", None, {"weights": str(path)})
     with pytest.raises(LayoutmarkError, match=r"weights 'evil.pth': found .*"):
@@ -186,7 +186,7 @@ def test_a_pickle_that_would_run_code_is_not_loaded(stack, tmp_path: Path, archi
 
 
 @pytest.mark.parametrize("archive", [True, False])
-def test_checkpoints_of_both_forms_are_read(tmp_path: Path, archive: bool) -> None:
+def test_checkpoints_of_both_formats_are_read(tmp_path: Path, archive: bool) -> None:
     path = tmp_path / "plain.pth"
     torch.save({"ema": {"scaleu_s_0": torch.ones(2)}, "iters": 3}, path, _use_new_zipfile_serialization=archive)
     content = read_tensors(path)
@@ -195,8 +195,8 @@ def test_checkpoints_of_both_forms_are_read(tmp_path: Path, archive: bool) -> No
 
 
 @pytest.mark.parametrize("method", ["instancediffusion", "locref"])
-@pytest.mark.parametrize("name", ["torn.safetensors", "torn.pth", "torn.bin"])
-def test_a_torn_file_is_told_and_no_traceback(stack, tmp_path: Path, method: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["damaged.safetensors", "damaged.pth", "damaged.bin"])
+def test_damaged_file_raises_a_clear_error(stack, tmp_path: Path, method: str, name: str) -> None:
     (tmp_path / name).write_bytes(bytes(range(200)))
     entry = Registry().get_method(method)
     settings = resolve_settings(entry.card, "mini", None, {"weights": str(tmp_path / name)})
@@ -204,16 +204,16 @@ def test_a_torn_file_is_told_and_no_traceback(stack, tmp_path: Path, method: str
         entry.load().build(stack, settings)
 
 
-@pytest.mark.parametrize("told", ["{", "[1]", '{"no_such_width": 3}'])
-def test_widths_that_nobody_wrote_are_refused(stack, tmp_path: Path, told: str) -> None:
+@pytest.mark.parametrize("metadata", ["{", "[1]", '{"no_such_width": 3}'])
+def test_invalid_widths_are_refused(stack, tmp_path: Path, metadata: str) -> None:
     from safetensors.torch import save_file
 
-    save_file({"a": torch.zeros(1)}, tmp_path / "odd.safetensors", metadata={trained.CONFIG: told})
-    with pytest.raises(LayoutmarkError, match="weights 'odd.safetensors', 'position_net' of the metadata"):
+    save_file({"a": torch.zeros(1)}, tmp_path / "odd.safetensors", metadata={trained.CONFIG_KEY: metadata})
+    with pytest.raises(LayoutmarkError, match="weights 'odd.safetensors', 'position_net' in the metadata"):
         build(stack, weights=str(tmp_path / "odd.safetensors"))
 
 
-def test_the_cards_settings_are_the_published_ones() -> None:
+def test_card_has_the_published_settings() -> None:
     """Evaluation commands by default, the demonstration as a preset, the four configurations by name."""
     card = Registry().get_method("instancediffusion").card
     full = {name: resolve_settings(card, "sd15", name) for name in ("", *card.presets)}
@@ -229,25 +229,25 @@ def test_the_cards_settings_are_the_published_ones() -> None:
     assert resolve_settings(card, "mini", "paper")["negative_prompt"] == ""
 
 
-def test_what_is_cut_of_prompt_and_phrases_is_noted(stack) -> None:
+def test_truncated_prompts_and_phrases_are_noted(stack) -> None:
     method = build(stack)
     long = Layout(Canvas(32, 32), (replace(instance(0), phrase="a " * 78), instance(1)))
-    told = [method._notes(*given, True) for given in ((long, "a " * 80), (layout(1), "a dog"))]
-    assert [(n.get("tokens_cut"), n.get("phrase_tokens_cut")) for n in told] == [("5", "3"), (None, None)]
+    notes = [method._notes(*arguments, True) for arguments in ((long, "a " * 80), (layout(1), "a dog"))]
+    assert [(n.get("tokens_cut"), n.get("phrase_tokens_cut")) for n in notes] == [("5", "3"), (None, None)]
 
 
-def test_a_fetched_file_must_stay_the_one_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetched_file_must_not_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAYOUTMARK_HOME", str(tmp_path / "home"))
     file = tmp_path / "weights.bin"
     file.write_bytes(b"one")
-    check_lock("me/model@main/weights.bin", file)
-    check_lock("me/model@main/weights.bin", file)
+    check_digest("me/model@main/weights.bin", file)
+    check_digest("me/model@main/weights.bin", file)
     file.write_bytes(b"two")
     with pytest.raises(LayoutmarkError, match="as at the first download"):
-        check_lock("me/model@main/weights.bin", file)
+        check_digest("me/model@main/weights.bin", file)
 
 
-def test_offline_a_file_never_fetched_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_file_is_named_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -257,35 +257,35 @@ def test_offline_a_file_never_fetched_is_named(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.fixture(scope="module")
-def pictures() -> Renders:
+def images() -> TrainingImages:
     pixels = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
     thing = {"category": "dog", "phrase": "a red dog", "box": [0.1, 0.2, 0.6, 0.9], "mask": [32, 32, MASK.counts]}
-    return Renders(pixels, [{"captions": ["a dog", "a red dog", "the dog", "dog"], "things": [thing] * 2}] * 6)
+    return TrainingImages(pixels, [{"captions": ["a dog", "a red dog", "the dog", "dog"], "things": [thing] * 2}] * 6)
 
 
-def test_training_changes_the_adapter_alone_and_repeats_itself(
-    stack, pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_training_changes_only_the_adapter_and_is_deterministic(
+    stack, images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "WIDTHS", dataclasses.replace(trained.scaled_config(stack), spread_text=True))
-    monkeypatch.setattr(training, "ROWS", {"box": 1, "mask": 1, "point": 1, "scribble": 1})
+    monkeypatch.setattr(training, "BATCH_ROWS", {"box": 1, "mask": 1, "point": 1, "scribble": 1})
     before = {name: value.clone() for name, value in stack.unet.state_dict().items()}
 
     def run(work: str, *scales: float) -> dict[str, torch.Tensor]:
         for scale in scales:
-            recipe = training.recipe(stack, pictures)
+            recipe = training.recipe(stack, images)
             facts = train_method(
-                "x", recipe, tmp_path / work, tmp_path / f"{work}.safetensors", scale=scale, made_on="0"
+                "x", recipe, tmp_path / work, tmp_path / f"{work}.safetensors", scale=scale, generator_digest="0"
             )
         assert facts["steps"] == 4
         return load_file(tmp_path / f"{work}.safetensors")
 
     four = 4 / training.STEPS
-    whole = run("whole", four)
+    first = run("first", four)
     new = {n: v.half() for n, v in trained.new_network(stack, training.WIDTHS).state_dict().items()}
-    still = [n for n in whole if torch.equal(whole[n], new[n])]
-    assert not [n for n in still if "alpha" in n or "scaleu.b" in n], still
+    unchanged = [n for n in first if torch.equal(first[n], new[n])]
+    assert not [n for n in unchanged if "alpha" in n or "scaleu.b" in n], unchanged
     assert all(torch.equal(value, before[name]) for name, value in stack.unet.state_dict().items())
-    assert torch.equal(run("again", four)["scaleu.b.0"], whole["scaleu.b.0"])
+    assert torch.equal(run("again", four)["scaleu.b.0"], first["scaleu.b.0"])
 
 
 def test_weights_name_the_generator_they_were_trained_on() -> None:

@@ -11,25 +11,34 @@ import pytest
 import tiny_models
 import torch
 
-from layoutmark.diffusion import Denoiser, Text, decode, denoise, encode_for_guidance, initial_noise, new_scheduler
+from layoutmark.diffusion import (
+    Denoiser,
+    TextEmbeddings,
+    decode,
+    denoise,
+    encode_for_guidance,
+    initial_noise,
+    new_scheduler,
+)
 from layoutmark.diffusion.attention import Layer
 from layoutmark.diffusion.prompts import encode
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Reference
 from layoutmark.methods.layout_and_retouch import personal_training as training
 from layoutmark.methods.layout_and_retouch import retouching
-from layoutmark.methods.layout_and_retouch.attention_swap import swapping
+from layoutmark.methods.layout_and_retouch.attention_swap import editing_attention
 from layoutmark.methods.layout_and_retouch.contrast import contrast
+from layoutmark.methods.layout_and_retouch.cutting import SubjectMask
 from layoutmark.methods.layout_and_retouch.inversion import invert
 from layoutmark.methods.layout_and_retouch.matching import Match
-from layoutmark.methods.layout_and_retouch.personal import Subject, new_lora, together
-from layoutmark.methods.layout_and_retouch.retouching import Retouch, layout_trajectory, warped
-from layoutmark.methods.layout_and_retouch.rules import Rules
+from layoutmark.methods.layout_and_retouch.personal import SubjectAdapter, combine_adapters, new_lora
+from layoutmark.methods.layout_and_retouch.retouching import RetouchStage, sample_layout, warp_values
+from layoutmark.methods.layout_and_retouch.rules import RetouchRules
 from layoutmark.registry import Registry, resolve_settings
 
 STEPS = 5
 LAYERS = 7
-OFF = Rules(
+OFF = RetouchRules(
     structure_steps=0, appearance_from=0, guided_until=0, blend_from=0, structure_stride=1, map_stride=1, map_steps=2,
     first_layer=3, reference_swap="none", dimensions=8, cycle_error=1.0, foreground=0.0,
 )  # fmt: skip
@@ -47,14 +56,16 @@ def nowhere(_) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def subject(stack) -> Subject:
-    """Weights that matter."""
+def subject(stack) -> SubjectAdapter:
+    """An adapter with an effect."""
     factors = new_lora(stack.unet, 2, torch.Generator().manual_seed(0))
-    return Subject("dreambooth", {n: torch.full_like(t, 0.3) if "lora_B" in n else t for n, t in factors.items()})
+    return SubjectAdapter(
+        "dreambooth", {n: torch.full_like(t, 0.3) if "lora_B" in n else t for n, t in factors.items()}
+    )
 
 
 @pytest.fixture(scope="module")
-def words(stack) -> tuple[Text, Text]:
+def words(stack) -> tuple[TextEmbeddings, TextEmbeddings]:
     return tuple(encode_for_guidance(stack.tokenizer, stack.text_encoder, [p]) for p in ("a dog", "a sks dog"))
 
 
@@ -73,37 +84,37 @@ def reference(stack, words) -> torch.Tensor:
 def stage_one(stack, words, subject, plain_steps: int) -> torch.Tensor:
     plain, personal = (Denoiser(stack.unet, text, 4.0) for text in words)
     scheduler = new_scheduler(stack, "ddim", STEPS)
-    return layout_trajectory(initial_noise(stack, [3]), scheduler, plain, personal, subject, plain_steps)
+    return sample_layout(initial_noise(stack, [3]), scheduler, plain, personal, subject, plain_steps)
 
 
-def plain_run(stack, text: Text, subject: Subject = Subject("none")) -> torch.Tensor:  # noqa: B008
-    with subject.worn(stack.unet):
+def plain_run(stack, text: TextEmbeddings, subject: SubjectAdapter = SubjectAdapter("none")) -> torch.Tensor:  # noqa: B008
+    with subject.applied_to(stack.unet):
         return denoise(Denoiser(stack.unet, text, 4.0), initial_noise(stack, [3]), new_scheduler(stack, "ddim", STEPS))
 
 
-def rows(*texts: Text) -> Text:
-    return Text(torch.cat([t.conditional for t in texts]), torch.cat([t.unconditional for t in texts]))
+def rows(*texts: TextEmbeddings) -> TextEmbeddings:
+    return TextEmbeddings(torch.cat([t.conditional for t in texts]), torch.cat([t.unconditional for t in texts]))
 
 
-def retouch(stack, words, subject, layout, reference, rules: Rules, cut=everywhere, shown=None) -> torch.Tensor:
+def retouch(stack, words, subject, layout, reference, rules: RetouchRules, mask=everywhere, shown=None) -> torch.Tensor:
     denoiser = Denoiser(stack.unet, rows(words[0], words[1], words[1]), 4.0)
-    made = Retouch(denoiser, subject, layout, reference, (2, 3), rules, cut, shown)
-    return made.run(new_scheduler(stack, "ddim", STEPS))
+    stage = RetouchStage(denoiser, subject, layout, reference, (2, 3), rules, mask, shown)
+    return stage.run(new_scheduler(stack, "ddim", STEPS))
 
 
 # 1
-def test_stage_one_is_one_pipeline_at_either_end(stack, words, subject) -> None:
+def test_stage_one_equals_one_pipeline_at_either_end_of_lambda_1(stack, words, subject) -> None:
     assert torch.equal(stage_one(stack, words, subject, 0)[-1], plain_run(stack, words[1], subject))
     assert torch.equal(stage_one(stack, words, subject, STEPS)[-1], plain_run(stack, words[0]))
     between = [stage_one(stack, words, subject, n)[-1] for n in (0, 2, STEPS)]
     assert not torch.allclose(between[0], between[1], atol=1e-3)
     assert not torch.allclose(between[1], between[2], atol=1e-3)
-    same = [stage_one(stack, (words[0], words[0]), Subject("none"), n) for n in range(STEPS + 1)]
+    same = [stage_one(stack, (words[0], words[0]), SubjectAdapter("none"), n) for n in range(STEPS + 1)]
     assert all(torch.equal(made, same[0]) for made in same)
 
 
 # 2
-def test_the_models_share_the_steps(stack, words, subject) -> None:
+def test_each_model_takes_its_steps(stack, words, subject) -> None:
     calls: list[bool] = []
     watched = stack.unet.register_forward_pre_hook(
         lambda unet, args, kwargs: calls.append(
@@ -122,7 +133,7 @@ def test_the_models_share_the_steps(stack, words, subject) -> None:
 
 
 # 3
-def test_with_all_off_stage_two_is_the_personalised_pipeline(stack, words, subject, layout, reference) -> None:
+def test_stage_two_without_swaps_is_the_personalised_pipeline(stack, words, subject, layout, reference) -> None:
     made = retouch(stack, words, subject, layout, reference, OFF)
     torch.testing.assert_close(made[-1], plain_run(stack, words[1], subject), atol=1e-4, rtol=1e-4)
 
@@ -134,7 +145,7 @@ def test_an_empty_mask_replays_the_layout_image(stack, words, subject, layout, r
 
 
 # 5
-def test_outside_the_mask_stands_the_layout_image(stack, words, subject, layout, reference) -> None:
+def test_latents_outside_the_mask_are_those_of_the_layout_image(stack, words, subject, layout, reference) -> None:
     half = everywhere(None)
     half[:, 8:] = 0
     made = retouch(stack, words, subject, layout, reference, replace(ON, blend_from=2), lambda _: half)
@@ -143,7 +154,7 @@ def test_outside_the_mask_stands_the_layout_image(stack, words, subject, layout,
     assert not torch.allclose(made[-1][..., :8], layout[-1][..., :8], atol=1e-3)
 
 
-def test_a_soft_edge_mixes_target_and_layout_image(stack, words, subject, layout, reference) -> None:
+def test_a_feathered_mask_mixes_target_and_layout_image(stack, words, subject, layout, reference) -> None:
     last = replace(OFF, blend_from=STEPS)
     weights = {share: np.full((16, 16), share) for share in (0.0, 0.5, 1.0)}
     made = {s: retouch(stack, words, subject, layout, reference, last, lambda _, w=w: w) for s, w in weights.items()}
@@ -158,31 +169,31 @@ def test_a_soft_edge_mixes_target_and_layout_image(stack, words, subject, layout
 def test_identical_sources_change_nothing(words, swap: str) -> None:
     stack = tiny_models.stack()
     stack.unet.double()
-    text = Text(words[1].conditional.double(), words[1].unconditional.double())
+    text = TextEmbeddings(words[1].conditional.double(), words[1].unconditional.double())
     start = initial_noise(stack, [3]).double()
     plain = Denoiser(stack.unet, text, 4.0)
-    none = Subject("none")
-    layout = layout_trajectory(start, new_scheduler(stack, "ddim", STEPS), plain, plain, none, 0)
+    none = SubjectAdapter("none")
+    layout = sample_layout(start, new_scheduler(stack, "ddim", STEPS), plain, plain, none, 0)
     made = retouch(stack, (text, text), none, layout, layout, replace(ON, reference_swap=swap))
     torch.testing.assert_close(made, layout, atol=1e-12, rtol=0)
 
 
 # 7, 12
 @pytest.mark.parametrize("swap", ["warp_v", "subject_kv", "kv"])
-def test_the_reference_shows_and_sources_are_fed_as_they_were(
+def test_the_reference_has_an_effect_and_sources_are_replayed_exactly(
     stack, words, subject, layout, reference, swap: str
 ) -> None:
-    fed: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
     rules = replace(ON, reference_swap=swap)
-    watched = stack.unet.register_forward_pre_hook(lambda _, args, kwargs: fed.append(args[0]), with_kwargs=True)
+    watched = stack.unet.register_forward_pre_hook(lambda _, args, kwargs: inputs.append(args[0]), with_kwargs=True)
     try:
         made = retouch(stack, words, subject, layout, reference, rules)
     finally:
         watched.remove()
-    # A source whose variables are not wanted in a step is not computed.
-    shown = [True] * STEPS if swap == "warp_v" else [False] + [True] * (STEPS - 1)
-    for index, latents in enumerate(fed):
-        sources = [reference[index]] * shown[index] + [layout[index]] * (index < 3)
+    # A source whose variables are not needed in a step is not computed.
+    needs_reference = [True] * STEPS if swap == "warp_v" else [False] + [True] * (STEPS - 1)
+    for index, latents in enumerate(inputs):
+        sources = [reference[index]] * needs_reference[index] + [layout[index]] * (index < 3)
         assert len(latents) == 2 * (len(sources) + 1)
         assert torch.equal(*latents.chunk(2))
         if sources:
@@ -192,59 +203,59 @@ def test_the_reference_shows_and_sources_are_fed_as_they_were(
 
 
 # 8
-def test_swaps_happen_where_and_when_they_should(stack, words, subject, layout, reference, monkeypatch) -> None:
-    carried: list[torch.Tensor] = []
-    moved: list[torch.Tensor] = []
-    real = retouching.carried, retouching.warped
+def test_swaps_happen_in_their_layers_and_steps_only(stack, words, subject, layout, reference, monkeypatch) -> None:
+    copied: list[torch.Tensor] = []
+    warped: list[torch.Tensor] = []
+    copy_row, warp = retouching.copy_row, retouching.warp_values
 
-    def watched_maps(maps: torch.Tensor, source: int, count: int) -> torch.Tensor:
+    def recording_copy_row(maps: torch.Tensor, source: int, count: int) -> torch.Tensor:
         assert source == count - 2
-        carried.append(real[0](maps, source, count))
-        return carried[-1]
+        copied.append(copy_row(maps, source, count))
+        return copied[-1]
 
-    def watched_values(values: torch.Tensor, found: Match, count: int) -> torch.Tensor:
-        moved.append(real[1](values, found, count))
-        assert moved[-1].shape == values.shape
-        assert moved[-1].dtype == values.dtype
-        return moved[-1]
+    def recording_warp_values(values: torch.Tensor, match: Match, count: int) -> torch.Tensor:
+        warped.append(warp(values, match, count))
+        assert warped[-1].shape == values.shape
+        assert warped[-1].dtype == values.dtype
+        return warped[-1]
 
-    monkeypatch.setattr(retouching, "carried", watched_maps)
-    monkeypatch.setattr(retouching, "warped", watched_values)
+    monkeypatch.setattr(retouching, "copy_row", recording_copy_row)
+    monkeypatch.setattr(retouching, "warp_values", recording_warp_values)
     retouch(stack, words, subject, layout, reference, replace(ON, structure_steps=3, appearance_from=2, first_layer=5))
-    assert len(carried) == 3 * 2 * LAYERS
-    assert all(torch.allclose(maps.sum(-1), torch.ones_like(maps[..., 0])) for maps in carried)
-    assert len(moved) == (STEPS - 2) * 2
-    assert {values.shape[2] for values in moved} == {256}  # the last two layers have the latents' own grid
-    carried.clear()
+    assert len(copied) == 3 * 2 * LAYERS
+    assert all(torch.allclose(maps.sum(-1), torch.ones_like(maps[..., 0])) for maps in copied)
+    assert len(warped) == (STEPS - 2) * 2
+    assert {values.shape[2] for values in warped} == {256}  # the last two layers have the grid of the latents
+    copied.clear()
     retouch(stack, words, subject, layout, reference, replace(ON, structure_steps=1, structure_stride=2))
-    assert {maps.shape[2] for maps in carried} == {64}
+    assert {maps.shape[2] for maps in copied} == {64}
 
 
 # 10
-def test_untrusted_places_keep_their_values() -> None:
+def test_cells_with_untrusted_matches_keep_their_values() -> None:
     values = torch.randn(6, 2, 9, 4)
-    index = torch.arange(9).flip(0)
-    assert torch.equal(warped(values, Match(index, torch.zeros(9, dtype=torch.bool)), 3), values)
-    some = torch.arange(9) < 4
-    made = warped(values, Match(index, some), 3)
+    cells = torch.arange(9).flip(0)
+    assert torch.equal(warp_values(values, Match(cells, torch.zeros(9, dtype=torch.bool)), 3), values)
+    first_four = torch.arange(9) < 4
+    warped = warp_values(values, Match(cells, first_four), 3)
     for half in (0, 3):
-        assert torch.equal(made[half : half + 2], values[half : half + 2])
-        assert torch.equal(made[half + 2, :, :4], values[half, :, [8, 7, 6, 5]])
-        assert torch.equal(made[half + 2, :, 4:], values[half + 2, :, 4:])
+        assert torch.equal(warped[half : half + 2], values[half : half + 2])
+        assert torch.equal(warped[half + 2, :, :4], values[half, :, [8, 7, 6, 5]])
+        assert torch.equal(warped[half + 2, :, 4:], values[half + 2, :, 4:])
 
 
-def test_a_foreground_of_nothing_moves_nothing(stack, words, subject, layout, reference) -> None:
+def test_an_empty_foreground_warps_nothing(stack, words, subject, layout, reference) -> None:
     none = retouch(stack, words, subject, layout, reference, replace(ON, foreground=1.1))
     off = retouch(stack, words, subject, layout, reference, replace(ON, reference_swap="none"))
     torch.testing.assert_close(none, off, atol=1e-4, rtol=1e-4)
 
 
-def test_only_cells_that_show_the_subject_give_values(stack, words, subject, layout, reference) -> None:
-    whole, none = torch.ones(16, 16, dtype=torch.bool), torch.zeros(16, 16, dtype=torch.bool)
-    half = whole.clone()
+def test_only_reference_cells_of_the_subject_provide_values(stack, words, subject, layout, reference) -> None:
+    full, none = torch.ones(16, 16, dtype=torch.bool), torch.zeros(16, 16, dtype=torch.bool)
+    half = full.clone()
     half[:, 8:] = 0
     made = {n: retouch(stack, words, subject, layout, reference, ON, shown=s)[-1] for n, s in
-            {"unknown": None, "whole": whole, "half": half, "none": none}.items()}  # fmt: skip
+            {"unknown": None, "whole": full, "half": half, "none": none}.items()}  # fmt: skip
     off = retouch(stack, words, subject, layout, reference, replace(ON, reference_swap="none"))[-1]
     assert torch.equal(made["whole"], made["unknown"])
     torch.testing.assert_close(made["none"], off, atol=1e-4, rtol=1e-4)
@@ -252,47 +263,47 @@ def test_only_cells_that_show_the_subject_give_values(stack, words, subject, lay
     assert not torch.allclose(made["half"], made["none"], atol=1e-3)
 
 
-def test_the_subject_looks_at_the_references_subject_and_the_rest_at_itself() -> None:
-    """By hand: 2 halves of 2 rows, 1 head, 4 cells; cells 1 and 2 are the target's subject, 0 and 3 the reference's."""
-    made = Retouch(None, Subject("none"), torch.zeros(1, 1, 4, 2, 2), torch.zeros(1, 1, 4, 2, 2), (1,), OFF, everywhere)
-    made.rows = (0, 2)
-    made.shown = torch.tensor([[True, False], [False, True]])
-    query, key, value, mixed = torch.randn(4, 4, 1, 4, 3, generator=torch.Generator().manual_seed(1)).unbind()
-    inside = torch.tensor([False, True, True, False])
-    layer = Layer("", 1, 2, 2)
-    found = made._from_reference(inside, layer)(mixed, query, key, value, 0.5)
+def test_only_the_targets_subject_attends_to_the_references_subject() -> None:
+    """2 halves of 2 rows, 1 head, 4 cells; cells 1 and 2 show the target's subject, 0 and 3 the reference's."""
+    latents = torch.zeros(1, 1, 4, 2, 2)
+    stage = RetouchStage(None, SubjectAdapter("none"), latents, latents, (1,), OFF, everywhere)
+    stage.rows = (0, 2)
+    stage.reference_subject = torch.tensor([[True, False], [False, True]])
+    query, key, value, output = torch.randn(4, 4, 1, 4, 3, generator=torch.Generator().manual_seed(1)).unbind()
+    subject = torch.tensor([False, True, True, False])
+    edited = stage._attend_to_reference(subject, Layer("", 1, 2, 2))(output, query, key, value, 0.5)
     for half in (0, 2):
-        assert torch.equal(found[half], mixed[half])
-        assert torch.equal(found[half + 1, 0, [0, 3]], mixed[half + 1, 0, [0, 3]])
+        assert torch.equal(edited[half], output[half])
+        assert torch.equal(edited[half + 1, 0, [0, 3]], output[half + 1, 0, [0, 3]])
         weights = (0.5 * query[half + 1, 0, [1, 2]] @ key[half, 0, [0, 3]].T).softmax(-1)
-        torch.testing.assert_close(found[half + 1, 0, [1, 2]], weights @ value[half, 0, [0, 3]])
+        torch.testing.assert_close(edited[half + 1, 0, [1, 2]], weights @ value[half, 0, [0, 3]])
 
 
 @pytest.mark.parametrize("swap", ["kv", "warp_v", "subject_kv"])
-def test_guided_steps_give_the_reference_to_the_half_with_the_prompt(
+def test_guided_steps_show_the_reference_to_the_conditional_half_only(
     stack, words, subject, layout, reference, swap: str
 ) -> None:
-    """In a guided step the half without the prompt is as if nothing was swapped, the other as if both were."""
+    """In a guided step the unconditional half is as without swaps, the conditional half as with swaps in both."""
     rules = replace(OFF, reference_swap=swap)
     denoiser = Denoiser(stack.unet, rows(words[0], words[1], words[1]), 4.0)
     halves = {}
     for name, changes in {"none": {"reference_swap": "none"}, "both": {}, "guided": {"guided_until": 1}}.items():
-        made = Retouch(denoiser, subject, layout, reference, (2, 3), replace(rules, **changes), everywhere)
-        made.rows, made.guided = (0, 1, 2), name == "guided"
-        made.maps.append(torch.ones(16, 16))
-        made.features = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(1))
-        made._attention = lambda height, width: torch.ones(height, width)
-        given = torch.cat([reference[2], layout[2], layout[2]])
+        stage = RetouchStage(denoiser, subject, layout, reference, (2, 3), replace(rules, **changes), everywhere)
+        stage.rows, stage.is_conditional_only = (0, 1, 2), name == "guided"
+        stage.maps.append(torch.ones(16, 16))
+        stage.features = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(1))
+        stage._locate_subject = lambda height, width: torch.ones(height, width)
+        latents = torch.cat([reference[2], layout[2], layout[2]])
         texts = torch.cat([denoiser.text.unconditional, denoiser.text.conditional])
-        with swapping(stack.unet, lambda site, made=made: made._edits(site, 0, [])), torch.no_grad():
-            out = stack.unet(torch.cat([given] * 2), torch.tensor(500), encoder_hidden_states=texts)[0]
+        with editing_attention(stack.unet, lambda site, stage=stage: stage._edits(site, 0, [])), torch.no_grad():
+            out = stack.unet(torch.cat([latents] * 2), torch.tensor(500), encoder_hidden_states=texts)[0]
         halves[name] = out[2], out[5]
     for half, same, other in ((0, "none", "both"), (1, "both", "none")):
         torch.testing.assert_close(halves["guided"][half], halves[same][half], atol=1e-5, rtol=1e-5)
         assert not torch.allclose(halves["guided"][half], halves[other][half], atol=1e-3)
 
 
-def test_guided_steps_end(stack, words, subject, layout, reference) -> None:
+def test_guided_steps_end_at_guided_until(stack, words, subject, layout, reference) -> None:
     rules = replace(ON, reference_swap="subject_kv", blend_from=STEPS + 1)
     made = [retouch(stack, words, subject, layout, reference, replace(rules, guided_until=n)) for n in (0, 3, STEPS)]
     assert torch.equal(made[0][:2], made[1][:2])  # appearance begins at step 1
@@ -301,62 +312,62 @@ def test_guided_steps_end(stack, words, subject, layout, reference) -> None:
     assert not torch.allclose(made[1][4], made[2][4], atol=1e-4)
 
 
-def test_without_a_subject_nothing_looks_at_the_reference(stack, words, subject, layout, reference) -> None:
+def test_with_an_empty_mask_nothing_attends_to_the_reference(stack, words, subject, layout, reference) -> None:
     rules = replace(ON, reference_swap="subject_kv", blend_from=STEPS + 1)
     made = retouch(stack, words, subject, layout, reference, rules, nowhere)
     off = retouch(stack, words, subject, layout, reference, replace(rules, reference_swap="none"), nowhere)
     torch.testing.assert_close(made, off, atol=1e-4, rtol=1e-4)
 
 
-def test_a_known_place_stands_for_attention(stack, words, subject, layout, reference) -> None:
-    """It is what the mask is cut from, at every step, and no layer is asked."""
-    known = torch.zeros(16, 16)
-    known[4:8, 4:8] = 2.0
-    known[0, 0] = 0.5
-    given: list[np.ndarray] = []
+def test_relevance_replaces_attention_in_every_step(stack, words, subject, layout, reference) -> None:
+    """The mask is computed from it in every step, and no layer is read."""
+    relevance = torch.zeros(16, 16)
+    relevance[4:8, 4:8] = 2.0
+    relevance[0, 0] = 0.5
+    locations: list[np.ndarray] = []
 
-    def cut(attention) -> np.ndarray:
-        given.append(attention)
-        return attention >= 0.5
+    def compute_mask(location) -> np.ndarray:
+        locations.append(location)
+        return location >= 0.5
 
     rules = replace(OFF, map_stride=8)
     denoiser = Denoiser(stack.unet, rows(words[0], words[1], words[1]), 4.0)
-    made = Retouch(denoiser, subject, layout, reference, (2, 3), rules, cut, place=known)
-    target = made.run(new_scheduler(stack, "ddim", STEPS))
-    assert len(given) == STEPS + 1
-    assert all(np.array_equal(seen, known.numpy() / 2) for seen in given)
-    outside = known < 1
+    stage = RetouchStage(denoiser, subject, layout, reference, (2, 3), rules, compute_mask, relevance=relevance)
+    target = stage.run(new_scheduler(stack, "ddim", STEPS))
+    assert len(locations) == STEPS + 1
+    assert all(np.array_equal(location, relevance.numpy() / 2) for location in locations)
+    outside = relevance < 1
     assert torch.equal(target[..., outside], layout[..., outside])
     assert not torch.allclose(target[-1][..., ~outside], layout[-1][..., ~outside])
 
 
-def test_attention_is_stretched_before_it_is_brought_to_another_grid(stack, layout, reference) -> None:
-    """A peak between the finer cells falls below 1, as by the order of the specification."""
-    seen = torch.full((4, 4), 2.0)
-    seen[1, 1] = 6.0
-    made = Retouch(None, Subject("none"), layout, reference, (2,), OFF, everywhere)
-    made.maps.append(seen)
-    assert float(made._attention(8, 8).max()) == pytest.approx(0.75**2)
-    made.maps[0] = torch.ones(4, 4)
-    assert made._attention(8, 8) is None
+def test_attention_is_rescaled_before_it_is_resized(stack, layout, reference) -> None:
+    """A peak between the finer cells falls below 1."""
+    attention = torch.full((4, 4), 2.0)
+    attention[1, 1] = 6.0
+    stage = RetouchStage(None, SubjectAdapter("none"), layout, reference, (2,), OFF, everywhere)
+    stage.maps.append(attention)
+    assert float(stage._locate_subject(8, 8).max()) == pytest.approx(0.75**2)
+    stage.maps[0] = torch.ones(4, 4)
+    assert stage._locate_subject(8, 8) is None
 
 
-def test_a_cell_of_another_is_never_masked(stack, words, subject, layout, reference) -> None:
-    place = torch.ones(16, 16)
-    place[:, :9] = 0
+def test_cells_without_relevance_are_never_masked(stack, words, subject, layout, reference) -> None:
+    relevance = torch.ones(16, 16)
+    relevance[:, :9] = 0
     denoiser = Denoiser(stack.unet, rows(words[0], words[1], words[1]), 4.0)
-    made = Retouch(denoiser, subject, layout, reference, (2, 3), OFF, everywhere, place=place)
-    target = made.run(new_scheduler(stack, "ddim", STEPS))
+    stage = RetouchStage(denoiser, subject, layout, reference, (2, 3), OFF, everywhere, relevance=relevance)
+    target = stage.run(new_scheduler(stack, "ddim", STEPS))
     assert torch.equal(target[..., :9], layout[..., :9])
     assert not torch.allclose(target[-1][..., 9:], layout[-1][..., 9:])
 
 
-def test_a_stride_that_no_layer_has_is_told(stack, words, subject, layout, reference) -> None:
+def test_a_map_stride_that_no_layer_has_is_refused(stack, words, subject, layout, reference) -> None:
     with pytest.raises(LayoutmarkError, match=r"setting 'map_stride': found 8, which no cross-attention layer has"):
         retouch(stack, words, subject, layout, reference, replace(ON, map_stride=8))
 
 
-def shown(seed: int, category: str) -> Reference:
+def make_reference(seed: int, category: str) -> Reference:
     pixels = np.random.default_rng(seed).integers(0, 255, (24, 32, 3)).astype(np.uint8)
     return Reference(category, category, pixels)
 
@@ -365,7 +376,7 @@ DOG = Instance("0", "a red dog", "dog", Box(0, 0.2, 0.5, 0.8), reference="dog")
 CAT = Instance("1", "a blue cat", "cat", Box(0.5, 0.2, 1, 0.8), reference="cat")
 MAT = Instance("2", "a mat", "mat", Box(0, 0.8, 1, 1))
 PROMPT = "a red dog and a blue cat on a mat"
-REFS = {"dog": shown(1, "dog"), "cat": shown(2, "cat")}
+REFS = {"dog": make_reference(1, "dog"), "cat": make_reference(2, "cat")}
 
 
 def layout_of(*instances: Instance) -> Layout:
@@ -373,54 +384,55 @@ def layout_of(*instances: Instance) -> Layout:
 
 
 def build(stack, **changes: object):
-    small = {"steps": 4, "personalise_missing": True}
+    overrides = {"steps": 4, "personalise_missing": True}
     card = Registry().get_method("layout_and_retouch").card
-    return adapter.build(stack, resolve_settings(card, "mini", None, small | changes))
+    return adapter.build(stack, resolve_settings(card, "mini", None, overrides | changes))
 
 
 @pytest.fixture
-def quick(monkeypatch, places) -> None:
-    recipe = training.PersonalRecipe(steps=2, batch=1, rate=1e-2, rank=2, views=1)
+def quick(monkeypatch, working_folder) -> None:
+    recipe = training.PersonalisationRecipe(steps=2, batch=1, rate=1e-2, rank=2, views=1)
     monkeypatch.setattr(training, "RECIPES", dict.fromkeys(training.RECIPES, (recipe, recipe)))
 
 
 # 15
 @pytest.mark.parametrize("subject_map", ["attention", "contrast"])
-def test_one_subject_is_stage_one_and_one_retouch(stack, quick, subject_map: str) -> None:
+def test_one_subject_means_stage_one_and_one_retouch_stage(stack, quick, subject_map: str) -> None:
     method = build(stack, subject_backend="none", subject_map=subject_map)
     image = method.generate([layout_of(DOG, MAT)], [PROMPT], [REFS], seeds=[7])
     text = encode_for_guidance(stack.tokenizer, stack.text_encoder, [PROMPT])
     photo = encode_for_guidance(stack.tokenizer, stack.text_encoder, ["a photo of dog"])
     empty = encode_for_guidance(stack.tokenizer, stack.text_encoder, [""])
-    four = lambda: new_scheduler(stack, "ddim", 4)  # noqa: E731
-    plain, none = Denoiser(stack.unet, text, 4.0), Subject("none")
-    layout = layout_trajectory(initial_noise(stack, [7]), four(), plain, plain, none, 1)
-    reference = invert(Denoiser(stack.unet, empty, 1.0), training.reference_latent(stack, REFS["dog"]), four())
-    picture = decode(stack, layout[-1])[0].permute(1, 2, 0).numpy()
-    cut = importlib.import_module("layoutmark.methods.layout_and_retouch.cutting").Cut(
-        picture, (16, 16), method.segmenter
-    )
-    three = Denoiser(stack.unet, rows(photo, text, text), 4.0)
+    scheduler = lambda: new_scheduler(stack, "ddim", 4)  # noqa: E731
+    plain, none = Denoiser(stack.unet, text, 4.0), SubjectAdapter("none")
+    layout = sample_layout(initial_noise(stack, [7]), scheduler(), plain, plain, none, 1)
+    reference = invert(Denoiser(stack.unet, empty, 1.0), training.encode_reference(stack, REFS["dog"]), scheduler())
+    layout_image = decode(stack, layout[-1])[0].permute(1, 2, 0).numpy()
+    mask = SubjectMask(layout_image, (16, 16), method.segmenter)
+    denoiser = Denoiser(stack.unet, rows(photo, text, text), 4.0)
     without = encode(stack.tokenizer, stack.text_encoder, [PROMPT.replace("a red dog ", "")])
-    place = contrast(stack.unet, text.conditional, without, layout, four())[0] if subject_map == "contrast" else None
-    made = Retouch(three, none, layout, reference, (3,), method.settings.rules, cut, place=place).run(four())
-    assert torch.equal(image, decode(stack, made[-1]))
+    relevance = None
+    if subject_map == "contrast":
+        relevance = contrast(stack.unet, text.conditional, without, layout, scheduler())[0]
+    rules = method.settings.rules
+    stage = RetouchStage(denoiser, none, layout, reference, (3,), rules, mask, relevance=relevance)
+    assert torch.equal(image, decode(stack, stage.run(scheduler())[-1]))
     assert method.notes[0]["deviations"] == "subject_backend=none"
 
 
-def test_a_mask_that_grows_or_softens_gives_another_picture(stack, quick) -> None:
-    def drawn(**options) -> torch.Tensor:
+def test_dilating_or_feathering_the_mask_changes_the_image(stack, quick) -> None:
+    def generate(**options) -> torch.Tensor:
         method = build(stack, subject_backend="none", **options)
         return method.generate([layout_of(DOG, MAT)], [PROMPT], [REFS], seeds=[7])
 
-    hard, grown, soft = drawn(), drawn(mask_dilation=1), drawn(mask_feather=1.0)
-    assert not torch.equal(hard, grown)
-    assert not torch.equal(hard, soft)
-    assert not torch.equal(grown, soft)
+    plain, dilated, feathered = generate(), generate(mask_dilation=1), generate(mask_feather=1.0)
+    assert not torch.equal(plain, dilated)
+    assert not torch.equal(plain, feathered)
+    assert not torch.equal(dilated, feathered)
 
 
 # 16
-def test_images_depend_on_their_own_input_and_weights_stay(stack, quick) -> None:
+def test_images_depend_on_their_own_input_only_and_weights_never_change(stack, quick) -> None:
     def digest() -> str:
         parts = [p for m in (stack.unet, stack.text_encoder, stack.vae) for p in m.state_dict().values()]
         return hashlib.sha256(b"".join(p.numpy().tobytes() for p in parts)).hexdigest()
@@ -428,21 +440,21 @@ def test_images_depend_on_their_own_input_and_weights_stay(stack, quick) -> None
     before = digest()
     method = build(stack)
     two = method.generate([layout_of(DOG, CAT), layout_of(DOG)], [PROMPT, "a red dog"], [REFS] * 2, seeds=[7, 8])
-    said = [notes.get("deviations") for notes in method.notes]
-    assert said == ["multi_subject_together, multi_subject_sequential", None]
-    kept = {name: tensor.clone() for name, tensor in method.subjects.find([REFS["dog"]], "dog").lora.items()}
+    deviations = [notes.get("deviations") for notes in method.notes]
+    assert deviations == ["multi_subject_together, multi_subject_sequential", None]
+    lora_before = {name: tensor.clone() for name, tensor in method.subjects.find([REFS["dog"]], "dog").lora.items()}
     alone = method.generate([layout_of(DOG)], ["a red dog"], [REFS], seeds=[8])
     assert torch.equal(two[1:], alone)
     assert two.shape == (2, 3, 32, 32)
     assert two.dtype == torch.uint8
     assert digest() == before
-    after = method.subjects.find([REFS["dog"]], "dog").lora
-    assert all(torch.equal(after[name], kept[name]) for name in kept)
+    lora_after = method.subjects.find([REFS["dog"]], "dog").lora
+    assert all(torch.equal(lora_after[name], lora_before[name]) for name in lora_before)
     moved = replace(DOG, box=Box(0.6, 0.1, 0.9, 0.4))
     assert torch.equal(method.generate([layout_of(moved)], ["a red dog"], [REFS], seeds=[8]), alone)
 
 
-def test_an_instance_whose_reference_is_not_there_is_noted(stack, quick) -> None:
+def test_an_instance_without_its_reference_is_noted(stack, quick) -> None:
     method = build(stack, subject_backend="none", retouch=False)
     method.generate([layout_of(DOG, CAT, MAT)], [PROMPT], [{"dog": REFS["dog"]}], seeds=[7])
     assert method.notes == [{"without_reference": "1", "deviations": "subject_backend=none"}]
@@ -452,9 +464,9 @@ def test_personalised_only_is_the_personalised_pipeline(stack, quick) -> None:
     method = build(stack, lambda_1=0.0, retouch=False)
     image = method.generate([layout_of(DOG, CAT, MAT)], [PROMPT], [REFS], seeds=[7])
     assert method.notes == [{"deviations": "multi_subject_together"}]
-    everyone = together([method.subjects.find([REFS[name]], name) for name in ("dog", "cat")])
+    combined = combine_adapters([method.subjects.find([REFS[name]], name) for name in ("dog", "cat")])
     text = encode_for_guidance(stack.tokenizer, stack.text_encoder, ["a red sks dog and a blue sks cat on a mat"])
-    with everyone.worn(stack.unet):
+    with combined.applied_to(stack.unet):
         twin = denoise(Denoiser(stack.unet, text, 4.0), initial_noise(stack, [7]), new_scheduler(stack, "ddim", 4))
     assert torch.equal(image, decode(stack, twin))
     swapped = method.generate([layout_of(CAT, DOG, MAT)], [PROMPT], [REFS], seeds=[7])
@@ -464,7 +476,7 @@ def test_personalised_only_is_the_personalised_pipeline(stack, quick) -> None:
     assert (preset["lambda_1"], preset["retouch"]) == (0.0, False)
 
 
-def test_what_is_missing_is_said(stack, quick) -> None:
+def test_missing_references_phrases_and_subjects_are_reported(stack, quick) -> None:
     method = build(stack, personalise_missing=False)
     assert method.applicable(layout_of(MAT), PROMPT, REFS) == "no instance has a reference image"
     assert "phrase 'a red dog': found no such words" in str(method.applicable(layout_of(DOG), "a cat", REFS))
@@ -473,18 +485,18 @@ def test_what_is_missing_is_said(stack, quick) -> None:
     assert "Run: layoutmark personalise SUITE --stack STACK --backend dreambooth" in reason
     with pytest.raises(LayoutmarkError, match="no weights by dreambooth"):
         method.generate([layout_of(DOG)], [PROMPT], [REFS], seeds=[1])
-    method.subjects.make([REFS["dog"]], "dog")
+    method.subjects.train([REFS["dog"]], "dog")
     assert method.applicable(layout_of(DOG, MAT), "a red dog", REFS) is None
 
 
-def test_shares_become_steps_and_bad_ones_are_refused(stack) -> None:
+def test_lambdas_become_steps_and_bad_settings_are_refused(stack) -> None:
     card = Registry().get_method("layout_and_retouch").card
     settings = adapter.build(stack, resolve_settings(card, "sd14")).settings
-    found = settings.rules
-    assert (settings.step(settings.lambda_1), found.structure_steps, found.appearance_from, found.blend_from) == (
+    rules = settings.rules
+    assert (settings.step_at(settings.lambda_1), rules.structure_steps, rules.appearance_from, rules.blend_from) == (
         15, 20, 5, 10,
     )  # fmt: skip
-    assert (found.first_layer, found.structure_stride, found.map_stride) == (10, 2, 4)
+    assert (rules.first_layer, rules.structure_stride, rules.map_stride) == (10, 2, 4)
     with pytest.raises(LayoutmarkError, match=r"setting 'lambda_2': found 1.5; expected a share of the steps"):
         build(stack, lambda_2=1.5)
     with pytest.raises(LayoutmarkError, match=r"setting 'mask_dilation': found -1; expected cells, 0 or more"):
@@ -493,7 +505,7 @@ def test_shares_become_steps_and_bad_ones_are_refused(stack) -> None:
         adapter.build(stack, resolve_settings(card, "mini") | {"lambda1": 0.1})
 
 
-def test_the_card_reads_no_boxes() -> None:
+def test_the_card_declares_no_boxes() -> None:
     card = Registry().get_method("layout_and_retouch").card
     assert "boxes" not in card.inputs
     assert str(card.limits["layout"]).startswith("Not controlled")

@@ -1,4 +1,4 @@
-"""DDIM inversion walks the sampler's own noise levels."""
+"""DDIM inversion runs through the sampler's own noise levels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from layoutmark.diffusion import Denoiser, Text, new_scheduler
+from layoutmark.diffusion import Denoiser, TextEmbeddings, new_scheduler
 from layoutmark.methods.layout_and_retouch.inversion import invert
 
 STEPS = 6
 
 
 @dataclass
-class Constant:
-    """Predicts one noise whatever it sees."""
+class ConstantDenoiser:
+    """Always predicts the same noise."""
 
     value: torch.Tensor
 
@@ -30,25 +30,26 @@ def clean() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing"])
-def test_with_constant_noise_the_round_trip_is_exact(stack, clean, spacing: str) -> None:
+def test_the_round_trip_is_exact_with_constant_noise(stack, clean, spacing: str) -> None:
     config = dict(new_scheduler(stack, "ddim", STEPS).config) | {"timestep_spacing": spacing}
     scheduler = DDIMScheduler.from_config(config)
     scheduler.set_timesteps(STEPS)
-    constant = Constant(torch.randn_like(clean))
-    trajectory = invert(constant, clean, scheduler)
+    denoiser = ConstantDenoiser(torch.randn_like(clean))
+    trajectory = invert(denoiser, clean, scheduler)
     assert trajectory.shape == (STEPS + 1, 1, 4, 16, 16)
     latents = trajectory[0]
     for index, timestep in enumerate(scheduler.timesteps):
         torch.testing.assert_close(latents, trajectory[index], atol=1e-13, rtol=0)
-        latents = scheduler.step(constant.value, timestep, latents, return_dict=False)[0]
+        latents = scheduler.step(denoiser.value, timestep, latents, return_dict=False)[0]
     torch.testing.assert_close(latents, clean, atol=1e-13, rtol=0)
     assert not torch.allclose(trajectory[0], clean)
 
 
-def test_the_trajectory_ends_at_the_given_latents_with_any_network(stack, clean) -> None:
+def test_the_trajectory_ends_at_the_clean_latents(stack, clean) -> None:
     text = torch.randn(1, 77, 24)
     clean = clean.float()
-    trajectory = invert(Denoiser(stack.unet, Text(text, text), 1.0), clean, new_scheduler(stack, "ddim", STEPS))
+    denoiser = Denoiser(stack.unet, TextEmbeddings(text, text), 1.0)
+    trajectory = invert(denoiser, clean, new_scheduler(stack, "ddim", STEPS))
     assert torch.equal(trajectory[-1], clean)
     levels = trajectory.std((1, 2, 3, 4))
     assert trajectory.isfinite().all()
@@ -59,4 +60,4 @@ def test_linspace_spacing_is_refused(stack, clean) -> None:
     scheduler = DDIMScheduler(timestep_spacing="linspace")
     scheduler.set_timesteps(STEPS)
     with pytest.raises(ValueError, match="linspace is not supported"):
-        invert(Constant(clean), clean, scheduler)
+        invert(ConstantDenoiser(clean), clean, scheduler)

@@ -1,4 +1,4 @@
-"""LocRef-Diffusion through the door: pictures, notes, refusals."""
+"""LocRef-Diffusion through its adapter: images, notes, refusals."""
 
 from __future__ import annotations
 
@@ -35,59 +35,59 @@ def settings(preset: str | None = None, **changes: object) -> dict[str, object]:
     return resolve_settings(Registry().get_method("locref").card, "mini", preset, quick | changes)
 
 
-def draw(stack, *inputs: tuple[Layout, str, dict[str, Reference], int], **changes: object) -> Any:
+def generate(stack, *inputs: tuple[Layout, str, dict[str, Reference], int], **changes: object) -> Any:
     layouts, prompts, refs, seeds = zip(*inputs, strict=True)
     method = adapter.build(stack, settings(**changes))
     return method.generate(layouts, prompts, refs, seeds=seeds), method.notes
 
 
 # 1
-def test_without_strength_or_instances_the_base_draws_bit_for_bit(stack) -> None:
+def test_without_strength_or_instances_images_equal_those_of_base(stack) -> None:
     before = dict(stack.unet.attn_processors)
     plain = base.build(stack, resolve_settings(Registry().get_method("base").card, "mini", None, {"steps": 4}))
-    wanted = plain.generate([EMPTY] * 2, ["a dog", "a cat"], [{}] * 2, seeds=[1, 2])
-    nothing, _ = draw(stack, (EMPTY, "a dog", {}, 1), (EMPTY, "a cat", {}, 2))
-    idle, _ = draw(stack, (TWO, "a dog", REFS, 1), (ONE, "a cat", REFS, 2), strength=0.0)
-    mixed, _ = draw(stack, (EMPTY, "a dog", {}, 1), (ONE, "a cat", REFS, 2))
-    assert torch.equal(nothing, wanted)
-    assert torch.equal(idle, wanted)
-    assert torch.equal(mixed[0], wanted[0])
-    assert not torch.equal(mixed[1], wanted[1])
+    expected = plain.generate([EMPTY] * 2, ["a dog", "a cat"], [{}] * 2, seeds=[1, 2])
+    nothing, _ = generate(stack, (EMPTY, "a dog", {}, 1), (EMPTY, "a cat", {}, 2))
+    idle, _ = generate(stack, (TWO, "a dog", REFS, 1), (ONE, "a cat", REFS, 2), strength=0.0)
+    mixed, _ = generate(stack, (EMPTY, "a dog", {}, 1), (ONE, "a cat", REFS, 2))
+    assert torch.equal(nothing, expected)
+    assert torch.equal(idle, expected)
+    assert torch.equal(mixed[0], expected[0])
+    assert not torch.equal(mixed[1], expected[1])
     assert all(stack.unet.attn_processors[name] is processor for name, processor in before.items())
 
 
 # 18
-def test_a_picture_depends_on_its_own_input_alone(stack) -> None:
-    both, _ = draw(stack, (TWO, "a dog", REFS, 1), (ONE, "a cat", REFS, 2))
-    again, _ = draw(stack, (TWO, "a dog", REFS, 1), (ONE, "a cat", REFS, 2))
-    alone, _ = draw(stack, (ONE, "a cat", REFS, 2))
+def test_image_depends_only_on_its_own_input(stack) -> None:
+    both, _ = generate(stack, (TWO, "a dog", REFS, 1), (ONE, "a cat", REFS, 2))
+    again, _ = generate(stack, (TWO, "a dog", REFS, 1), (ONE, "a cat", REFS, 2))
+    alone, _ = generate(stack, (ONE, "a cat", REFS, 2))
     assert torch.equal(both, again)
     assert (both[1].int() - alone[0].int()).abs().max() <= 1
 
 
-def test_references_and_their_places_matter(stack) -> None:
+def test_references_and_their_positions_matter(stack) -> None:
     swapped = {"a": REFS["b"], "b": REFS["a"]}
-    one, _ = draw(stack, (TWO, "a dog", REFS, 1))
-    other, _ = draw(stack, (TWO, "a dog", swapped, 1))
+    one, _ = generate(stack, (TWO, "a dog", REFS, 1))
+    other, _ = generate(stack, (TWO, "a dog", swapped, 1))
     assert not torch.equal(one, other)
 
 
 # 6
 def test_order_of_the_instances_does_not_matter(stack) -> None:
-    one, _ = draw(stack, (TWO, "a dog", REFS, 1))
-    other, _ = draw(stack, (Layout(CANVAS, TWO.instances[::-1]), "a dog", REFS, 1))
+    one, _ = generate(stack, (TWO, "a dog", REFS, 1))
+    other, _ = generate(stack, (Layout(CANVAS, TWO.instances[::-1]), "a dog", REFS, 1))
     assert (one.int() - other.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("preset", ["no_instance_mask", "no_composite", "no_references", "no_projection", "reading_p"])
-def test_presets_draw_something_else(stack, preset: str) -> None:
-    plain, _ = draw(stack, (TWO, "a dog", REFS, 1))
-    chosen = settings(preset)
-    other = adapter.build(stack, chosen).generate([TWO], ["a dog"], [REFS], seeds=[1])
+def test_presets_change_the_image(stack, preset: str) -> None:
+    plain, _ = generate(stack, (TWO, "a dog", REFS, 1))
+    preset_settings = settings(preset)
+    other = adapter.build(stack, preset_settings).generate([TWO], ["a dog"], [REFS], seeds=[1])
     assert not torch.equal(plain, other)
 
 
-def test_the_card_knows_its_presets() -> None:
+def test_card_defines_its_presets() -> None:
     card = Registry().get_method("locref").card
     weights = {name: resolve_settings(card, "mini", name)["weights"] for name in card.presets}
     assert weights == {
@@ -105,42 +105,42 @@ def test_the_card_knows_its_presets() -> None:
 
 
 # 16
-def test_untrained_weights_need_permission_and_are_noted(stack) -> None:
+def test_untrained_weights_must_be_allowed_and_are_noted(stack) -> None:
     with pytest.raises(LayoutmarkError, match=r"weights of locref: found none.*layoutmark train locref"):
         adapter.build(stack, settings(allow_untrained=False))
-    _, notes = draw(stack, (ONE, "a dog", REFS, 1), (EMPTY, "a dog", {}, 1))
+    _, notes = generate(stack, (ONE, "a dog", REFS, 1), (EMPTY, "a dog", {}, 1))
     assert all(note == {"untrained": "the adapter's weights are random"} for note in notes)
 
 
 def test_trained_weights_are_used_and_not_noted(stack, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     network.save(network.new_network(stack, "trained", "T", seed=7), path)
-    drawn, notes = draw(stack, (ONE, "a dog", REFS, 1), weights=str(path))
+    images, notes = generate(stack, (ONE, "a dog", REFS, 1), weights=str(path))
     assert notes == [{}]
-    assert not torch.equal(drawn, draw(stack, (ONE, "a dog", REFS, 1))[0])
+    assert not torch.equal(images, generate(stack, (ONE, "a dog", REFS, 1))[0])
 
 
-def test_an_instance_without_reference(stack) -> None:
+def test_instance_without_reference(stack) -> None:
     bare = Layout(CANVAS, (*ONE.instances, Instance("9", "a cat", "cat", Box(0.5, 0, 1, 1))))
-    known = {"a": REFS["a"]}
+    partial_refs = {"a": REFS["a"]}
     refusing = adapter.build(stack, settings())
     assert refusing.applicable(TWO, "a dog", REFS) is None
     assert refusing.applicable(EMPTY, "a dog", {}) is None
-    assert refusing.applicable(bare, "a dog", known) == "no reference image for instance '9'"
+    assert refusing.applicable(bare, "a dog", partial_refs) == "no reference image for instance '9'"
     assert refusing.applicable(TWO, "a dog", {}) == "no reference image for instance '0', '1'"
     lenient = adapter.build(stack, settings(missing_reference="text_only"))
-    assert lenient.applicable(bare, "a dog", known) is None
-    drawn = lenient.generate([bare, ONE], ["a dog"] * 2, [known] * 2, seeds=[1, 1])
-    assert torch.equal(drawn[0], drawn[1])
+    assert lenient.applicable(bare, "a dog", partial_refs) is None
+    images = lenient.generate([bare, ONE], ["a dog"] * 2, [partial_refs] * 2, seeds=[1, 1])
+    assert torch.equal(images[0], images[1])
     assert [note.get("without_reference") for note in lenient.notes] == ["9", None]
 
 
-def test_cut_prompts_are_noted(stack) -> None:
-    _, notes = draw(stack, (ONE, "a " * 80, REFS, 1))
+def test_truncated_prompts_are_noted(stack) -> None:
+    _, notes = generate(stack, (ONE, "a " * 80, REFS, 1))
     assert notes[0]["tokens_cut"] == "5"
 
 
-def test_bad_settings_are_refused(stack) -> None:
+def test_invalid_settings_are_refused(stack) -> None:
     with pytest.raises(
         LayoutmarkError, match="locref: setting 'fusion': found 'mix'; expected one of 'replace', 'add'"
     ):

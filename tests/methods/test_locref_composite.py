@@ -1,4 +1,4 @@
-"""Pictures that LocRef's encoder sees: composites of references at their boxes, and the references themselves."""
+"""Inputs of LocRef's encoder: composites of references at their boxes, and the references themselves."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ CENTRE = torch.zeros(16, 16, dtype=torch.bool)
 CENTRE[4:12, 4:12] = True
 
 
-def picture(seed: int, height: int = 20, width: int = 30) -> torch.Tensor:
+def random_image(seed: int, height: int = 20, width: int = 30) -> torch.Tensor:
     return torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
 # 13
 @pytest.mark.parametrize("size", [(64, 64), (48, 96)])
-def test_a_composite_holds_the_resized_references(size: tuple[int, int]) -> None:
+def test_composite_contains_the_resized_references(size: tuple[int, int]) -> None:
     height, width = size
-    pairs = [Pair(LEFT, picture(0)), Pair(RIGHT, picture(1, 50, 10))]
+    pairs = [Pair(LEFT, random_image(0)), Pair(RIGHT, random_image(1, 50, 10))]
     painted = composite.composite(pairs, height, width)
-    rest = torch.ones(height, width, dtype=torch.bool)
+    background = torch.ones(height, width, dtype=torch.bool)
     for pair in pairs:
         x0, y0, x1, y1 = (round(v) for v in np.array(pair.box.xyxy) * [width, height, width, height])
-        assert torch.equal(painted[:, y0:y1, x0:x1], composite.fitted(pair.image, y1 - y0, x1 - x0))
-        rest[y0:y1, x0:x1] = False
-    assert torch.equal(painted[:, rest], torch.tensor(composite.MEAN)[:, None].expand(3, int(rest.sum())))
+        assert torch.equal(painted[:, y0:y1, x0:x1], composite.fit_image(pair.image, y1 - y0, x1 - x0))
+        background[y0:y1, x0:x1] = False
+    assert torch.equal(painted[:, background], torch.tensor(composite.MEAN)[:, None].expand(3, int(background.sum())))
     seen = composite.encoder_input(painted, 32)
     assert seen.shape == (3, 32, 32)
     assert seen[:, 0].abs().max() < 1e-5
@@ -54,13 +54,13 @@ def test_small_boxes_are_painted_over_large_ones() -> None:
     assert (late[0][CENTRE] > 0.9).all()
 
 
-def test_a_tiny_box_keeps_a_pixel() -> None:
+def test_tiny_box_keeps_a_pixel() -> None:
     painted = composite.composite([Pair(TINY, torch.ones(3, 9, 9))], 16, 16)
     assert int((painted == 1).all(0).sum()) == 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 60), (60, 20), (33, 33)])
-def test_the_encoder_sees_all_four_corners(height: int, width: int) -> None:
+def test_encoder_sees_all_four_corners(height: int, width: int) -> None:
     image = torch.zeros(3, height, width)
     corners = (slice(0, 8), slice(-8, None))
     for rows in corners:
@@ -74,14 +74,14 @@ def test_the_encoder_sees_all_four_corners(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 24), (24, 8), (16, 1)])
-def test_letterboxing_keeps_proportions(height: int, width: int) -> None:
-    boxed = composite.fitted(torch.ones(3, 10, 10), height, width, fit="letterbox", canvas="black")
+def test_letterboxing_keeps_the_aspect_ratio(height: int, width: int) -> None:
+    letterboxed = composite.fit_image(torch.ones(3, 10, 10), height, width, fit="letterbox", canvas="black")
     side = min(height, width)
-    assert int((boxed[0] > 0.5).sum()) == side * side
-    assert (boxed[0] > 0.5)[(height - 1) // 2, (width - 1) // 2]
+    assert int((letterboxed[0] > 0.5).sum()) == side * side
+    assert (letterboxed[0] > 0.5)[(height - 1) // 2, (width - 1) // 2]
 
 
-def test_what_is_taken_of_a_reference() -> None:
+def test_reference_areas() -> None:
     pixels = np.full((10, 12, 3), 200, np.uint8)
     mask = np.zeros((10, 12), bool)
     mask[2:5, 3:9] = True

@@ -1,4 +1,4 @@
-"""Evidence for tests: written by hand, or random with a seed."""
+"""Evidence for tests: hand-made, or random with a seed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CATEGORIES = ("bus", "cat", "dog", "kite")
 SCORERS = {"detector": "tiny-yolo", "clip": "tiny-clip", "dino": "tiny-vit", "quality": "tiny-iqa", "pixels": "hsv"}
 
 
-def build(
+def make_image(
     targets: Sequence[tuple[str, Corners]],
-    seen: Sequence[tuple[str, float, Corners]] | None = (),
+    detections: Sequence[tuple[str, float, Corners]] | None = (),
     *,
     id: str = "s",
     seed: int = 0,
@@ -29,21 +29,21 @@ def build(
     vectors: Mapping[str, np.ndarray] | None = None,
     quality: Mapping[str, float] | None = None,
 ) -> Evidence:
-    """An image with targets (category, box) and detections (label, score, box), best first."""
+    """An image with targets (category, box) and detections (label, score, box), in any order."""
     instances = tuple(
         Instance(f"i{k}", f"a {name}", name, Box(*box), reference=f"r{k}" if references else None)
         for k, (name, box) in enumerate(targets)
     )
     sample = Sample(id, "a prompt", Layout(canvas or Canvas(64, 64), instances))
-    detections = None
-    if seen is not None:
-        ordered = sorted(seen, key=lambda d: -d[1])
-        detections = Detections(
-            np.array([d[2] for d in ordered], dtype=np.float64).reshape(-1, 4),
-            np.array([d[1] for d in ordered], dtype=np.float64),
-            tuple(d[0] for d in ordered),
+    stored = None
+    if detections is not None:
+        best_first = sorted(detections, key=lambda d: -d[1])
+        stored = Detections(
+            np.array([d[2] for d in best_first], dtype=np.float64).reshape(-1, 4),
+            np.array([d[1] for d in best_first], dtype=np.float64),
+            tuple(d[0] for d in best_first),
         )
-    return Evidence(sample, seed, status, "", detections, dict(vectors or {}), tuple(crops), dict(quality or {}))
+    return Evidence(sample, seed, status, "", stored, dict(vectors or {}), tuple(crops), dict(quality or {}))
 
 
 def random_box(rng: np.random.Generator) -> Corners:
@@ -52,35 +52,35 @@ def random_box(rng: np.random.Generator) -> Corners:
     return float(x), float(y), float(x + w), float(y + h)
 
 
-def random_set(seed: int, images: int = 12, *, tied: bool = False) -> list[Evidence]:
-    """Images with moved, missed and invented detections; some empty, some categories never a target."""
+def make_random_images(seed: int, images: int = 12, *, tied: bool = False) -> list[Evidence]:
+    """Images with moved, missing and spurious detections; some are empty, and one category is never a target."""
     rng = np.random.default_rng(seed)
-    found = []
+    evidence = []
     for k in range(images):
         targets = [(str(rng.choice(CATEGORIES[:3])), random_box(rng)) for _ in range(rng.integers(0, 6))]
-        seen = []
+        detected = []
         for name, box in targets:
             for _ in range(rng.integers(0, 3)):
                 x0, y0, x1, y1 = np.clip(np.array(box) + rng.normal(0, 0.02, 4), 0, 1)
                 moved = (min(x0, x1), min(y0, y1), max(x0, x1) + 0.01, max(y0, y1) + 0.01)
-                seen.append((name, float(rng.uniform()), tuple(float(c) for c in moved)))
+                detected.append((name, float(rng.uniform()), tuple(float(c) for c in moved)))
         for _ in range(rng.integers(0, 4)):
-            seen.append((str(rng.choice(CATEGORIES)), float(rng.uniform()), random_box(rng)))
+            detected.append((str(rng.choice(CATEGORIES)), float(rng.uniform()), random_box(rng)))
         if tied:
-            seen = [(name, max(0.1, round(score, 1)), box) for name, score, box in seen]
+            detected = [(name, max(0.1, round(score, 1)), box) for name, score, box in detected]
         canvas = Canvas(64 + 8 * (k % 3), 64)
-        found.append(build(targets, seen, id=f"s{k:03d}", seed=k % 2, canvas=canvas))
-    return found
+        evidence.append(make_image(targets, detected, id=f"s{k:03d}", seed=k % 2, canvas=canvas))
+    return evidence
 
 
 @pytest.fixture
 def make() -> Callable[..., Evidence]:
-    return build
+    return make_image
 
 
 @pytest.fixture
 def random_evidence() -> Callable[..., list[Evidence]]:
-    return random_set
+    return make_random_images
 
 
 @pytest.fixture

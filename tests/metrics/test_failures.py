@@ -1,4 +1,4 @@
-"""Each way to fail, pictured by itself; and what must hold for any image."""
+"""One hand-made case for each kind of failure, and properties that hold for any image."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LEFT, RIGHT, FAR = (0.1, 0.1, 0.4, 0.5), (0.45, 0.1, 0.75, 0.5), (0.6, 0.6, 0.9,
 BOTH = (0.1, 0.1, 0.75, 0.5)
 
 
-def kinds(e: Evidence, similar: Sequence[Sequence[float]] | None = None) -> tuple[list[str], int]:
+def diagnosed_kinds(e: Evidence, cosines: Sequence[Sequence[float]] | None = None) -> tuple[list[str], int]:
     assert e.detections is not None
-    found = diagnose(e.sample.layout, e.detections, None if similar is None else np.array(similar))
-    return [str(k) for k in found.kinds], found.extra
+    diagnosis = diagnose(e.sample.layout, e.detections, None if cosines is None else np.array(cosines))
+    return [str(k) for k in diagnosis.kinds], diagnosis.unexplained
 
 
 @pytest.mark.parametrize(
-    ("targets", "seen", "expected", "extra"),
+    ("targets", "detected", "expected", "unexplained"),
     [
         ([("cat", LEFT)], [("cat", 0.9, LEFT)], ["sound"], 0),
         ([("cat", LEFT)], [], ["missing"], 0),
@@ -42,32 +42,32 @@ def kinds(e: Evidence, similar: Sequence[Sequence[float]] | None = None) -> tupl
         ([], [("cat", 0.9, LEFT)], [], 1),
     ],
 )
-def test_one_picture_of_each(make: Make, targets, seen, expected: list[str], extra: int) -> None:
-    assert kinds(make(targets, seen)) == (expected, extra)
+def test_one_case_of_each_kind(make: Make, targets, detected, expected: list[str], unexplained: int) -> None:
+    assert diagnosed_kinds(make(targets, detected)) == (expected, unexplained)
 
 
-def test_identity_is_judged_where_the_thing_is(make: Make) -> None:
-    targets, seen = [("cat", LEFT), ("cat", RIGHT)], [("cat", 0.9, LEFT), ("cat", 0.9, RIGHT)]
-    assert kinds(make(targets, seen), [[0.9, 0.6], [0.6, 0.9]])[0] == ["sound", "sound"]
-    assert kinds(make(targets, seen), [[0.6, 0.9], [0.9, 0.6]])[0] == ["leaked_identity"] * 2
-    assert kinds(make(targets, seen), [[0.9, 0.6], [0.3, 0.2]])[0] == ["sound", "wrong_identity"]
-    assert kinds(make(targets, seen[:1]), [[0.2, 0.6], [0.9, 0.6]])[0] == ["leaked_identity", "missing"]
-    assert kinds(make(targets, seen), [[np.nan, 0.6], [np.nan, 0.2]])[0] == ["sound", "wrong_identity"]
+def test_identity_is_judged_for_detected_targets(make: Make) -> None:
+    targets, detected = [("cat", LEFT), ("cat", RIGHT)], [("cat", 0.9, LEFT), ("cat", 0.9, RIGHT)]
+    assert diagnosed_kinds(make(targets, detected), [[0.9, 0.6], [0.6, 0.9]])[0] == ["sound", "sound"]
+    assert diagnosed_kinds(make(targets, detected), [[0.6, 0.9], [0.9, 0.6]])[0] == ["leaked_identity"] * 2
+    assert diagnosed_kinds(make(targets, detected), [[0.9, 0.6], [0.3, 0.2]])[0] == ["sound", "wrong_identity"]
+    assert diagnosed_kinds(make(targets, detected[:1]), [[0.2, 0.6], [0.9, 0.6]])[0] == ["leaked_identity", "missing"]
+    assert diagnosed_kinds(make(targets, detected), [[np.nan, 0.6], [np.nan, 0.2]])[0] == ["sound", "wrong_identity"]
 
 
 def test_shares_add_up_and_sound_is_at_most_recall(random_evidence: RandomSet, scorers: dict[str, str]) -> None:
-    from layoutmark.metrics.miou import metrics as matched
+    from layoutmark.metrics.miou import metrics as match_metrics
 
     evidence = [e for seed in range(4) for e in random_evidence(seed)]
-    offered = {m.info.name: m for m in metrics(scorers)}
-    columns = {n: m.outcomes(evidence) for n, m in offered.items() if n != "unexplained"}
+    metric_by_name = {m.info.name: m for m in metrics(scorers)}
+    columns = {n: m.outcomes(evidence) for n, m in metric_by_name.items() if n != "unexplained"}
     assert set(columns) == {f"targets_{k}" for k in Failure}
-    (recall,) = (m.outcomes(evidence) for m in matched(scorers) if m.info.name == "recall50")
-    (extra,) = (m.outcomes(evidence) for m in matched(scorers) if m.info.name == "extra_rate")
-    seen_kinds = set()
+    (recall,) = (m.outcomes(evidence) for m in match_metrics(scorers) if m.info.name == "recall50")
+    (extra,) = (m.outcomes(evidence) for m in match_metrics(scorers) if m.info.name == "extra_rate")
+    occurring_kinds = set()
     for k, e in enumerate(evidence):
         rows = [c[k] for c in columns.values()]
-        unexplained = offered["unexplained"].outcomes([e])[0].outcome
+        unexplained = metric_by_name["unexplained"].outcomes([e])[0].outcome
         assert isinstance(unexplained, Score)
         assert 0 <= unexplained.value <= extra[k].outcome.value  # type: ignore[union-attr]
         if not e.sample.layout.instances:
@@ -76,8 +76,8 @@ def test_shares_add_up_and_sound_is_at_most_recall(random_evidence: RandomSet, s
         assert sum(r.outcome.value for r in rows) == pytest.approx(1.0)  # type: ignore[union-attr]
         hit = sum(columns[f"targets_{x}"][k].outcome.value for x in ("sound", "duplicated"))  # type: ignore[union-attr]
         assert hit == pytest.approx(recall[k].outcome.value)  # type: ignore[union-attr]
-        seen_kinds |= {n for n, c in columns.items() if c[k].outcome.value > 0}  # type: ignore[union-attr]
-    assert len(seen_kinds) >= 4
+        occurring_kinds |= {n for n, c in columns.items() if c[k].outcome.value > 0}  # type: ignore[union-attr]
+    assert len(occurring_kinds) >= 4
 
 
 def test_order_does_not_matter(random_evidence: RandomSet) -> None:
@@ -86,15 +86,16 @@ def test_order_does_not_matter(random_evidence: RandomSet) -> None:
         d = e.detections
         assert d is not None
         order = rng.permutation(len(d))
-        other = Detections(d.boxes[order], d.scores[order], tuple(d.labels[k] for k in order))
-        assert diagnose(e.sample.layout, other) == diagnose(e.sample.layout, d)
+        shuffled = Detections(d.boxes[order], d.scores[order], tuple(d.labels[k] for k in order))
+        assert diagnose(e.sample.layout, shuffled) == diagnose(e.sample.layout, d)
 
 
-def test_only_sound_is_better_when_higher_and_nothing_is_dropped(make: Make, scorers: dict[str, str]) -> None:
+def test_only_sound_is_better_when_higher_and_no_image_is_dropped(make: Make, scorers: dict[str, str]) -> None:
     for metric in metrics(scorers):
         assert (metric.info.direction is Direction.HIGHER) == (metric.info.name == "targets_sound")
-        lost, blank = metric.outcomes([make([("cat", LEFT)], None, status=Status.FAILED), make([("cat", LEFT)], None)])
-        assert (lost.outcome, blank.outcome) == (Unscored("failed"), Unscored("no detections stored"))
-    without = [m.info.name for m in metrics({"detector": "d"})]
-    assert "targets_leaked_identity" not in without
-    assert "targets_missing" in without
+        images = [make([("cat", LEFT)], None, status=Status.FAILED), make([("cat", LEFT)], None)]
+        outcomes = [o.outcome for o in metric.outcomes(images)]
+        assert outcomes == [Unscored("failed"), Unscored("no detections stored")]
+    without_encoder = [m.info.name for m in metrics({"detector": "d"})]
+    assert "targets_leaked_identity" not in without_encoder
+    assert "targets_missing" in without_encoder

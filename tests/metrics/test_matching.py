@@ -1,4 +1,4 @@
-"""One-to-one assignment against trying every assignment."""
+"""One-to-one assignment against exhaustive search."""
 
 from __future__ import annotations
 
@@ -10,30 +10,35 @@ import pytest
 
 from layoutmark.evidence import Evidence
 from layoutmark.layout import box_iou
-from layoutmark.metrics.matching import best_overlap, generalised_iou, hits, likeliest
+from layoutmark.metrics.matching import generalised_iou, match_hits, match_nearest, matched_ious
 
 Make = Callable[..., Evidence]
 RandomSet = Callable[..., list[Evidence]]
 
 
-def parts(e: Evidence) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
-    """Targets, boxes of sure detections, and their labels and indices."""
+def split_image(e: Evidence) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+    """Target boxes, and boxes, labels and indices of the confident detections."""
     assert e.detections is not None
-    sure = np.flatnonzero(e.detections.scores >= 0.25)
-    return e.sample.layout.boxes(), e.detections.boxes[sure], [e.detections.labels[k] for k in sure], sure
+    confident = np.flatnonzero(e.detections.scores >= 0.25)
+    return (
+        e.sample.layout.boxes(),
+        e.detections.boxes[confident],
+        [e.detections.labels[k] for k in confident],
+        confident,
+    )
 
 
-def every_assignment(e: Evidence) -> list[tuple[int, ...]]:
-    """All one-to-one assignments within categories: for each target a sure detection or -1."""
-    _, _, labels, sure = parts(e)
+def all_assignments(e: Evidence) -> list[tuple[int, ...]]:
+    """All one-to-one assignments within categories: for each target a confident detection or -1."""
+    _, _, labels, confident = split_image(e)
     names = [t.category for t in e.sample.layout.instances]
     choices = [[-1] + [k for k, label in enumerate(labels) if label == name] for name in names]
-    found = []
-    for pick in itertools.product(*choices):
-        used = [k for k in pick if k >= 0]
+    assignments = []
+    for assignment in itertools.product(*choices):
+        used = [k for k in assignment if k >= 0]
         if len(used) == len(set(used)):
-            found.append(tuple(int(sure[k]) if k >= 0 else -1 for k in pick))
-    return found
+            assignments.append(tuple(int(confident[k]) if k >= 0 else -1 for k in assignment))
+    return assignments
 
 
 @pytest.fixture
@@ -41,92 +46,92 @@ def small(random_evidence: RandomSet) -> list[Evidence]:
     return [e for seed in range(4) for e in random_evidence(seed, images=10)]
 
 
-def test_best_overlap_has_the_greatest_sum(small: list[Evidence]) -> None:
+def test_matched_ious_have_the_largest_sum(small: list[Evidence]) -> None:
     for e in small:
         assert e.detections is not None
         ious = box_iou(e.sample.layout.boxes(), e.detections.boxes)
-        best = max(sum(ious[i, j] for i, j in enumerate(pick) if j >= 0) for pick in every_assignment(e))
-        assert best_overlap(e.sample.layout, e.detections).sum() == pytest.approx(best, abs=1e-12)
+        best = max(sum(ious[i, j] for i, j in enumerate(assignment) if j >= 0) for assignment in all_assignments(e))
+        assert matched_ious(e.sample.layout, e.detections).sum() == pytest.approx(best, abs=1e-12)
 
 
-def test_hits_are_as_many_as_can_be(small: list[Evidence]) -> None:
-    most = 0
+def test_as_many_targets_as_possible_are_hit(small: list[Evidence]) -> None:
+    max_hits = 0
     for e in small:
         assert e.detections is not None
         ious = box_iou(e.sample.layout.boxes(), e.detections.boxes)
-        valid = [p for p in every_assignment(e) if all(j < 0 or ious[i, j] >= 0.5 for i, j in enumerate(p))]
+        valid = [p for p in all_assignments(e) if all(j < 0 or ious[i, j] >= 0.5 for i, j in enumerate(p))]
         best = max((sum(j >= 0 for j in p), sum(ious[i, j] for i, j in enumerate(p) if j >= 0)) for p in valid)
-        found = hits(e.sample.layout, e.detections)
-        overlap = sum(ious[i, j] for i, j in enumerate(found) if j >= 0)
-        assert ((found >= 0).sum(), overlap) == (best[0], pytest.approx(best[1], abs=1e-12))
-        assert all(ious[i, j] >= 0.5 for i, j in enumerate(found) if j >= 0)
-        most = max(most, best[0])
-    assert most > 2
+        hits = match_hits(e.sample.layout, e.detections)
+        overlap = sum(ious[i, j] for i, j in enumerate(hits) if j >= 0)
+        assert ((hits >= 0).sum(), overlap) == (best[0], pytest.approx(best[1], abs=1e-12))
+        assert all(ious[i, j] >= 0.5 for i, j in enumerate(hits) if j >= 0)
+        max_hits = max(max_hits, best[0])
+    assert max_hits > 2
 
 
-def test_likeliest_leaves_no_pair_unmade_and_ranks_by_generalised_iou(small: list[Evidence]) -> None:
+def test_nearest_matches_all_possible_pairs_and_maximises_generalised_iou(small: list[Evidence]) -> None:
     for e in small:
         assert e.detections is not None
-        worth = generalised_iou(e.sample.layout.boxes(), e.detections.boxes)
-        every = every_assignment(e)
-        best = max((sum(j >= 0 for j in p), sum(worth[i, j] for i, j in enumerate(p) if j >= 0)) for p in every)
-        found = likeliest(e.sample.layout, e.detections)
-        total = sum(worth[i, j] for i, j in enumerate(found) if j >= 0)
-        assert ((found >= 0).sum(), total) == (best[0], pytest.approx(best[1], abs=1e-12))
+        gain = generalised_iou(e.sample.layout.boxes(), e.detections.boxes)
+        assignments = all_assignments(e)
+        best = max((sum(j >= 0 for j in p), sum(gain[i, j] for i, j in enumerate(p) if j >= 0)) for p in assignments)
+        assigned = match_nearest(e.sample.layout, e.detections)
+        total = sum(gain[i, j] for i, j in enumerate(assigned) if j >= 0)
+        assert ((assigned >= 0).sum(), total) == (best[0], pytest.approx(best[1], abs=1e-12))
 
 
 def test_no_detection_serves_two_targets(small: list[Evidence]) -> None:
     for e in small:
         assert e.detections is not None
-        for match in (hits, likeliest):
-            used = [j for j in match(e.sample.layout, e.detections) if j >= 0]
+        for match_fn in (match_hits, match_nearest):
+            used = [j for j in match_fn(e.sample.layout, e.detections) if j >= 0]
             assert len(used) == len(set(used))
 
 
 def test_two_boxes_of_one_category(make: Make) -> None:
-    """Greedy by overlap takes the middle box for the left target and leaves the right one empty-handed."""
+    """Greedy matching would give the middle box to the left target and leave the right target without one."""
     left, right = (0.10, 0.1, 0.40, 0.5), (0.30, 0.1, 0.60, 0.5)
     middle, far_left = (0.18, 0.1, 0.48, 0.5), (0.00, 0.1, 0.30, 0.5)
     e = make([("cat", left), ("cat", right)], [("cat", 0.9, middle), ("cat", 0.8, far_left)])
     assert e.detections is not None
-    overlaps = best_overlap(e.sample.layout, e.detections)
-    assert overlaps == pytest.approx([0.2 / 0.4, 0.18 / 0.42])
-    assert list(hits(e.sample.layout, e.detections, iou=0.4)) == [1, 0]
-    alone = make([("cat", left), ("cat", left)], [("cat", 0.9, left)])
-    assert alone.detections is not None
-    assert sorted(best_overlap(alone.sample.layout, alone.detections)) == [0.0, 1.0]
+    ious = matched_ious(e.sample.layout, e.detections)
+    assert ious == pytest.approx([0.2 / 0.4, 0.18 / 0.42])
+    assert list(match_hits(e.sample.layout, e.detections, iou=0.4)) == [1, 0]
+    one_detection = make([("cat", left), ("cat", left)], [("cat", 0.9, left)])
+    assert one_detection.detections is not None
+    assert sorted(matched_ious(one_detection.sample.layout, one_detection.detections)) == [0.0, 1.0]
 
 
 def test_three_fair_hits_beat_two_perfect_ones(make: Make) -> None:
-    """A row of boxes, each a third of a width further: two fit the next one exactly, and then one is lost."""
-    row = [(0.096 * k, 0.1, 0.096 * k + 0.3, 0.5) for k in range(4)]
-    e = make([("cat", box) for box in row[:3]], [("cat", 0.9, box) for box in row[1:]])
+    """Boxes in a row, each shifted by a third of the width: matching two perfectly would leave the third unmatched."""
+    boxes = [(0.096 * k, 0.1, 0.096 * k + 0.3, 0.5) for k in range(4)]
+    e = make([("cat", box) for box in boxes[:3]], [("cat", 0.9, box) for box in boxes[1:]])
     assert e.detections is not None
-    assert list(hits(e.sample.layout, e.detections)) == [0, 1, 2]
-    assert list(best_overlap(e.sample.layout, e.detections)) == pytest.approx([0.012 / 0.588, 1.0, 1.0], abs=1e-12)
+    assert list(match_hits(e.sample.layout, e.detections)) == [0, 1, 2]
+    assert list(matched_ious(e.sample.layout, e.detections)) == pytest.approx([0.012 / 0.588, 1.0, 1.0], abs=1e-12)
 
 
 def test_confidence_and_category_are_respected(make: Make) -> None:
     box = (0.1, 0.1, 0.5, 0.5)
     e = make([("cat", box), ("dog", box)], [("cat", 0.25, box), ("dog", 0.2499, box), ("bus", 0.9, box)])
     assert e.detections is not None
-    assert list(best_overlap(e.sample.layout, e.detections)) == [1.0, 0.0]
-    assert list(likeliest(e.sample.layout, e.detections)) == [1, -1]
+    assert list(matched_ious(e.sample.layout, e.detections)) == [1.0, 0.0]
+    assert list(match_nearest(e.sample.layout, e.detections)) == [1, -1]
 
 
-def test_likeliest_takes_a_thing_that_touches_nothing(make: Make) -> None:
+def test_nearest_matches_boxes_that_do_not_touch(make: Make) -> None:
     e = make([("cat", (0.0, 0.0, 0.2, 0.2))], [("cat", 0.9, (0.8, 0.8, 1, 1)), ("cat", 0.4, (0.3, 0.3, 0.5, 0.5))])
     assert e.detections is not None
-    assert list(likeliest(e.sample.layout, e.detections)) == [1]
-    assert list(hits(e.sample.layout, e.detections)) == [-1]
+    assert list(match_nearest(e.sample.layout, e.detections)) == [1]
+    assert list(match_hits(e.sample.layout, e.detections)) == [-1]
 
 
-def test_nothing_wanted_and_nothing_seen(make: Make) -> None:
+def test_no_targets_and_no_detections(make: Make) -> None:
     for e in (make([], []), make([("cat", (0, 0, 1, 1))], []), make([], [("cat", 0.9, (0, 0, 1, 1))])):
         assert e.detections is not None
         n = len(e.sample.layout.instances)
-        assert best_overlap(e.sample.layout, e.detections).tolist() == [0.0] * n
-        assert likeliest(e.sample.layout, e.detections).tolist() == [-1] * n
+        assert matched_ious(e.sample.layout, e.detections).tolist() == [0.0] * n
+        assert match_nearest(e.sample.layout, e.detections).tolist() == [-1] * n
 
 
 def test_generalised_iou_of_known_boxes() -> None:

@@ -1,4 +1,4 @@
-"""The modules of this folder, and those of the validity scripts, are modules of its tests."""
+"""Makes the modules of this folder and of tests/validity importable."""
 
 from __future__ import annotations
 

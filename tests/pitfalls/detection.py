@@ -11,7 +11,7 @@ import numpy as np
 
 from layoutmark.evidence import CropEvidence, Detections
 from layoutmark.features import detector as yolo
-from layoutmark.features.images import letterboxed
+from layoutmark.features.images import letterbox
 from layoutmark.layout import box_iou
 from layoutmark.metrics import all_metrics, ap_table, coco, coco_match, matching, miou
 from layoutmark.provenance import protocol_hash
@@ -21,109 +21,116 @@ from registry import Bench, doctor_finds, expect, not_injected, pitfall, refused
 LEFT, RIGHT = (0.0, 0.2, 0.4, 0.6), (0.5, 0.2, 0.9, 0.6)
 
 
-@pitfall(1, "a detector's own AP is not COCO AP", "AP read at 11 recalls in place of 101", "twin: pycocotools directly")
+@pitfall(
+    1,
+    "a detector's own AP is not COCO AP",
+    "AP sampled at 11 recall levels instead of 101",
+    "twin: pycocotools directly",
+)
 def own_ap(bench: Bench) -> None:
     for module in (coco, ap_table):
-        bench.patch.setattr(module, "RECALLS", np.linspace(0, 1, 11), raising=False)
+        bench.patch.setattr(module, "RECALL_LEVELS", np.linspace(0, 1, 11), raising=False)
     twin_differs("ap50", "ap")
 
 
-@pitfall(2, "detections cut at the display threshold", "detector run from confidence 0.25", "doctor")
+@pitfall(2, "detections truncated at the display threshold", "detector run from confidence 0.25", "doctor")
 def display_threshold(bench: Bench) -> None:
-    bench.patch.setattr(yolo, "CONFIDENCE", 0.25)
+    bench.patch.setattr(yolo, "MIN_RANKED_CONFIDENCE", 0.25)
     doctor_finds(bench, "detections are stored from low confidence")
 
 
-@pitfall(3, "NMS or picture size changed", "NMS at IoU 0.3", "full name of the detector, and so the protocol hash")
+@pitfall(3, "NMS or image size changed", "NMS at IoU 0.3", "full detector name, and thus the protocol hash")
 def other_nms(bench: Bench) -> None:
-    before = bench.ward.scorers.names()
+    before = bench.context.scorers.names()
     bench.patch.setattr(yolo, "NMS_IOU", 0.3)
-    after = bench.ward.scorers.names()
+    after = bench.context.scorers.names()
     expect(before["detector"] != after["detector"] and protocol_hash(before) != protocol_hash(after))
 
 
-@pitfall(4, "detector depends on its batch", "confidences grow with the company of a picture", "doctor")
+@pitfall(4, "detector depends on its batch", "confidences increase with the batch size", "doctor")
 def by_batch(bench: Bench) -> None:
-    whole = yolo.YoloDetector.detect
+    original = yolo.YoloDetector.detect
 
     def detect(self: yolo.YoloDetector, images: Any) -> list[Detections]:
-        found = whole(self, images)
-        return [dataclasses.replace(d, scores=d.scores * (1 - 0.01 / len(images))) for d in found]
+        detections = original(self, images)
+        return [dataclasses.replace(d, scores=d.scores * (1 - 0.01 / len(images))) for d in detections]
 
     bench.patch.setattr(yolo.YoloDetector, "detect", detect)
     doctor_finds(bench, "scores do not depend on the batch")
 
 
-@pitfall(5, "class index taken for another class", "class table turned by one", "doctor")
+@pitfall(5, "class index mapped to another class", "class table rotated by one", "doctor")
 def turned_classes(bench: Bench) -> None:
-    model = bench.ward.scorers.detector
+    model = bench.context.scorers.detector
     bench.patch.setattr(model, "names", (*model.names[1:], model.names[0]))
     doctor_finds(bench, "detector finds true objects")
 
 
 @pitfall(
-    6, "annotation id 0 read as unmatched", "a match with target 0 taken for none", "doctor: perfect boxes score 1"
+    6, "annotation id 0 read as unmatched", "a match with target 0 treated as no match", "doctor: perfect boxes score 1"
 )
 def ids_from_zero(bench: Bench) -> None:
-    right = coco_match._taken
-    bench.patch.setattr(coco_match, "_taken", lambda *parts: {d: g for d, g in right(*parts).items() if g})
+    original = coco_match._match_greedily
+    bench.patch.setattr(
+        coco_match, "_match_greedily", lambda *arguments: {d: g for d, g in original(*arguments).items() if g}
+    )
     doctor_finds(bench, "perfect boxes score 1")
 
 
 @pitfall(
-    7, "areas in other pixels, -1 for an empty bin", "areas in fractions of the canvas", "twin: pycocotools directly"
+    7, "areas in other units, -1 for an empty bin", "areas in fractions of the canvas", "twin: pycocotools directly"
 )
 def other_areas(bench: Bench) -> None:
-    right = coco._things
+    original = coco._objects
 
-    def things(*parts: Any) -> coco_match.Things:
-        made = right(*parts)
-        return dataclasses.replace(made, areas=made.areas / 256**2)
+    def objects_in_fractions(*arguments: Any) -> coco_match.Objects:
+        objects = original(*arguments)
+        return dataclasses.replace(objects, areas=objects.areas / 256**2)
 
     expect(value("ap_large", scene(("dog", LEFT), found=[("dog", LEFT, 0.9)])) is None, "an empty bin has a value")
-    bench.patch.setattr(coco, "_things", things)
+    bench.patch.setattr(coco, "_objects", objects_in_fractions)
     twin_differs("ap_medium")
 
 
-@pitfall(8, "the set of images follows from a recipe", "one sample of a list changed by hand", "checksum of the suite")
+@pitfall(8, "the image set depends on a recipe", "one sample of a suite edited by hand", "suite checksum")
 def edited_suite(bench: Bench) -> None:
     opened = Registry().get_suite("mini").load().open_suite("mini")
     suites = importlib.import_module(type(opened).__module__)
     rows = [opened._row(s.id) for s in opened.samples[:2]]
     moved = {**rows[0], "things": [[*t[:3], t[3] + 1, *t[4:]] for t in rows[0]["things"]]}
     listing = {"version": "1", "digest": opened.digest, "samples": [moved, rows[1]]}
-    refused(lambda: suites.MiniSuite("mini", listing), "as the suite was fixed")
-    refused(lambda: suites.MiniSuite("mini", {**listing, "samples": rows}), "as the suite was fixed")
+    refused(lambda: suites.MiniSuite("mini", listing), "as published")
+    refused(lambda: suites.MiniSuite("mini", {**listing, "samples": rows}), "as published")
 
 
-@pitfall(9, "labels are not exhaustive", "a detection of a category that nobody verified", "`judged`: it is no mistake")
+@pitfall(9, "labels are not exhaustive", "a detection of an unverified category", "`judged`: not counted as a mistake")
 def unverified(bench: Bench) -> None:
-    found = [("dog", LEFT, 0.9), ("cat", RIGHT, 0.9)]
-    expect(value("precision50", scene(("dog", LEFT), found=found, judged=("dog",))) == 1.0)
-    expect(value("precision50", scene(("dog", LEFT), found=found, judged=("dog", "cat"))) == 0.5)
+    detections = [("dog", LEFT, 0.9), ("cat", RIGHT, 0.9)]
+    expect(value("precision50", scene(("dog", LEFT), found=detections, judged=("dog",))) == 1.0)
+    expect(value("precision50", scene(("dog", LEFT), found=detections, judged=("dog", "cat"))) == 0.5)
 
 
-@pitfall(10, "a subset is compared with the whole set", "another limit of samples", "protocol hash; compare refuses")
+@pitfall(10, "a subset is compared with the full set", "a different sample limit", "protocol hash; compare refuses")
 def other_subset(bench: Bench) -> None:
     parts = {"suite": {"name": "mini", "limit": 24}}
     expect(protocol_hash(parts) != protocol_hash({"suite": {"name": "mini", "limit": None}}))
 
 
-not_injected(11, "bootstrap of AP is off-centre", "a property, not a fault: simulated in `tests/validity/coverage.py`")
+not_injected(11, "bootstrap of AP is biased", "a property, not a fault; simulated in `tests/validity/coverage.py`")
 
 
 def greedy(worth: Any, maximize: bool = True) -> tuple[Any, Any]:
-    """The best column for each row, whatever else it serves."""
+    """The best column for each row, even if another row uses it too."""
     return np.arange(len(worth)), np.asarray(worth).argmax(axis=1)
 
 
-@pitfall(12, "the best detection for each target, whatever else it serves", "assignment by greatest IoU", "twin")
+@pitfall(12, "the best detection for each target, even if already used", "assignment by largest IoU", "twin")
 def oracle(bench: Bench) -> None:
     bench.patch.setattr(matching, "linear_sum_assignment", greedy)
     twin_differs("miou")
 
 
-@pitfall(13, "one detection for several targets", "assignment by greatest IoU", "two dogs, one detection: recall 0.5")
+@pitfall(13, "one detection for several targets", "assignment by largest IoU", "two dogs, one detection: recall 0.5")
 def serves_two(bench: Bench) -> None:
     two = scene(("dog", LEFT), ("dog", (0.02, 0.2, 0.42, 0.6)), found=[("dog", LEFT, 0.9)])
     assert value("recall50", two) == 0.5
@@ -131,24 +138,24 @@ def serves_two(bench: Bench) -> None:
     expect(value("recall50", two) != 0.5)
 
 
-@pitfall(14, "mean IoU of detected objects only", "targets without a detection left out", "twin")
+@pitfall(14, "mean IoU of detected objects only", "targets without a detection omitted", "twin")
 def only_detected(bench: Bench) -> None:
-    right = matching.best_overlap
+    original = matching.matched_ious
     bench.patch.setattr(
-        miou, "best_overlap", lambda *a: np.where((v := right(*a)) == 0, v[v > 0].mean() if v.any() else 0, v)
+        miou, "matched_ious", lambda *a: np.where((v := original(*a)) == 0, v[v > 0].mean() if v.any() else 0, v)
     )
     twin_differs("miou")
 
 
-@pitfall(15, "extra objects are never punished", "ten detections of nothing", "`precision50` and `extra_rate`")
-def extras(bench: Bench) -> None:
-    right, many = ("dog", LEFT, 0.9), [("dog", (0.5 + k / 40, 0.7, 0.6 + k / 40, 0.9), 0.8) for k in range(10)]
-    image = scene(("dog", LEFT), found=[right, *many])
+@pitfall(15, "extra objects are never penalised", "ten detections of nothing", "`precision50` and `extra_rate`")
+def extra_objects(bench: Bench) -> None:
+    correct, extras = ("dog", LEFT, 0.9), [("dog", (0.5 + k / 40, 0.7, 0.6 + k / 40, 0.9), 0.8) for k in range(10)]
+    image = scene(("dog", LEFT), found=[correct, *extras])
     expect(value("miou", image) == 1.0 and value("extra_rate", image) == 10)
     expect((value("precision50", image) or 1) < 0.1)
 
 
-@pitfall(16, "IoU with a pixel more on each side", "boxes longer by 1/64", "twin")
+@pitfall(16, "IoU with an extra pixel per side", "boxes enlarged by 1/64", "twin")
 def plus_one(bench: Bench) -> None:
     def wider(a: Any, b: Any) -> Any:
         grown = np.array([0, 0, 1 / 64, 1 / 64])
@@ -164,39 +171,39 @@ def anything(bench: Bench) -> None:
     expect([value(n, image) for n in ("miou", "recall50", "success_rate", "ap50", "ap")] == [0.0] * 5)
 
 
-@pitfall(18, "labels as keys, so that repeated classes collapse", "two dogs, one of them found", "ids: recall 0.5")
+@pitfall(18, "labels used as keys, so repeated classes collapse", "two dogs, one detected", "ids: recall 0.5")
 def repeated(bench: Bench) -> None:
     image = scene(("dog", LEFT), ("dog", RIGHT), found=[("dog", LEFT, 0.9)])
     expect(value("recall50", image) == 0.5 and value("miou", image) == 0.5)
 
 
-@pitfall(19, "boxes shifted where pictures are not square", "bars of the letterbox not taken off", "doctor")
+@pitfall(19, "boxes shifted on images that are not square", "letterbox bars not subtracted", "doctor")
 def bars(bench: Bench) -> None:
     def without_bars(pixels: Any, size: int) -> Any:
-        picture, _ = letterboxed(pixels, size)
-        return picture, (0.0, 0.0, float(size), float(size))
+        image, _ = letterbox(pixels, size)
+        return image, (0.0, 0.0, float(size), float(size))
 
-    bench.patch.setattr(yolo, "letterboxed", without_bars)
-    doctor_finds(bench, "boxes lie right on any canvas")
+    bench.patch.setattr(yolo, "letterbox", without_bars)
+    doctor_finds(bench, "boxes are right on any canvas")
 
 
-@pitfall(20, "detections change with the machine", "weights of the detector moved by 3 %", "doctor: stored canaries")
+@pitfall(20, "detections change with the machine", "detector weights perturbed by 3 %", "doctor: stored canaries")
 def other_machine(bench: Bench) -> None:
     import torch
 
-    weights = list(bench.ward.scorers.detector._model.parameters())
+    weights = list(bench.context.scorers.detector._model.parameters())
     before = [w.clone() for w in weights]
-    grain = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     try:
         for w in weights:
-            w.mul_(1 + 0.03 * torch.randn(w.shape, generator=grain))
-        doctor_finds(bench, "scorers say what they said")
+            w.mul_(1 + 0.03 * torch.randn(w.shape, generator=generator))
+        doctor_finds(bench, "scorers match stored outputs")
     finally:
-        for w, kept in zip(weights, before, strict=True):
-            w.copy_(kept)
+        for w, original in zip(weights, before, strict=True):
+            w.copy_(original)
 
 
-@pitfall(21, "detector misses a class that people see", "true images on which a class is never found", "calibration")
+@pitfall(21, "detector misses a class that people see", "true images on which a class is never detected", "calibration")
 def unseen_class(bench: Bench) -> None:
     loaded = Registry().get_report("html").load()
     package = loaded.__name__.rpartition(".")[0]
@@ -205,19 +212,23 @@ def unseen_class(bench: Bench) -> None:
     data = bench.tiny.results()
     for image in data["images"]:
         if image["method"] == "ceiling":
-            for part in image["instances"].values():
-                part["recall50"] = 0.0
-    clean = calibration.calibration(results(bench.tiny.results()))
-    expect("hardly seen" not in clean and "hardly seen" in calibration.calibration(results(data)))
+            for instance in image["instances"].values():
+                instance["recall50"] = 0.0
+
+    def rarely_detected(run_results: Any) -> list[str]:
+        rows = calibration.calibrate(results(run_results)).true_images.rows
+        return [row.value for row in rows if row.is_rarely_detected]
+
+    expect(not rarely_detected(bench.tiny.results()) and rarely_detected(data))
 
 
-@pitfall(22, "colour of a tiny crop is chance", "a box of fewer than 100 pixels", "not assessed, and counted")
+@pitfall(22, "the colour of a tiny crop is arbitrary", "a box of fewer than 100 pixels", "not assessed, and counted")
 def tiny_crop(bench: Bench) -> None:
-    from layoutmark.metrics.colour import right_in_box
+    from layoutmark.metrics.colour import judge_colour_in_box
     from layoutmark.score import Unscored
 
     crop = CropEvidence("0", {}, {}, {"red": 1.0}, 99)
-    said = right_in_box("red", crop)
-    expect(isinstance(said, Unscored) and "100 pixels" in said.reason)
+    outcome = judge_colour_in_box("red", crop)
+    expect(isinstance(outcome, Unscored) and "100 pixels" in outcome.reason)
     names = {m.info.name: m.info.variant for m in all_metrics({"pixels": "hsv"})}
     expect("at least 100 pixels" in names["colour_accuracy"])

@@ -1,4 +1,4 @@
-"""Every known pitfall that can be put in is put in, and something catches it."""
+"""Every known pitfall that can be injected is injected, and something catches it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import page
 import pytest
 
-from layoutmark.doctor import DoctorContext, admit, questions
-from layoutmark.doctor.runner import answer
+from layoutmark.doctor import DoctorContext, all_checks, open_context
+from layoutmark.doctor.runner import perform_check
 from layoutmark.registry import Registry
 from registry import PITFALLS, Bench, MissedError, Pitfall
 
@@ -23,43 +23,43 @@ CAUGHT: set[int] = set()
 
 @dataclasses.dataclass(frozen=True)
 class TinyRun:
-    """A finished run, of which every call gives a copy."""
+    """A finished run; `results` returns a copy."""
 
     folder: Path
 
     def results(self) -> dict[str, Any]:
-        found: dict[str, Any] = copy.deepcopy(json.loads((self.folder / "results.json").read_text("utf-8")))
-        return found
+        results: dict[str, Any] = copy.deepcopy(json.loads((self.folder / "results.json").read_text("utf-8")))
+        return results
 
 
 @pytest.fixture(scope="module")
-def ward() -> DoctorContext:
-    return admit(Registry(), "mini", "mini")
+def context() -> DoctorContext:
+    return open_context(Registry(), "mini", "mini")
 
 
 @pytest.fixture
-def bench(ward: DoctorContext, tiny: Any, tmp_path: Path) -> Iterator[Bench]:
+def bench(context: DoctorContext, tiny: Any, tmp_path: Path) -> Iterator[Bench]:
     with pytest.MonkeyPatch.context() as patch:
-        yield Bench(ward, patch, tmp_path, TinyRun(tiny.folder), Registry([tiny.methods]))
+        yield Bench(context, patch, tmp_path, TinyRun(tiny.folder), Registry([tiny.methods]))
 
 
-def test_every_number_of_the_list_is_there() -> None:
+def test_every_number_of_the_list_is_registered() -> None:
     assert sorted(PITFALLS) == list(range(1, 57))
 
 
-def test_a_sound_stack_passes_every_check(ward: DoctorContext) -> None:
-    said = {name: answer(question, ward) for name, question in questions().items()}
-    assert {name: detail for name, (ok, detail) in said.items() if not ok} == {}
+def test_sound_stack_passes_every_check(context: DoctorContext) -> None:
+    results = {name: perform_check(check, context) for name, check in all_checks().items()}
+    assert {name: detail for name, (ok, detail) in results.items() if not ok} == {}
 
 
 @pytest.mark.parametrize("entry", INJECTED, ids=lambda p: f"{p.number}-{p.what.replace(' ', '-')}")
-def test_it_is_caught(entry: Pitfall, bench: Bench) -> None:
+def test_pitfall_is_caught(entry: Pitfall, bench: Bench) -> None:
     assert entry.inject is not None
     entry.inject(bench)
     CAUGHT.add(entry.number)
 
 
-def test_a_guard_that_sees_nothing_would_be_told(bench: Bench) -> None:
+def test_guard_that_notices_nothing_raises(bench: Bench) -> None:
     from registry import doctor_finds, refused, twin_differs
 
     for guard in (
@@ -71,7 +71,7 @@ def test_a_guard_that_sees_nothing_would_be_told(bench: Bench) -> None:
             guard()
 
 
-def test_the_count_is_printed_and_the_document_is_in_step(capsys: pytest.CaptureFixture[str]) -> None:
-    assert page.table() in page.DOCUMENT.read_text("utf-8"), "write it anew: python tests/pitfalls/page.py"
+def test_count_is_printed_and_document_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+    assert page.table() in page.DOCUMENT.read_text("utf-8"), "run: python tests/pitfalls/page.py"
     with capsys.disabled():
         print(f"\npitfalls: caught {len(CAUGHT)} of {len(INJECTED)} injected, of {len(PITFALLS)} known")

@@ -54,7 +54,7 @@ MakeMethod = Callable[..., Path]
 
 @pytest.fixture
 def make_method() -> MakeMethod:
-    """Write a method's folder: its card (or another text), an adapter and a module beside it."""
+    """Write a method's folder: its card, an adapter and a second module."""
 
     def make(parent: Path, name: str = "toy", card: str = CARD, colour: str = "red") -> Path:
         folder = parent / name
@@ -68,6 +68,6 @@ def make_method() -> MakeMethod:
 
 
 @pytest.fixture(autouse=True)
-def no_traces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading a user's guest tells child processes where it lies; tests must not tell each other."""
+def forget_loaded_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo that loading a user's plug-in sets an environment variable for child processes."""
     monkeypatch.setenv("LAYOUTMARK_LOADED_PLUGINS", "")

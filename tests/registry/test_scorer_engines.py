@@ -1,4 +1,4 @@
-"""Scorers in stack cards: which roles there are, which engine fills each, and that every setting is known and typed."""
+"""Scorers in stack cards: roles, the engines that fill them, and checks of their settings."""
 
 from __future__ import annotations
 
@@ -9,28 +9,34 @@ import pytest
 from layoutmark.errors import LayoutmarkError
 from layoutmark.registry.card_reader import read_card
 from layoutmark.registry.card_types import Scorer, StackCard
-from layoutmark.registry.scorer_engines import ENGINES, FILLS, complete, engine_of, kind_of
+from layoutmark.registry.scorer_engines import (
+    ENGINE_SETTINGS,
+    ENGINES_BY_KIND,
+    complete_settings,
+    scorer_engine,
+    scorer_kind,
+)
 
 HEAD = 'name = "mine"\ntitle = ""\nversion = "1"\nkind = "x"\nresolution = 64\ngenerator = { folder = "g" }\n'
 
 
-def card(text: str, folder: Path) -> StackCard:
+def read_stack(text: str, folder: Path) -> StackCard:
     (folder / "stack.toml").write_text(HEAD + text)
     return read_card(folder / "stack.toml", StackCard)
 
 
-def test_every_kind_can_be_filled_and_every_engine_has_settings() -> None:
-    assert {e for able in FILLS.values() for e in able} == set(ENGINES)
+def test_every_kind_has_engines_and_every_engine_has_settings() -> None:
+    assert {e for engines in ENGINES_BY_KIND.values() for e in engines} == set(ENGINE_SETTINGS)
     roles = {"dinov2": "dino", "dino_b14": "dino", "clip_b32": "clip", "quality_musiq": "quality"}
-    assert {role: kind_of(role) for role in roles} == roles
-    for kind, able in FILLS.items():
-        assert engine_of(kind, "") == able[0]
-        for engine in able:
-            assert complete(kind, engine, {}) == dict(ENGINES[engine])
+    assert {role: scorer_kind(role) for role in roles} == roles
+    for kind, engines in ENGINES_BY_KIND.items():
+        assert scorer_engine(kind, "") == engines[0]
+        for engine in engines:
+            assert complete_settings(kind, engine, {}) == dict(ENGINE_SETTINGS[engine])
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[scorers.judge]\nfolder = 'x'", "found the unknown scorer 'judge'; expected detector, second_detector, clip"),
         ("[scorers.detector_x]\nfolder = 'x'", "found the unknown scorer 'detector_x'"),
@@ -42,7 +48,7 @@ def test_every_kind_can_be_filled_and_every_engine_has_settings() -> None:
             "[scorers.detector]\nfile = 'x.pt'\nsettings = { image_sise = 640 }",
             "unknown key 'image_sise'; .*'image_size'",
         ),
-        ("[scorers.detector]\nfile = 'x.pt'\nsettings = { image_size = '640' }", "'image_size': found a text"),
+        ("[scorers.detector]\nfile = 'x.pt'\nsettings = { image_size = '640' }", "'image_size': found a string"),
         (
             "[scorers.detector]\nfile = 'x.pt'\nsettings = { image_size = 0 }",
             "'image_size': found 0; expected a number of",
@@ -62,28 +68,31 @@ def test_every_kind_can_be_filled_and_every_engine_has_settings() -> None:
         ("[scorers.clip]\nfolder = 'x'\nsettings = { normalisation = 'none' }", "'normalisation': found 'none'"),
         (
             "[scorers.second_detector]\nengine = 'owlv2'\nrepository = 'a/b'\nsettings = { template = 'a photo' }",
-            "'template': found 'a photo'; expected a text with {name} in it",
+            "'template': found 'a photo'; expected a string that contains {name}",
         ),
         (
             "[scorers.quality]\nengine = 'pyiqa'\nsettings = { model = 'musiq' }",
-            "'model': found 'musiq'; expected a CLIP-IQA; another measure is a role of its own, such as quality_NAME",
+            "'model': found 'musiq'; expected a CLIP-IQA model; other measures have roles of their own",
         ),
         ("[scorers.dino]\nengine = 'vit'", "place: found neither; expected a folder, a file or a repository"),
-        ("[scorers.dino]\nfolder = 'x'\nrevision = 'main'", "key 'revision': found 'main'; expected 40 hex digits"),
+        (
+            "[scorers.dino]\nfolder = 'x'\nrevision = 'main'",
+            "key 'scorers.dino.revision': found a string 'main'; expected 40 hex digits",
+        ),
         ("[scorers.dino]\nfolder = 'x'\nsha256 = { 'a' = 'b' }", r"sha256\.a.*expected 64 hex digits"),
     ],
 )
-def test_what_a_card_may_not_say(text: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(LayoutmarkError, match=said) as caught:
-        card(text, tmp_path)
+def test_invalid_scorers(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(LayoutmarkError, match=message) as caught:
+        read_stack(text, tmp_path)
     assert "stack.toml" in caught.value.what
 
 
 def test_weights_known_by_name_need_no_place(tmp_path: Path) -> None:
-    read = card(
+    card = read_stack(
         "[scorers.clip]\nsettings = { model = 'ViT-B-32', pretrained = 'openai' }\n"
         "[scorers.quality_musiq]\nengine = 'pyiqa'\nsettings = { model = 'musiq', high = 100 }\n",
         tmp_path,
     )
-    assert read.scorers["clip"] == Scorer(settings={"model": "ViT-B-32", "pretrained": "openai"})
-    assert complete("quality_musiq", "pyiqa", read.scorers["quality_musiq"].settings)["high"] == 100.0
+    assert card.scorers["clip"] == Scorer(settings={"model": "ViT-B-32", "pretrained": "openai"})
+    assert complete_settings("quality_musiq", "pyiqa", card.scorers["quality_musiq"].settings)["high"] == 100.0

@@ -14,16 +14,16 @@ def card(tmp_path: Path, make_method: Callable[..., Path]) -> MethodCard:
 
 
 def test_later_layers_win(card: MethodCard) -> None:
-    default = {"fast": False, "guidance": 7.5, "layers": [1, 2], "mode": "plain", "steps": 25}
-    assert resolve_settings(card, "mini") == default
-    assert resolve_settings(card, "mini", "paper") == default | {"steps": 30, "guidance": 5.0}
-    assert resolve_settings(card, "mini", "paper", {"steps": 7}) == default | {"steps": 7, "guidance": 5.0}
-    assert list(resolve_settings(card, "mini")) == sorted(default)
+    defaults = {"fast": False, "guidance": 7.5, "layers": [1, 2], "mode": "plain", "steps": 25}
+    assert resolve_settings(card, "mini") == defaults
+    assert resolve_settings(card, "mini", "paper") == defaults | {"steps": 30, "guidance": 5.0}
+    assert resolve_settings(card, "mini", "paper", {"steps": 7}) == defaults | {"steps": 7, "guidance": 5.0}
+    assert list(resolve_settings(card, "mini")) == sorted(defaults)
     assert type(resolve_settings(card, "mini", "paper")["guidance"]) is float
     assert card.settings.default["steps"] == 50
 
 
-def test_the_cards_own_preset_stands_unless_another_is_asked_for(card: MethodCard) -> None:
+def test_preset_of_the_card_is_the_default(card: MethodCard) -> None:
     card = dataclasses.replace(card, preset="paper")
     assert resolve_settings(card, "mini")["steps"] == 30
     assert resolve_settings(card, "mini", "")["steps"] == 25
@@ -44,35 +44,34 @@ def test_the_cards_own_preset_stands_unless_another_is_asked_for(card: MethodCar
         ),
         (
             ("mini", None, {"steps": 1.5}),
-            "method 'toy', setting 'steps': found a number (1.5); expected an integer such as 25. Correct the value.",
+            "method 'toy', setting 'steps': found a number 1.5; expected an integer such as 25. Correct the value.",
         ),
         (
             ("mini", None, {"steps": True}),
-            "method 'toy', setting 'steps': found true or false (True); expected an integer "
-            "such as 25. Correct the value.",
+            "method 'toy', setting 'steps': found true; expected an integer such as 25. Correct the value.",
         ),
         (
             ("mini", None, {"guidance": "7"}),
-            "method 'toy', setting 'guidance': found a text ('7'); expected a number such as 7.5. Correct the value.",
+            "method 'toy', setting 'guidance': found a string '7'; expected a number such as 7.5. Correct the value.",
         ),
         (
             ("mini", None, {"layers": [1, "x"]}),
-            "method 'toy', setting 'layers': found a text ('x'); expected an integer such as 1. Correct the value.",
+            "method 'toy', setting 'layers': found a string 'x'; expected an integer such as 1. Correct the value.",
         ),
         (
             ("mini", None, {"fast": 1}),
-            "method 'toy', setting 'fast': found an integer (1); expected true or false such as "
+            "method 'toy', setting 'fast': found an integer 1; expected true or false such as "
             "False. Correct the value.",
         ),
     ],
 )
-def test_what_is_wrong_is_named(card: MethodCard, arguments: tuple[object, ...], message: str) -> None:
+def test_error_names_setting_and_expected_type(card: MethodCard, arguments: tuple[object, ...], message: str) -> None:
     with pytest.raises(LayoutmarkError) as caught:
         resolve_settings(card, *arguments)
     assert str(caught.value) == message
 
 
-def test_overrides_are_read_from_texts() -> None:
+def test_parse_overrides() -> None:
     assert parse_overrides(["steps=20", "guidance = 7.5", "fast=true", "mode=plain", "layers=[1, 2]", "a=b=c"]) == {
         "steps": 20,
         "guidance": 7.5,

@@ -10,7 +10,7 @@ from layoutmark.report import write_report
 CARD = 'name = "{name}"\ntitle = "T"\nsummary = "S"\nversion = "1"\noutput = "out.txt"\n'
 
 
-def guest(root: Path, name: str, body: str) -> Registry:
+def make_plugin(root: Path, name: str, body: str) -> Registry:
     folder = root / "reports" / name
     folder.mkdir(parents=True)
     (folder / "report.toml").write_text(CARD.format(name=name))
@@ -18,29 +18,29 @@ def guest(root: Path, name: str, body: str) -> Registry:
     return Registry([root])
 
 
-def test_a_report_of_a_users_folder_is_found_and_written_below_the_run(tmp_path: Path) -> None:
+def test_a_plugin_report_is_written_below_the_run(tmp_path: Path) -> None:
     body = "out.mkdir(); p = out / 'out.txt'; p.write_text(results['name']); return p"
-    registry = guest(tmp_path / "mine", "plain_text", body)
+    registry = make_plugin(tmp_path / "plugins", "plain_text", body)
     results: dict[str, Any] = {"name": "x"}
     path = write_report(results, tmp_path, "plain_text", registry)
     assert path == tmp_path / "report" / "out.txt"
     assert path.read_text() == "x"
 
 
-def test_an_unknown_kind_names_the_closest(tmp_path: Path) -> None:
+def test_an_unknown_kind_suggests_the_closest(tmp_path: Path) -> None:
     with pytest.raises(LayoutmarkError) as caught:
         write_report({}, tmp_path, "htlm")
     assert caught.value.do == "Did you mean 'html'?"
 
 
-def test_results_a_report_cannot_read_are_told_as_the_report_tells_them(tmp_path: Path) -> None:
+def test_errors_of_a_report_are_passed_on(tmp_path: Path) -> None:
     with pytest.raises(LayoutmarkError) as caught:
         write_report({"schema": "other"}, tmp_path)
     assert caught.value.what == "results"
 
 
-def test_a_report_that_breaks_is_named(tmp_path: Path) -> None:
-    registry = guest(tmp_path / "mine", "breaks", "raise KeyError('rows')")
+def test_an_exception_in_a_report_is_wrapped_with_its_kind(tmp_path: Path) -> None:
+    registry = make_plugin(tmp_path / "plugins", "breaks", "raise KeyError('rows')")
     with pytest.raises(LayoutmarkError) as caught:
         write_report({}, tmp_path, "breaks", registry)
     assert caught.value.what == "report 'breaks'"
@@ -48,7 +48,7 @@ def test_a_report_that_breaks_is_named(tmp_path: Path) -> None:
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-def test_a_report_that_leaves_no_file_is_an_error(tmp_path: Path) -> None:
-    registry = guest(tmp_path / "mine", "leaves_nothing", "return out / 'out.txt'")
+def test_a_report_that_writes_no_file_is_an_error(tmp_path: Path) -> None:
+    registry = make_plugin(tmp_path / "plugins", "leaves_nothing", "return out / 'out.txt'")
     with pytest.raises(LayoutmarkError, match=r"found no file .*out\.txt; expected out\.txt below"):
         write_report({}, tmp_path, "leaves_nothing", registry)

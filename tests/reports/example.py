@@ -1,7 +1,7 @@
-"""A results mapping as a run writes it, with drawn pictures, for tests and for looking at the report.
+"""A results mapping as a run writes it, with drawn images, for tests and for viewing the report.
 
-`make_results(run)` is a pure function of its arguments.  With `hostile=True` names, prompts, phrases and reasons carry
-markup, template signs, control characters, right-to-left text, emoji and a prompt of 10 kB.
+`make_results(run)` is a pure function of its arguments.  With `hostile=True` names, prompts, phrases and reasons hold
+markup, template syntax, control characters, right-to-left text, emoji and a prompt of 10 kB.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ METRICS: list[tuple[str, str, str, str, float, float]] = [
     ("clip_iqa", "clip_iqa[mini-clip, good/bad]", "CLIP-IQA", "probability", 0.0, 1.0),
     ("extra_rate", "extra_rate[conf>=0.25]", "Extra objects", "per image", 0.0, 50.0),
 ]
-PER_IMAGE = [m[0] for m in METRICS if m[0] != "ap50"]
-PAIRED = (("ap50", 0.06, 0), ("miou", 0.05, 0), ("clip_t", 0.03, 2), ("clip_iqa", 0.04, 3))
-# Mean skill of each row at placement, appearance, text and quality, 0..1.
+PAIRED_METRICS = (("ap50", 0.06, 0), ("miou", 0.05, 0), ("clip_t", 0.03, 2), ("clip_iqa", 0.04, 3))
+"""Metric, half width of its interval, index into SKILL."""
+# Mean skill of each row at placement, appearance, text and quality, from 0 to 1.
 SKILL = {
     "base": (0.32, 0.55, 0.62, 0.71),
     "ilgd": (0.55, 0.58, 0.63, 0.69),
@@ -48,14 +48,14 @@ SKILL = {
 def make_results(
     run: Path | None = None, *, samples: int = 12, seeds: tuple[int, ...] = (0,), hostile: bool = True, size: int = 64
 ) -> dict[str, Any]:
-    """The content of results.json; pictures are written below `run` if it is given."""
+    """The content of results.json; images are written below `run` if it is given."""
     rng = np.random.default_rng(7)
     names = list(SKILL)
     label = {n: n for n in names}
     if hostile:
         label["one/prompt/one-story"] = f"a/b/{SCRIPT}"
     scenes = [_scene(i, rng, hostile, size) for i in range(samples)]
-    references = len(scenes) > 1
+    has_references = len(scenes) > 1
     images = [
         image
         for name in names
@@ -66,7 +66,7 @@ def make_results(
     for scene in scenes:
         truth = next(i for i in images if i["method"] == "ceiling" and i["sample"] == scene["id"])
         scene["true_image"] = truth["image"]
-        if references and run is not None:
+        if has_references and run is not None:
             scene["references"] = {
                 i["reference"]: _write(run, _portrait(i, size)) for i in scene["instances"] if "reference" in i
             }
@@ -130,8 +130,8 @@ def _scene(index: int, rng: np.random.Generator, hostile: bool, size: int) -> di
         )
     prompt = " and ".join(str(i["phrase"]) for i in instances) + ", on a striped table"
     if hostile:
-        odd = {0: HANDLER, 1: SCRIPT, 2: RTL, 3: EMOJI, 4: "long prompt " * 900, 5: BIDI}.get(index)
-        prompt = odd if odd is not None else prompt
+        hostile_prompts = {0: HANDLER, 1: SCRIPT, 2: RTL, 3: EMOJI, 4: "long prompt " * 900, 5: BIDI}
+        prompt = hostile_prompts.get(index, prompt)
         if index == 1:
             instances[0]["phrase"] = SCRIPT
         if index == 2:
@@ -158,7 +158,7 @@ def _scene(index: int, rng: np.random.Generator, hostile: bool, size: int) -> di
 def _image(
     run: Path | None, name: str, label: str, scene: dict[str, Any], seed: int, rng: np.random.Generator, size: int
 ) -> dict[str, Any]:
-    place, look, text, quality = SKILL[name]
+    placement, appearance, text, quality = SKILL[name]
     index = int("".join(c for c in scene["id"] if c.isdigit()))
     base = {"method": label, "sample": scene["id"], "seed": seed, "reason": "", "image": None, "notes": {},
             "detections": [], "scores": {}, "instances": {}}  # fmt: skip
@@ -168,25 +168,25 @@ def _image(
         return {**base, "status": "not_applicable", "reason": "more than 3 references"}
     if name == "ilgd" and index == 6:
         return {**base, "status": "missing", "reason": "interrupted"}
-    degenerate = name == "floor-blank" or (name == "base" and index == 7)
+    is_degenerate = name == "floor-blank" or (name == "base" and index == 7)
     boxes, detections = [], []
     for instance in scene["instances"]:
-        box = np.array(instance["box"]) + rng.normal(0, 0.16 * (1 - place), 4) * (name != "ceiling")
+        box = np.array(instance["box"]) + rng.normal(0, 0.16 * (1 - placement), 4) * (name != "ceiling")
         x0, x1 = sorted(np.clip(box[[0, 2]], 0, 1))
         y0, y1 = sorted(np.clip(box[[1, 3]], 0, 1))
         boxes.append((float(x0), float(y0), float(max(x1, x0 + 0.04)), float(max(y1, y0 + 0.04))))
-        if not degenerate and rng.uniform() < 0.4 + 0.6 * place:
-            score = round(float(np.clip(rng.normal(0.45 + 0.5 * place, 0.1), 0.26, 0.99)), 3)
+        if not is_degenerate and rng.uniform() < 0.4 + 0.6 * placement:
+            score = round(float(np.clip(rng.normal(0.45 + 0.5 * placement, 0.1), 0.26, 0.99)), 3)
             detections.append([*(round(v, 4) for v in boxes[-1]), score, instance["category"]])
     detections.sort(key=lambda d: -d[4])
-    pixels = np.full((size, size, 3), 127, np.uint8) if degenerate else _draw(scene, boxes, size, seed + index)
+    pixels = np.full((size, size, 3), 127, np.uint8) if is_degenerate else _draw(scene, boxes, size, seed + index)
     unscored = {"unscored": "no instance detected"} if not detections else None
     scores: dict[str, Any] = {
-        "miou": round(float(np.clip(rng.normal(place, 0.15), 0, 1)), 6) if detections else 0.0,
-        "clip_i": unscored or round(float(np.clip(rng.normal(look, 0.06), -1, 1)), 6),
-        "dino": unscored or round(float(np.clip(rng.normal(look - 0.1, 0.08), -1, 1)), 6),
+        "miou": round(float(np.clip(rng.normal(placement, 0.15), 0, 1)), 6) if detections else 0.0,
+        "clip_i": unscored or round(float(np.clip(rng.normal(appearance, 0.06), -1, 1)), 6),
+        "dino": unscored or round(float(np.clip(rng.normal(appearance - 0.1, 0.08), -1, 1)), 6),
         "clip_t": round(float(rng.normal(text - 0.35, 0.03)), 6),
-        "clip_iqa": {"unscored": "constant image"} if degenerate else round(float(rng.normal(quality, 0.05)), 6),
+        "clip_iqa": {"unscored": "constant image"} if is_degenerate else round(float(rng.normal(quality, 0.05)), 6),
         "extra_rate": float(max(0, len(scene["instances"]) - len(detections))),
     }
     instances = {
@@ -195,8 +195,8 @@ def _image(
     }
     return {
         **base,
-        "status": "degenerate" if degenerate else "ok",
-        "reason": "constant image" if degenerate else "",
+        "status": "degenerate" if is_degenerate else "ok",
+        "reason": "constant image" if is_degenerate else "",
         "image": _write(run, pixels),
         "notes": {"phrase_not_found": "chair"} if name == "ilgd" and index == 1 else {},
         "detections": detections,
@@ -207,18 +207,18 @@ def _image(
 
 def _draw(scene: dict[str, Any], boxes: list[tuple[float, ...]], size: int, seed: int) -> np.ndarray:
     scale = 4
-    big = size * scale
+    canvas_size = size * scale
     shade = 200 + seed * 7 % 40
-    picture = Image.new("RGB", (big, big), (shade, shade - 12, shade - 30))
-    pen = ImageDraw.Draw(picture)
-    for k in range(0, big, big // 6):
-        pen.line((0, k, big, k), fill=(shade - 18, shade - 30, shade - 46), width=big // 40)
+    image = Image.new("RGB", (canvas_size, canvas_size), (shade, shade - 12, shade - 30))
+    draw = ImageDraw.Draw(image)
+    for k in range(0, canvas_size, canvas_size // 6):
+        draw.line((0, k, canvas_size, k), fill=(shade - 18, shade - 30, shade - 46), width=canvas_size // 40)
     for instance, box in zip(scene["instances"], boxes, strict=True):
         fill = TINTS[instance["attributes"]["tint"]]
-        corners = tuple(round(v * big) for v in box)
-        shape = (pen.ellipse, pen.rectangle)[CATEGORIES.index(instance["category"]) % 2]
+        corners = tuple(round(v * canvas_size) for v in box)
+        shape = (draw.ellipse, draw.rectangle)[CATEGORIES.index(instance["category"]) % 2]
         shape(corners, fill=fill, outline=tuple(c // 2 for c in fill), width=scale)
-    return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
+    return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS))
 
 
 def _portrait(instance: dict[str, Any], size: int) -> np.ndarray:
@@ -239,13 +239,13 @@ def _rows(names: list[str], label: dict[str, str], images: list[dict[str, Any]],
         for metric, variant, _, unit, _, _ in METRICS:
             row: dict[str, Any] = {"method": label[name], "metric": metric, "variant": variant, "of": of, "unit": unit,
                                    "higher_is_better": metric != "extra_rate"}  # fmt: skip
-            mine = [i for i in images if i["method"] == label[name]]
-            found = [i["scores"].get(metric, {"unscored": i["status"]}) for i in mine]
+            method_images = [i for i in images if i["method"] == label[name]]
+            scores = [i["scores"].get(metric, {"unscored": i["status"]}) for i in method_images]
             if metric == "ap50":
-                found = [SKILL[name][0] if i["image"] else {"unscored": i["status"]} for i in mine]
-            values = [v for v in found if isinstance(v, float)]
+                scores = [SKILL[name][0] if i["image"] else {"unscored": i["status"]} for i in method_images]
+            values = [v for v in scores if isinstance(v, float)]
             unscored: dict[str, int] = {}
-            for value in found:
+            for value in scores:
                 if isinstance(value, dict):
                     unscored[value["unscored"]] = unscored.get(value["unscored"], 0) + 1
             if values and not (metric == "dino" and name == "base"):
@@ -256,34 +256,34 @@ def _rows(names: list[str], label: dict[str, str], images: list[dict[str, Any]],
                 row |= {"value": None, "low": None, "high": None, "n": 0,
                         "unscored": unscored if not values else {"no references in this suite": of}}  # fmt: skip
             low, high = next((m[4], m[5]) for m in METRICS if m[0] == metric)
-            lost = sum(i["image"] is None for i in mine)
+            lost = sum(i["image"] is None for i in method_images)
             bound = low if row["higher_is_better"] else high
             row["worst"] = float(np.mean([*values, *[bound] * lost])) if lost else row["value"]
             yield row
 
 
 def _method(name: str, label: str, images: list[dict[str, Any]], requested: int, hostile: bool) -> dict[str, Any]:
-    mine = [i for i in images if i["method"] == label]
-    counts = {s: sum(i["status"] == s for i in mine)
+    method_images = [i for i in images if i["method"] == label]
+    counts = {s: sum(i["status"] == s for i in method_images)
               for s in ("ok", "degenerate", "filtered", "not_applicable", "failed", "missing")}  # fmt: skip
     reasons: dict[str, int] = {}
-    for image in mine:
+    for image in method_images:
         if image["status"] != "ok":
             reasons[image["reason"]] = reasons.get(image["reason"], 0) + 1
-    reference = name in ("ceiling", "floor-shuffled", "floor-blank")
+    is_reference = name in ("ceiling", "floor-shuffled", "floor-blank")
     return {
         "name": label,
-        "kind": "reference" if reference else "method",
+        "kind": "reference" if is_reference else "method",
         "title": {
             "base": "Prompt only",
             "ilgd": "iLGD",
-            "ceiling": "True images: what the scorers say when nothing is wrong",
+            "ceiling": "True images: the scores of a perfect method",
         }.get(name, name.replace("-", " ")),
         "version": "1",
         "preset": "default",
-        "settings": {} if reference else {"steps": 30, "guidance": 7.5, "inject": [0.0, 0.8]},
+        "settings": {} if is_reference else {"steps": 30, "guidance": 7.5, "inject": [0.0, 0.8]},
         "code": hashlib.sha256(name.encode()).hexdigest(),
-        "weights": None if reference else "d1" * 32,
+        "weights": None if is_reference else "d1" * 32,
         "inputs": ["prompt"] if name == "base" else ["prompt", "boxes"],
         "deviations": [{"id": "D1", "what": "64 px instead of 512 px", "why": f"small stack {HANDLER * hostile}"}]
         if name == "ilgd"
@@ -294,18 +294,18 @@ def _method(name: str, label: str, images: list[dict[str, Any]], requested: int,
 
 
 def _pairs(label: dict[str, str]) -> list[dict[str, Any]]:
-    found = []
+    pairs: list[dict[str, Any]] = []
     methods = ["base", "ilgd", "instance-diffusion", "one/prompt/one-story"]
     for i, b in enumerate(methods):
         for a in methods[i + 1 :]:
-            for metric, half, which in PAIRED:
-                d = SKILL[a][which] - SKILL[b][which]
+            for metric, half, skill in PAIRED_METRICS:
+                d = SKILL[a][skill] - SKILL[b][skill]
                 p = 0.0004 if abs(d) > 2 * half else 0.012 if abs(d) > half else 0.41
-                found.append({"a": label[a], "b": label[b], "metric": metric, "difference": d, "low": d - half,
+                pairs.append({"a": label[a], "b": label[b], "metric": metric, "difference": d, "low": d - half,
                               "high": d + half, "p": p, "p_holm": min(1.0, p * 3), "n": 12})  # fmt: skip
-    found.append({"a": label["ilgd"], "b": label["base"], "metric": "dino", "difference": None, "low": None,
+    pairs.append({"a": label["ilgd"], "b": label["base"], "metric": "dino", "difference": None, "low": None,
                   "high": None, "p": None, "p_holm": None, "n": 0})  # fmt: skip
-    return found
+    return pairs
 
 
 def _ties(label: dict[str, str]) -> dict[str, list[list[str]]]:

@@ -1,4 +1,4 @@
-"""The reports that are files for other programs: COCO, CSV with Parquet, contact sheets, figures."""
+"""Reports that are files for other programs: COCO, CSV and Parquet, contact sheets, figures."""
 
 import contextlib
 import csv
@@ -19,7 +19,7 @@ from layoutmark.report import write_report
 
 @pytest.fixture(scope="module")
 def run(example: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """Hostile results with pictures, and a folder."""
+    """Hostile results with images, and the run folder."""
     folder = tmp_path_factory.mktemp("files")
     results: dict[str, Any] = example.make_results(folder)
     for sample in results["samples"]:
@@ -27,7 +27,7 @@ def run(example: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return results, folder
 
 
-def test_every_score_has_a_line_and_unscored_ones_a_reason(run: Any, tmp_path: Path) -> None:
+def test_every_score_has_a_line_and_missing_ones_a_reason(run: Any, tmp_path: Path) -> None:
     results, folder = run
     path = write_report(results, folder, "csv", out=tmp_path)
     lines = list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
@@ -59,28 +59,28 @@ def test_perfect_detections_score_one_with_pycocotools(run: Any, tmp_path: Path)
 
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(path))
-        judge = COCOeval(truth, truth.loadRes(str(files[0])), "bbox")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    assert judge.stats[0] == pytest.approx(1.0)
+        evaluation = COCOeval(truth, truth.loadRes(str(files[0])), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    assert evaluation.stats[0] == pytest.approx(1.0)
 
 
-def test_a_run_without_detections_is_told_what_to_do(run: Any, tmp_path: Path) -> None:
+def test_a_run_without_detections_is_refused_with_the_next_step(run: Any, tmp_path: Path) -> None:
     with pytest.raises(LayoutmarkError, match=r"found no detections\.parquet; .* layoutmark measure"):
         write_report(run[0], tmp_path, "coco", out=tmp_path / "coco")
 
 
-def test_sheets_count_what_is_missing(run: Any, tmp_path: Path) -> None:
+def test_sheets_count_missing_images(run: Any, tmp_path: Path) -> None:
     results, folder = run
     text = write_report(results, folder, "contact_sheets", out=tmp_path).read_text("utf-8")
-    assert "ilgd.seed0.png: 12 of 12 samples, 1 pictures missing" in text
+    assert "ilgd.seed0.png: 12 of 12 samples, 1 images missing" in text
     assert len(list(tmp_path.glob("*.png"))) == len(results["methods"])
     with Image.open(tmp_path / "ilgd.seed0.png") as sheet:
         assert sheet.size == (8 * 166 + 6, 2 * 166 + 6)
 
 
-def test_figures_are_the_same_twice(run: Any, tmp_path: Path) -> None:
+def test_equal_results_give_equal_figures(run: Any, tmp_path: Path) -> None:
     results, folder = run
     for name in ("a", "b"):
         captions = write_report(results, folder, "figures", out=tmp_path / name).read_text("utf-8")
@@ -94,8 +94,8 @@ def test_figures_are_the_same_twice(run: Any, tmp_path: Path) -> None:
 def test_coco_ids_start_at_one(run: Any, tmp_path: Path) -> None:
     results, _ = run
     columns = {"method": pa.string(), "sample": pa.string(), "seed": pa.int64()}
-    nothing = pa.table({name: pa.array([], kind) for name, kind in columns.items()})
-    pq.write_table(nothing, tmp_path / "detections.parquet")
+    empty = pa.table({name: pa.array([], kind) for name, kind in columns.items()})
+    pq.write_table(empty, tmp_path / "detections.parquet")
     truth = json.loads(write_report(results, tmp_path, "coco", out=tmp_path / "coco").read_text())
     for key in ("images", "categories", "annotations"):
         assert [x["id"] for x in truth[key]] == list(range(1, len(truth[key]) + 1))

@@ -1,4 +1,4 @@
-"""Every kind of report on results full of hostile texts, without their pictures, and in other processes."""
+"""Every kind of report on results full of hostile texts, on results without image files, and in other processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from layoutmark.report import write_report
 
 TRACKERS = ("mlflow", "wandb")
 KINDS = sorted(name for name in Registry().reports() if name not in TRACKERS)
-"""Those two are tried with the same results in test_exports.py; they need packages of their own."""
+"""Tested with the same results in test_exports.py, because they need extra packages."""
 LONG = "long prompt " * 900
 
 
@@ -34,7 +34,7 @@ def write_detections(results: dict[str, Any], run: Path) -> None:
 
 @pytest.fixture(scope="module")
 def hostile_run(example: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """Slashes, markup, right-to-left text, emoji and 10 kB in names, prompts and reasons; with pictures."""
+    """Slashes, markup, right-to-left text, emoji and 10 kB in names, prompts and reasons; with images."""
     run = tmp_path_factory.mktemp("hostile-kinds") / "run"
     run.mkdir()
     results = example.make_results(run, samples=8)
@@ -46,14 +46,14 @@ def hostile_run(example: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
     return results, run
 
 
-def test_every_kind_is_tried() -> None:
+def test_every_kind_is_tested() -> None:
     assert {*KINDS, *TRACKERS} == set(Registry().reports())
     assert len(KINDS) >= 8
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_texts_stay_inside(kind: str, hostile_run: Any, tmp_path: Path) -> None:
-    """A report is written, nothing lands outside its folder, and all of its texts are UTF-8."""
+    """A report is written, nothing is written outside its folder, and all its texts are UTF-8."""
     results, run = hostile_run
     before = sorted(p.relative_to(run) for p in run.rglob("*"))
     out = tmp_path / "around" / "out"
@@ -71,29 +71,28 @@ def test_hostile_texts_stay_inside(kind: str, hostile_run: Any, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_missing_pictures_stop_no_report(kind: str, example: ModuleType, tmp_path: Path) -> None:
+def test_every_report_survives_missing_images(kind: str, example: ModuleType, tmp_path: Path) -> None:
     results = example.make_results(None, samples=3)
     write_detections(results, tmp_path)
     out = tmp_path / "out"
     path = write_report(results, tmp_path, kind, out=out)
-    pictures = [i for i in results["images"] if i["image"]]
     if kind == "contact_sheets":
-        lost = [
+        missing_counts = [
             int(line.split(", ")[1].split()[0]) for line in path.read_text("utf-8").splitlines() if "missing" in line
         ]
-        assert lost == [3] * len(results["methods"])
+        assert missing_counts == [3] * len(results["methods"])
     if kind == "fiftyone":
         fields = json.loads((out / "fields.json").read_text("utf-8"))
         assert len(fields["without_image"]) == len(results["images"])
-        assert sum(i["reason"] == "the picture's file is gone" for i in fields["without_image"]) > 0
+        assert sum(i["reason"] == "the image file is missing" for i in fields["without_image"]) > 0
     if kind == "html":
-        files = {i["image"] for i in pictures}
-        assert f"{len(files)} picture files could not be read" in path.read_text("utf-8")
+        files = {i["image"] for i in results["images"] if i["image"]}
+        assert f"{len(files)} image files could not be read" in path.read_text("utf-8")
 
 
 @pytest.mark.parametrize("kind", ["html", "figures", "markdown", "latex", "csv", "contact_sheets", "coco"])
 def test_other_processes_write_the_same_bytes(kind: str, hostile_run: Any, tmp_path: Path) -> None:
-    """Order of sets and dicts of texts depends on PYTHONHASHSEED, which must not be seen."""
+    """The order of sets of texts depends on PYTHONHASHSEED, which must not affect the files."""
     results, run = hostile_run
     (tmp_path / "results.json").write_text(json.dumps(results), "utf-8")
     code = (

@@ -1,4 +1,4 @@
-"""Every report says a mean without the lost images, and what it would be if they counted as the worst."""
+"""Every report shows the mean without lost images, and its value if they had scored worst."""
 
 from __future__ import annotations
 
@@ -13,35 +13,34 @@ import pytest
 from layoutmark.report import write_report
 
 HEADLINE = ("ap50", "miou", "clip_i", "dino", "clip_t", "clip_iqa")
-SAYS = {
+PATTERNS = {
     "html": r'<small class="worst">(\S+) if lost = worst</small>',
     "markdown": r"; (\S+) if lost = worst",
     "latex": r"\((\S+) if lost = worst\)",
 }
 
 
-def said(kind: str, results: Any, folder: Path) -> list[str]:
-    """The figures of the headline metrics in the order of the text."""
+def worst_values(kind: str, results: Any, folder: Path) -> list[str]:
+    """Values of the headline metrics with lost images as worst, in the order of the text."""
     text = write_report(results, folder, kind, out=folder / kind).read_text("utf-8")
     if kind == "html":
         text = text[text.index('<table class="scores"') : text.index("</table>")]
-    return [n.replace("\u2212", "-").replace("$-$", "-") for n in re.findall(SAYS[kind], text)]
+    return [n.replace("\u2212", "-").replace("$-$", "-") for n in re.findall(PATTERNS[kind], text)]
 
 
-@pytest.mark.parametrize("kind", SAYS)
-def test_both_means_stand_in_the_report(kind: str, example: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", PATTERNS)
+def test_both_means_are_reported(kind: str, example: ModuleType, tmp_path: Path) -> None:
     results = example.make_results(None, hostile=False)
     rows = [r for r in results["rows"] if r["metric"] in HEADLINE]
     expected = [f"{r['worst']:.3f}" for r in rows if r["worst"] != r["value"]]
     assert len(expected) > 10
     assert len({r["method"] for r in rows if r["worst"] != r["value"]}) == 3, "the methods that lost an image"
-    found = said(kind, results, tmp_path)
-    assert sorted(found) == sorted(expected)
+    assert sorted(worst_values(kind, results, tmp_path)) == sorted(expected)
     assert all(r["worst"] < r["value"] for r in rows if r["worst"] != r["value"])
 
 
-@pytest.mark.parametrize("kind", SAYS)
-def test_nothing_is_said_where_nothing_is_lost_or_it_is_not_known(
+@pytest.mark.parametrize("kind", PATTERNS)
+def test_only_one_mean_is_reported_if_no_image_is_lost_or_the_other_is_unknown(
     kind: str, example: ModuleType, tmp_path: Path
 ) -> None:
     results = example.make_results(None, hostile=False)
@@ -53,21 +52,21 @@ def test_nothing_is_said_where_nothing_is_lost_or_it_is_not_known(
     for row in older["rows"]:
         del row["worst"]
     for number, data in enumerate((results, unknown, older)):
-        assert said(kind, data, tmp_path / str(number)) == []
+        assert worst_values(kind, data, tmp_path / str(number)) == []
 
 
-def test_a_method_that_lost_everything_has_the_worst_and_no_mean(example: ModuleType, tmp_path: Path) -> None:
+def test_a_method_without_any_image_has_only_the_worst_value(example: ModuleType, tmp_path: Path) -> None:
     results = example.make_results(None, hostile=False)
     row = next(r for r in results["rows"] if (r["method"], r["metric"]) == ("ilgd", "clip_i"))
     row |= {"value": None, "low": None, "high": None, "n": 0, "unscored": {"<i>failed": row["of"]}, "worst": -1.0}
     page = write_report(results, tmp_path).read_text("utf-8")
     reason = "not scored<small>12 <bdi>&lt;i&gt;failed</bdi></small>"
     assert f'{reason}<small class="worst">\u22121.000 if lost = worst</small>' in page
-    assert "0 of 12 scored. 12 <bdi>&lt;i&gt;failed</bdi>. \u22121.000 if lost images count as the worst." in page
+    assert "0 of 12 scored. 12 <bdi>&lt;i&gt;failed</bdi>. \u22121.000 if lost images had scored worst." in page
     assert "; -1.000 if lost = worst" in write_report(results, tmp_path, "markdown", out=tmp_path).read_text("utf-8")
 
 
-def test_text_in_place_of_the_number_is_no_markup(example: ModuleType, tmp_path: Path) -> None:
+def test_text_in_place_of_the_number_is_not_rendered(example: ModuleType, tmp_path: Path) -> None:
     results = example.make_results(None, hostile=False)
     for row in results["rows"]:
         row["worst"] = example.SCRIPT

@@ -25,9 +25,9 @@ class Reader(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.elements.append((tag, found))
-        self._open = {"style": "style", "script": str(found.get("id") or "script")}.get(tag, "")
+        attributes = dict(attrs)
+        self.elements.append((tag, attributes))
+        self._open = {"style": "style", "script": str(attributes.get("id") or "script")}.get(tag, "")
 
     def handle_endtag(self, tag: str) -> None:
         self._open = ""
@@ -43,15 +43,15 @@ def policy(reader: Reader) -> str:
     return next(str(a["content"]) for t, a in reader.elements if t == "meta" and "http-equiv" in a)
 
 
-def test_two_renders_are_byte_equal(example: ModuleType, render: Any, tmp_path: Path) -> None:
+def test_two_renders_are_byte_equal(example: ModuleType, render_page: Any, tmp_path: Path) -> None:
     results = example.make_results(tmp_path)
-    first = render(results, tmp_path)
+    once = render_page(results, tmp_path)
     with matplotlib.rc_context({"font.size": 20.0, "axes.grid": True}):
-        again = render({**results, "times": {"generate": 99.0}}, tmp_path)
-    assert first == again
+        twice = render_page({**results, "times": {"generate": 99.0}}, tmp_path)
+    assert once == twice
 
 
-def test_policy_allows_only_the_own_style_and_script(hostile: Any) -> None:
+def test_policy_allows_only_the_pages_style_and_script(hostile: Any) -> None:
     reader = Reader(hostile[1])
     allowed = policy(reader)
     for kind, name in (("style-src", "style"), ("script-src", "script")):
@@ -68,7 +68,7 @@ def test_nothing_inline_that_the_policy_would_block(hostile: Any) -> None:
         assert not [a for a in attributes if a.startswith("on")], tag
 
 
-def test_hostile_texts_stay_texts(hostile: Any, example: ModuleType) -> None:
+def test_hostile_texts_are_escaped(hostile: Any, example: ModuleType) -> None:
     results, page = hostile
     reader = Reader(page)
     tags = [t for t, _ in reader.elements]
@@ -91,18 +91,18 @@ def test_nothing_is_loaded_from_elsewhere(hostile: Any) -> None:
             assert str(attributes.get(key) or "#").startswith("#")
 
 
-def test_ids_are_unique_and_references_lead_somewhere(hostile: Any) -> None:
+def test_ids_are_unique_and_references_are_valid(hostile: Any) -> None:
     elements = Reader(hostile[1]).elements
     ids = [str(a["id"]) for _, a in elements if "id" in a]
     assert len(ids) == len(set(ids))
-    used = [v for _, a in elements for v in a.values() if v]
-    wanted = {m for v in used for m in re.findall(r"url\(#([^)]+)\)", v)}
-    wanted |= {str(a["href"])[1:] for _, a in elements if a.get("href")}
-    assert wanted
-    assert wanted <= set(ids)
+    values = [v for _, a in elements for v in a.values() if v]
+    references = {m for v in values for m in re.findall(r"url\(#([^)]+)\)", v)}
+    references |= {str(a["href"])[1:] for _, a in elements if a.get("href")}
+    assert references
+    assert references <= set(ids)
 
 
-def test_unscored_cells_say_so_with_the_reason(hostile: Any) -> None:
+def test_cells_without_a_score_show_the_reason(hostile: Any) -> None:
     page = hostile[1]
     scores = page[page.index('<table class="scores"') : page.index("</table>")]
     assert '<td class="unscored">not scored<small>12 <bdi>no references in this suite</bdi></small></td>' in scores
@@ -113,47 +113,49 @@ def test_unscored_cells_say_so_with_the_reason(hostile: Any) -> None:
     assert "11 of 12 scored. 1 <bdi>not applicable</bdi>." in page.replace("11 <bdi>", "")
 
 
-def test_missing_picture_files_are_placeholders_and_counted(example: ModuleType, render: Any, tmp_path: Path) -> None:
+def test_missing_image_files_are_placeholders_and_counted(
+    example: ModuleType, render_page: Any, tmp_path: Path
+) -> None:
     results = example.make_results(None)
-    page = render(results, tmp_path)
+    page = render_page(results, tmp_path)
     files = {i["image"] for i in results["images"] if i["image"]}
-    assert f"{len(files)} picture files could not be read; a placeholder stands for each." in page
+    assert f"{len(files)} image files could not be read; placeholders are shown instead." in page
     data = json.loads(Reader(page).raw["data"])
-    assert data["pictures"] == []
+    assert data["thumbnails"] == []
     gone = [i for i in data["images"]["more"].values() if i.get("gone")]
     assert len(gone) == sum(1 for i in results["images"] if i["image"])
 
 
-def test_counts_of_all_states_are_shown(hostile: Any) -> None:
+def test_counts_of_all_statuses_are_shown(hostile: Any) -> None:
     assert "48 images requested, 44 ok, 1 degenerate, 1 not applicable, 1 failed, 1 missing." in hostile[1]
     assert "37 of 165 samples of the source fall outside the vocabulary and were left out." in hostile[1]
 
 
-def test_methods_that_were_left_out_are_named(example: ModuleType, render: Any, tmp_path: Path) -> None:
+def test_methods_left_out_are_listed(example: ModuleType, render_page: Any, tmp_path: Path) -> None:
     results = example.make_results(None, samples=1, hostile=False)
-    page = render({**results, "left_out": {"migc": "needs <masks>"}}, tmp_path)
+    page = render_page({**results, "left_out": {"migc": "needs <masks>"}}, tmp_path)
     assert "Left out: <bdi>migc</bdi> (needs &lt;masks&gt;)." in page
 
 
-def test_the_least_of_results_renders(example: ModuleType, render: Any, tmp_path: Path) -> None:
+def test_empty_results_render(example: ModuleType, render_page: Any, tmp_path: Path) -> None:
     results = example.make_results(None, samples=1, hostile=False)
     for key in ("methods", "rows", "pairs", "samples", "images", "metrics"):
         results[key] = []
-    page = render({**results, "ties": {}}, tmp_path)
+    page = render_page({**results, "ties": {}}, tmp_path)
     assert "No pair of methods was compared." in page
-    assert "No number to draw." in page
+    assert "No scores to plot." in page
 
 
-def test_another_schema_is_refused(example: ModuleType, render: Any, tmp_path: Path) -> None:
+def test_another_schema_is_refused(example: ModuleType, render_page: Any, tmp_path: Path) -> None:
     with pytest.raises(LayoutmarkError) as caught:
-        render({**example.make_results(None, samples=1), "schema": "layoutmark-results-0"}, tmp_path)
+        render_page({**example.make_results(None, samples=1), "schema": "layoutmark-results-0"}, tmp_path)
     assert caught.value.found == "schema 'layoutmark-results-0'"
     assert caught.value.expected == "'layoutmark-results-1'"
     assert not (tmp_path / "report").exists()
 
 
-def test_results_that_lack_a_part_are_refused(example: ModuleType, render: Any, tmp_path: Path) -> None:
+def test_incomplete_results_are_refused(example: ModuleType, render_page: Any, tmp_path: Path) -> None:
     results = example.make_results(None, samples=1)
     del results["images"]
     with pytest.raises(LayoutmarkError, match=r"found no images; expected a complete results\.json"):
-        render(results, tmp_path)
+        render_page(results, tmp_path)

@@ -1,4 +1,4 @@
-"""Layout scores of methods that read no layout are marked wherever they stand."""
+"""Layout scores of methods that read no layout are marked in every report."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from layoutmark.score import controls_layout, measures_layout
 
 @pytest.fixture
 def results(example: ModuleType) -> Any:
-    """Of the methods only `base` reads no layout."""
-    found = example.make_results(None, samples=4, hostile=False)
-    assert [m["name"] for m in found["methods"] if not controls_layout(m)] == ["base"]
-    return found
+    """Results in which only `base` reads no layout."""
+    made = example.make_results(None, samples=4, hostile=False)
+    assert [m["name"] for m in made["methods"] if not controls_layout(m)] == ["base"]
+    return made
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def results(example: ModuleType) -> Any:
      ("mask_miou", True), ("point_in_box", True), ("success_rate", True), ("clip_i", False), ("dino", False),
      ("clip_t", False), ("clip_iqa", False), ("contrast", False), ("apples", False), ("targets_sound", False)],
 )  # fmt: skip
-def test_which_scores_speak_of_layout(name: str, expected: bool) -> None:
+def test_which_metrics_measure_layout(name: str, expected: bool) -> None:
     assert measures_layout(name) is expected
 
 
@@ -38,7 +38,7 @@ def test_which_scores_speak_of_layout(name: str, expected: bool) -> None:
     [("method", ["prompt", "phrases", "references"], False), ("method", ["prompt", "masks"], True),
      ("method", ["scribbles"], True), ("reference", ["prompt"], True), ("outside", [], True), ("method", [], True)],
 )  # fmt: skip
-def test_who_controls_layout(kind: str, inputs: list[str], expected: bool) -> None:
+def test_which_methods_control_layout(kind: str, inputs: list[str], expected: bool) -> None:
     assert controls_layout({"kind": kind, "inputs": inputs}) is expected
 
 
@@ -48,23 +48,23 @@ def test_the_page_marks_both_cells_of_the_row(results: Any, tmp_path: Path) -> N
     rows = {row.split("</bdi>")[0]: row.count("not controlled") for row in table.split('<th scope="row"><bdi>')[1:]}
     assert rows.pop("base") == 2
     assert set(rows.values()) == {0}
-    assert "Layout not controlled by <bdi>base</bdi>: no box, mask, point or scribble is read." in page
+    assert "Layout not controlled by <bdi>base</bdi>: no boxes, masks, points or scribbles are read." in page
 
 
-def test_texts_mark_them(results: Any, tmp_path: Path) -> None:
+def test_markdown_latex_and_figures_mark_them(results: Any, tmp_path: Path) -> None:
     lines = write_report(results, tmp_path, "markdown", out=tmp_path).read_text("utf-8").splitlines()
     assert {line.split(" | ")[0]: line.count("(not controlled)") for line in lines if "(not controlled)" in line} == {
         "| base": 2
     }
-    assert any(line.startswith("Not controlled: base read no layout") for line in lines)
+    assert any(line.startswith("Not controlled (no layout is read): base.") for line in lines)
     tex = write_report(results, tmp_path, "latex", out=tmp_path).read_text("utf-8")
     assert {line.split(" & ")[0]: line.count(r"\dag{}") for line in tex.splitlines() if r"\,\dag{} &" in line} == {
         "base": 2
     }
     assert r"\dag{}\,Layout not controlled" in tex
     assert "\u2020 layout not controlled" in write_report(results, tmp_path, "figures", out=tmp_path).read_text("utf-8")
-    drawn = (tmp_path / "intervals.svg").read_text("utf-8")
-    assert re.findall(r"<!-- (.+) \u2020 -->", drawn) == ["base"]
+    svg = (tmp_path / "intervals.svg").read_text("utf-8")
+    assert re.findall(r"<!-- (.+) \u2020 -->", svg) == ["base"]
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -74,7 +74,7 @@ def test_the_terminal_marks_them(results: Any, terminal: bool) -> None:
     assert console.export_text().count("not controlled") == 2
 
 
-def test_nothing_is_marked_where_all_read_boxes(results: Any, tmp_path: Path) -> None:
+def test_nothing_is_marked_if_all_methods_read_boxes(results: Any, tmp_path: Path) -> None:
     for method in results["methods"]:
         method["inputs"] = ["prompt", "boxes"]
     for kind in ("html", "markdown", "latex", "figures"):

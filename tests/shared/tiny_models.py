@@ -1,4 +1,4 @@
-"""Toy models of the conformance suite, under the name by which tests know them."""
+"""Tiny models of the conformance suite, importable by all tests."""
 
 from __future__ import annotations
 

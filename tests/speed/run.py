@@ -1,8 +1,8 @@
 """`make speed`: seconds of a run's stages on suite `mini`, beside the bounds that hold on two cores.
 
-Works in a folder of its own that is gone afterwards.  Exits with 1 when a bound is missed.
+Works in a temporary folder.  Exits with 1 if a bound is missed.
 
-    python tests/speed/run.py [--limit N]     N: only the first N samples, to see whether it works
+    python tests/speed/run.py [--limit N]     N: only the first N samples, for a trial
 """
 
 from __future__ import annotations
@@ -22,61 +22,61 @@ from rich.table import Table
 from layoutmark.registry import Registry
 
 CALL = "import sys; from layoutmark.cli.main import main; sys.exit(main(sys.argv[1:]))"
-NAME = "speed"
-FIRST_RUN, SECOND_RUN = 300.0, 30.0
-"""Most seconds of a whole run on two cores, and of one that reuses everything."""
+RUN_NAME = "speed"
+MAX_FIRST_RUN_SECONDS, MAX_SECOND_RUN_SECONDS = 300.0, 30.0
+"""Bounds for a complete run on two cores, and for one that reuses everything."""
 
 
-def command(*arguments: str, places: dict[str, str]) -> float:
-    """Seconds of one command in a fresh process, start-up included.  Stops everything if it fails."""
-    begun = time.perf_counter()
-    done = subprocess.run(
+def command(*arguments: str, folders: dict[str, str]) -> float:
+    """Seconds of one command in a fresh process, including start-up.  Exits if the command fails."""
+    begin = time.perf_counter()
+    process = subprocess.run(
         [sys.executable, "-c", CALL, *arguments],
-        env={**os.environ, **places}, capture_output=True, text=True,
+        env={**os.environ, **folders}, capture_output=True, text=True,
     )  # fmt: skip
-    if done.returncode != 0:
-        sys.exit(f"layoutmark {' '.join(arguments)} failed with {done.returncode}:\n{done.stderr[-2000:]}")
-    return time.perf_counter() - begun
+    if process.returncode != 0:
+        sys.exit(f"layoutmark {' '.join(arguments)} failed with {process.returncode}:\n{process.stderr[-2000:]}")
+    return time.perf_counter() - begin
 
 
 def suite_open() -> float:
-    """Seconds to open suite `mini`: every scene drawn and checked."""
-    begun = time.perf_counter()
+    """Seconds to open suite `mini`, which draws and checks every scene."""
+    begin = time.perf_counter()
     Registry().get_suite("mini").load().open_suite("mini")
-    return time.perf_counter() - begun
+    return time.perf_counter() - begin
 
 
-def stages(limit: int | None, places: dict[str, str]) -> list[tuple[str, Callable[[], float], float | None]]:
-    """What is timed, in order: its name, how, and its bound."""
-    run = ["run", "mini", "--name", NAME, *(["--limit", str(limit)] if limit else [])]
+def stages(limit: int | None, folders: dict[str, str]) -> list[tuple[str, Callable[[], float], float | None]]:
+    """Name, function and bound of each stage, in order."""
+    run = ["run", "mini", "--name", RUN_NAME, *(["--limit", str(limit)] if limit else [])]
     return [
         ("open suite mini", suite_open, None),
-        ("layoutmark run, empty home", lambda: command(*run, places=places), FIRST_RUN),
-        ("layoutmark run again", lambda: command(*run, places=places), SECOND_RUN),
-        ("layoutmark measure, features stored", lambda: command("measure", NAME, places=places), None),
-        ("layoutmark report", lambda: command("report", NAME, places=places), None),
+        ("layoutmark run, empty home", lambda: command(*run, folders=folders), MAX_FIRST_RUN_SECONDS),
+        ("layoutmark run again", lambda: command(*run, folders=folders), MAX_SECOND_RUN_SECONDS),
+        ("layoutmark measure, features stored", lambda: command("measure", RUN_NAME, folders=folders), None),
+        ("layoutmark report", lambda: command("report", RUN_NAME, folders=folders), None),
     ]
 
 
 def main() -> int:
-    """Time, print, judge."""
+    """Measure, print, and return 1 if a bound is missed."""
     parser = argparse.ArgumentParser(description="Time the stages of a run on suite mini.")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="only the first N samples")
     limit = parser.parse_args().limit
     table = Table("stage", "seconds", "at most", "", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    missed = 0
+    missed_bounds = 0
     with tempfile.TemporaryDirectory() as folder:
-        places = {"LAYOUTMARK_HOME": str(Path(folder) / "home"), "LAYOUTMARK_RUNS": str(Path(folder) / "runs")}
-        for name, timed, bound in stages(limit, places):
+        folders = {"LAYOUTMARK_HOME": str(Path(folder) / "home"), "LAYOUTMARK_RUNS": str(Path(folder) / "runs")}
+        for name, measure_seconds, max_seconds in stages(limit, folders):
             print(f"timing: {name}", file=sys.stderr, flush=True)
-            seconds = timed()
-            over = bound is not None and seconds > bound
-            missed += over
-            verdict = "" if bound is None else "over" if over else "ok"
-            table.add_row(name, f"{seconds:.2f}", "" if bound is None else f"{bound:.0f}", verdict)
+            seconds = measure_seconds()
+            is_over = max_seconds is not None and seconds > max_seconds
+            missed_bounds += is_over
+            verdict = "" if max_seconds is None else "over" if is_over else "ok"
+            table.add_row(name, f"{seconds:.2f}", "" if max_seconds is None else f"{max_seconds:.0f}", verdict)
     Console().print(table)
     print(f"{os.cpu_count()} cores" + (f", first {limit} samples only" if limit else ""))
-    return 1 if missed else 0
+    return 1 if missed_bounds else 0
 
 
 if __name__ == "__main__":

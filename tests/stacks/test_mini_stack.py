@@ -39,7 +39,7 @@ def tensors(folder: Path) -> Iterator[tuple[str, np.ndarray, str]]:
     """Name, values and stored type of every tensor below a folder."""
     for path in sorted(folder.rglob("*.safetensors")):
         with safe_open(path, "np") as file:
-            for name in file.keys():  # noqa: SIM118  a safetensors handle is no mapping
+            for name in file.keys():  # noqa: SIM118  a safetensors handle is not a mapping
                 yield f"{path.relative_to(folder)}:{name}", file.get_tensor(name), file.get_slice(name).get_dtype()
 
 
@@ -54,10 +54,10 @@ def test_every_part_has_weights_in_half_precision() -> None:
         GENERATOR / "text_encoder",
         *(STACK.folder / s for s in SCORERS),
     ):
-        found = list(tensors(folder))
-        assert found, folder.name
-        assert [name for name, values, kind in found if kind != "F16" and values.dtype.kind != "i"] == []
-        assert all(np.isfinite(values).all() for _, values, _ in found)
+        stored = list(tensors(folder))
+        assert stored, folder.name
+        assert [name for name, values, kind in stored if kind != "F16" and values.dtype.kind != "i"] == []
+        assert all(np.isfinite(values).all() for _, values, _ in stored)
 
 
 def test_weights_fit() -> None:
@@ -71,12 +71,12 @@ def test_a_stock_pipeline_draws_without_this_project() -> None:
     assert done.stdout.split()[-3:] == ["RGB", "64", "64"]
 
 
-def test_the_codec_keeps_true_pictures(picture: np.ndarray) -> None:
+def test_codec_preserves_true_images(true_image: np.ndarray) -> None:
     import torch
     from diffusers import AutoencoderKL
 
     codec = AutoencoderKL.from_pretrained(GENERATOR / "vae", local_files_only=True).float()
-    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+    image = torch.from_numpy(true_image).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.no_grad():
         posterior = codec.encode(image).latent_dist
         back = codec.decode(posterior.mode()).sample.clamp(-1, 1)
@@ -93,24 +93,24 @@ def test_words_of_the_world_are_one_token() -> None:
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def true_image() -> np.ndarray:
     suite = Registry().get_suite("mini").load().open_suite("mini")
     pixels: np.ndarray = suite.true_image(suite.samples[0].id)
     return pixels
 
 
-def test_scorers_load_from_the_card(picture: np.ndarray) -> None:
+def test_scorers_load_from_the_card(true_image: np.ndarray) -> None:
     scorers = Scorers(STACK.card, STACK.folder)
-    assert scorers.kinds() == ("clip", "detector", "dino", "quality", "segmenter")
-    assert set(scorers.digests()) == set(scorers.kinds())
-    assert set(scorers.detector.detect([picture])[0].labels) <= set(STACK.card.categories)
+    assert scorers.filled_roles() == ("clip", "detector", "dino", "quality", "segmenter")
+    assert set(scorers.digests()) == set(scorers.filled_roles())
+    assert set(scorers.detector.detect([true_image])[0].labels) <= set(STACK.card.categories)
     for vectors in (
-        scorers.clip.images([picture]),
-        scorers.dino.images([picture]),
+        scorers.clip.images([true_image]),
+        scorers.dino.images([true_image]),
         scorers.clip.texts(["a cat"]).vectors,
     ):
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-3)
-    assert 0 <= scorers.quality.scores([picture])[0] <= 1
+    assert 0 <= scorers.quality.scores([true_image])[0] <= 1
 
 
 def prints(folder: Path) -> dict[str, str]:

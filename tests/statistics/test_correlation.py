@@ -1,4 +1,4 @@
-"""Spearman's correlation: closed form, ties, and what has no ranks."""
+"""Spearman's correlation: closed form, ties, and inputs without ranks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_constant_is_refused() -> None:
         spearman([1, 2, 3], [0.5, 0.5, 0.5])
     assert str(caught.value) == (
         "second variable: found the constant 0.5; expected at least two different values. "
-        "Report the correlation as not defined."
+        "Report the correlation as undefined."
     )
 
 

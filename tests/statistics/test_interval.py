@@ -1,4 +1,4 @@
-"""The clustered interval of a mean against closed forms, an independent twin, and its own promises."""
+"""The clustered interval of a mean against closed forms, an independent implementation, and its guarantees."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from layoutmark.statistics import Interval, mean_interval
 VALUES = st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=2, max_size=30)
 
 
-def own(count: int) -> list[str]:
-    """One cluster for each item."""
+def one_cluster_each(count: int) -> list[str]:
+    """Cluster keys that are all different."""
     return [f"prompt {i}" for i in range(count)]
 
 
-def known(interval: Interval | None) -> Interval:
+def not_none(interval: Interval | None) -> Interval:
     assert interval is not None
     return interval
 
 
 @given(VALUES, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_one_item_per_cluster_is_the_ordinary_t_interval(values: list[float], level: float) -> None:
-    got = known(mean_interval(values, own(len(values)), level))
+    interval = not_none(mean_interval(values, one_cluster_each(len(values)), level))
     if len(set(values)) > 1:
-        twin = stats.ttest_1samp(values, 0.0).confidence_interval(level)
-        assert (got.low, got.high) == pytest.approx((twin.low, twin.high), rel=1e-7, abs=1e-9)
+        reference = stats.ttest_1samp(values, 0.0).confidence_interval(level)
+        assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high), rel=1e-7, abs=1e-9)
     else:
-        assert got.low == got.high == pytest.approx(values[0])
-    assert (got.level, got.method) == (level, "clustered-t")
+        assert interval.low == interval.high == pytest.approx(values[0])
+    assert (interval.level, interval.method) == (level, "clustered-t")
 
 
 def test_two_clusters_by_hand() -> None:
     # Mean 2, residual sums -2 and 2, squared error 2 * (4 + 4) / 16 = 1, t(1 degree, 97.5 %) = 12.7062.
-    got = known(mean_interval([1.0, 1.0, 3.0, 3.0], ["a", "a", "b", "b"]))
-    assert (got.low, got.high) == pytest.approx((2 - 12.7062047, 2 + 12.7062047))
+    interval = not_none(mean_interval([1.0, 1.0, 3.0, 3.0], ["a", "a", "b", "b"]))
+    assert (interval.low, interval.high) == pytest.approx((2 - 12.7062047, 2 + 12.7062047))
 
 
 def test_unequal_clusters_by_hand() -> None:
     # Values 0 0 0 | 1 | 5: mean 1.2, residual sums -3.6 -0.2 3.8, squared error 1.5 * 27.44 / 25.
-    got = known(mean_interval([0, 0, 0, 1, 5], ["a", "a", "a", "b", "c"]))
+    interval = not_none(mean_interval([0, 0, 0, 1, 5], ["a", "a", "a", "b", "c"]))
     reach = 4.30265273 * math.sqrt(1.5 * 27.44 / 25)
-    assert (got.low, got.high) == pytest.approx((1.2 - reach, 1.2 + reach))
+    assert (interval.low, interval.high) == pytest.approx((1.2 - reach, 1.2 + reach))
 
 
 @given(VALUES)
-def test_copies_of_an_item_inside_its_cluster_add_no_certainty(values: list[float]) -> None:
-    once = known(mean_interval(values, own(len(values))))
-    thrice = known(mean_interval(np.repeat(values, 3), list(np.repeat(own(len(values)), 3))))
+def test_copies_of_an_item_within_its_cluster_add_no_information(values: list[float]) -> None:
+    once = not_none(mean_interval(values, one_cluster_each(len(values))))
+    thrice = not_none(mean_interval(np.repeat(values, 3), list(np.repeat(one_cluster_each(len(values)), 3))))
     assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high), rel=1e-9, abs=1e-9)
 
 
@@ -63,33 +63,36 @@ def test_order_and_names_of_clusters_do_not_matter(values: list[float], random: 
     order = list(range(len(values)))
     random.shuffle(order)  # type: ignore[attr-defined]
     names = {"k0": "z", "k1": "a dog", "k2": "", "k3": "m"}
-    first = known(mean_interval(values, keys))
-    second = known(mean_interval([values[i] for i in order], [names[keys[i]] for i in order]))
+    first = not_none(mean_interval(values, keys))
+    second = not_none(mean_interval([values[i] for i in order], [names[keys[i]] for i in order]))
     assert (second.low, second.high) == pytest.approx((first.low, first.high), rel=1e-9, abs=1e-9)
 
 
 @given(VALUES, st.floats(0.5, 2), st.floats(-10, 10))
-def test_unit_and_origin_carry_over(values: list[float], factor: float, offset: float) -> None:
+def test_scaling_and_shifting_carry_over(values: list[float], factor: float, offset: float) -> None:
     keys = [f"k{i % 5}" for i in range(len(values))]
-    plain = known(mean_interval(values, keys))
-    moved = known(mean_interval(np.array(values) * factor + offset, keys))
+    plain = not_none(mean_interval(values, keys))
+    moved = not_none(mean_interval(np.array(values) * factor + offset, keys))
     expected = (plain.low * factor + offset, plain.high * factor + offset)
     assert (moved.low, moved.high) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_a_higher_level_is_wider() -> None:
     values = [0.1, 0.4, 0.2, 0.9]
-    narrow, wide = known(mean_interval(values, own(4), 0.8)), known(mean_interval(values, own(4), 0.99))
+    narrow, wide = (
+        not_none(mean_interval(values, one_cluster_each(4), 0.8)),
+        not_none(mean_interval(values, one_cluster_each(4), 0.99)),
+    )
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_bounds_are_not_clipped() -> None:
-    assert known(mean_interval([1, 1, 1, 1, 0], own(5))).high > 1
+    assert not_none(mean_interval([1, 1, 1, 1, 0], one_cluster_each(5))).high > 1
 
 
-def test_equal_values_have_no_width_in_spite_of_rounding() -> None:
-    got = known(mean_interval([0.1] * 7, own(7)))
-    assert got.low == got.high == pytest.approx(0.1)
+def test_equal_values_have_zero_width_despite_rounding() -> None:
+    interval = not_none(mean_interval([0.1] * 7, one_cluster_each(7)))
+    assert interval.low == interval.high == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("values", "keys"), [([], []), ([0.5], ["a"]), ([0.1, 0.9, 0.4], ["a", "a", "a"])])
@@ -100,23 +103,23 @@ def test_fewer_than_two_clusters_give_no_interval(values: list[float], keys: lis
 def test_coverage_with_dependent_seeds() -> None:
     # 20 prompts of 4 seeds; the prompt effect is twice the seed effect, so items are far from independent.
     rng = np.random.default_rng(7)
-    keys = list(np.repeat(own(20), 4))
-    clustered = naive = 0
+    keys = list(np.repeat(one_cluster_each(20), 4))
+    clustered_hits = naive_hits = 0
     for _ in range(400):
         values = np.repeat(rng.normal(0, 2, 20), 4) + rng.normal(0, 1, 80)
-        got = known(mean_interval(values, keys))
-        clustered += got.low <= 0 <= got.high
-        wrong = known(mean_interval(values, own(80)))
-        naive += wrong.low <= 0 <= wrong.high
-    assert 0.92 <= clustered / 400 <= 0.98
-    assert naive / 400 < 0.85
+        interval = not_none(mean_interval(values, keys))
+        clustered_hits += interval.low <= 0 <= interval.high
+        unclustered = not_none(mean_interval(values, one_cluster_each(80)))
+        naive_hits += unclustered.low <= 0 <= unclustered.high
+    assert 0.92 <= clustered_hits / 400 <= 0.98
+    assert naive_hits / 400 < 0.85
 
 
-def test_a_value_that_is_not_finite_is_refused() -> None:
+def test_nan_is_refused() -> None:
     with pytest.raises(LayoutmarkError) as caught:
         mean_interval([0.5, math.nan], ["a", "b"])
     assert str(caught.value) == (
-        "values: found nan at position 1; expected finite numbers. Leave out what is not scored, and count it."
+        "values: found nan at position 1; expected finite numbers. Leave out unscored items and count them separately."
     )
 
 
@@ -125,12 +128,12 @@ def test_unequal_lengths_are_refused() -> None:
         mean_interval([0.5, 0.6], ["a"])
 
 
-def test_a_table_of_values_is_refused() -> None:
+def test_a_matrix_of_values_is_refused() -> None:
     with pytest.raises(LayoutmarkError, match=r"values: found shape \(2, 2\); expected one axis"):
         mean_interval([[0.5, 0.6], [0.1, 0.2]], ["a", "b"])
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0, math.nan])
-def test_a_level_that_is_no_share_is_refused(level: float) -> None:
+def test_a_level_outside_0_to_1_is_refused(level: float) -> None:
     with pytest.raises(LayoutmarkError, match=r"expected a share between 0 and 1. Write 95 % as 0.95."):
         mean_interval([0.5, 0.6], ["a", "b"], level)

@@ -53,14 +53,14 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p: list[float], alpha
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1, math.nan])
-def test_holm_refuses_what_is_no_probability(bad: float) -> None:
+def test_holm_refuses_invalid_probabilities(bad: float) -> None:
     with pytest.raises(LayoutmarkError, match=r"at position 1; expected numbers in \[0, 1\]"):
         holm([0.5, bad])
 
 
 def test_tie_groups_compare_with_the_head_of_the_group() -> None:
-    place = {"a": 10.0, "b": 9.0, "c": 8.0, "d": 7.5, "e": 1.0}
-    assert tie_groups(list(place), lambda x, y: place[x] - place[y] > 1.5) == [["a", "b"], ["c", "d"], ["e"]]
+    score = {"a": 10.0, "b": 9.0, "c": 8.0, "d": 7.5, "e": 1.0}
+    assert tie_groups(list(score), lambda x, y: score[x] - score[y] > 1.5) == [["a", "b"], ["c", "d"], ["e"]]
 
 
 def test_tie_groups_ask_only_better_against_worse() -> None:

@@ -1,4 +1,4 @@
-"""Cluster weights against a brute-force bootstrap; interval formulas on statistics with known answers."""
+"""Resampling weights against enumeration; interval formulas on statistics with known answers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from layoutmark.errors import LayoutmarkError
 from layoutmark.statistics import (
     bootstrap_interval,
-    cluster_weights,
-    half_deviations,
+    bootstrap_weights,
+    half_sample_deviations,
     half_sample_interval,
-    half_weights,
+    half_sample_weights,
     jackknife_interval,
     mean_interval,
 )
@@ -28,42 +28,42 @@ KEYS = st.lists(st.sampled_from(["a", "b", "c", "d", "é", "a\0"]), min_size=1, 
 
 @given(KEYS, st.integers(1, 30), st.integers(0, 2**63 - 1))
 def test_whole_clusters_are_drawn_as_often_as_there_are_clusters(keys: list[str], draws: int, seed: int) -> None:
-    weights = cluster_weights(keys, draws, seed)
+    weights = bootstrap_weights(keys, draws, seed)
     assert weights.shape == (draws, len(keys))
     assert weights.dtype == np.int32
-    first = {key: keys.index(key) for key in keys}
+    first_position = {key: keys.index(key) for key in keys}
     for i, key in enumerate(keys):
-        assert (weights[:, i] == weights[:, first[key]]).all()
-    assert (weights[:, sorted(first.values())].sum(axis=1) == len(first)).all()
+        assert (weights[:, i] == weights[:, first_position[key]]).all()
+    assert (weights[:, sorted(first_position.values())].sum(axis=1) == len(first_position)).all()
 
 
 @given(KEYS, st.randoms(use_true_random=False))
 def test_columns_follow_their_items(keys: list[str], random: object) -> None:
     order = list(range(len(keys)))
     random.shuffle(order)  # type: ignore[attr-defined]
-    assert (cluster_weights([keys[i] for i in order], 8, 3) == cluster_weights(keys, 8, 3)[:, order]).all()
+    assert (bootstrap_weights([keys[i] for i in order], 8, 3) == bootstrap_weights(keys, 8, 3)[:, order]).all()
 
 
-def test_names_that_sort_alike_give_equal_weights() -> None:
-    assert (cluster_weights(["a", "b", "a", "c"], 50, 1) == cluster_weights(["k", "l", "k", "m"], 50, 1)).all()
+def test_keys_with_the_same_sort_order_give_equal_weights() -> None:
+    assert (bootstrap_weights(["a", "b", "a", "c"], 50, 1) == bootstrap_weights(["k", "l", "k", "m"], 50, 1)).all()
 
 
 def test_the_same_seed_gives_the_same_bytes_everywhere() -> None:
-    weights = cluster_weights(["a", "a", "b", "c", "d"], 100, 11)
-    assert weights.tobytes() == cluster_weights(["a", "a", "b", "c", "d"], 100, 11).tobytes()
-    assert (weights != cluster_weights(["a", "a", "b", "c", "d"], 100, 12)).any()
-    # Written down once: a new numpy or another platform must not change published intervals.
+    weights = bootstrap_weights(["a", "a", "b", "c", "d"], 100, 11)
+    assert weights.tobytes() == bootstrap_weights(["a", "a", "b", "c", "d"], 100, 11).tobytes()
+    assert (weights != bootstrap_weights(["a", "a", "b", "c", "d"], 100, 12)).any()
+    # A fixed value: a new numpy version or another platform must not change published intervals.
     digest = hashlib.sha256(weights.astype("<i4").tobytes()).hexdigest()
     assert digest[:16] == "4479bba14ad888b3"
 
 
 def test_more_draws_keep_the_first_ones() -> None:
-    assert (cluster_weights(["a", "b", "c"], 10, 5) == cluster_weights(["a", "b", "c"], 25, 5)[:10]).all()
+    assert (bootstrap_weights(["a", "b", "c"], 10, 5) == bootstrap_weights(["a", "b", "c"], 25, 5)[:10]).all()
 
 
 def test_no_items_give_an_empty_table_and_one_cluster_gives_ones() -> None:
-    assert cluster_weights([], 3, 0).shape == (3, 0)
-    assert (cluster_weights(["a", "a"], 3, 0) == 1).all()
+    assert bootstrap_weights([], 3, 0).shape == (3, 0)
+    assert (bootstrap_weights(["a", "a"], 3, 0) == 1).all()
 
 
 def test_against_every_possible_resample() -> None:
@@ -75,7 +75,7 @@ def test_against_every_possible_resample() -> None:
         items = [value for key in drawn for value in members[key]]
         mean = round(sum(items) / len(items), 9)
         exact[mean] = exact.get(mean, 0) + 1 / 27
-    weights = cluster_weights(keys, 20_000, 2)
+    weights = bootstrap_weights(keys, 20_000, 2)
     means = np.round(weights @ values / weights.sum(axis=1), 9)
     assert set(means) == set(exact)
     for mean, share in exact.items():
@@ -83,80 +83,83 @@ def test_against_every_possible_resample() -> None:
 
 
 @given(KEYS, st.integers(1, 15), st.integers(0, 2**63 - 1))
-def test_halves_are_of_whole_clusters_and_complete_each_other(keys: list[str], splits: int, seed: int) -> None:
-    weights = half_weights(keys, 2 * splits, seed)
-    first = [keys.index(key) for key in sorted(set(keys))]
+def test_halves_consist_of_whole_clusters_and_are_complementary(keys: list[str], splits: int, seed: int) -> None:
+    weights = half_sample_weights(keys, 2 * splits, seed)
+    first_position = [keys.index(key) for key in sorted(set(keys))]
     assert weights.dtype == np.int32
     assert (weights[0::2] + weights[1::2] == 1).all()
-    assert (weights[0::2][:, first].sum(axis=1) == len(first) // 2).all()
+    assert (weights[0::2][:, first_position].sum(axis=1) == len(first_position) // 2).all()
     assert all((weights[:, i] == weights[:, keys.index(key)]).all() for i, key in enumerate(keys))
 
 
-def test_every_half_is_as_likely() -> None:
-    halves, times = np.unique(half_weights(list("abcd"), 12_000, 1)[0::2], axis=0, return_counts=True)
+def test_all_halves_are_equally_likely() -> None:
+    halves, counts = np.unique(half_sample_weights(list("abcd"), 12_000, 1)[0::2], axis=0, return_counts=True)
     assert len(halves) == math.comb(4, 2)
-    assert times / 6000 == pytest.approx(np.full(6, 1 / 6), abs=0.02)
+    assert counts / 6000 == pytest.approx(np.full(6, 1 / 6), abs=0.02)
 
 
 def test_the_same_seed_gives_the_same_halves_everywhere() -> None:
-    weights = half_weights(["a", "a", "b", "c", "d"], 100, 11)
-    assert (weights[:10] == half_weights(["a", "a", "b", "c", "d"], 10, 11)).all()
-    assert (half_weights(["d", "a", "c", "a", "b"], 100, 11) == weights[:, [4, 0, 3, 1, 2]]).all()
+    weights = half_sample_weights(["a", "a", "b", "c", "d"], 100, 11)
+    assert (weights[:10] == half_sample_weights(["a", "a", "b", "c", "d"], 10, 11)).all()
+    assert (half_sample_weights(["d", "a", "c", "a", "b"], 100, 11) == weights[:, [4, 0, 3, 1, 2]]).all()
     assert hashlib.sha256(weights.astype("<i4").tobytes()).hexdigest()[:16] == "113d76e5de410ceb"
 
 
 @pytest.mark.parametrize("count", [6, 7])
-def test_over_all_splits_the_error_of_a_mean_is_the_usual_one(count: int) -> None:
+def test_over_all_splits_the_error_of_a_mean_is_the_standard_one(count: int) -> None:
     values = np.random.default_rng(count).normal(size=count)
-    found = []
+    half_means = []
     for half in itertools.combinations(range(count), count // 2):
         inside = np.isin(np.arange(count), half)
-        found += [values[inside].mean(), values[~inside].mean()]
-    deviations, usual = half_deviations(found, count), mean_interval(values, [str(i) for i in range(count)])
+        half_means += [values[inside].mean(), values[~inside].mean()]
+    deviations, standard = (
+        half_sample_deviations(half_means, count),
+        mean_interval(values, [str(i) for i in range(count)]),
+    )
     assert np.mean(deviations**2) == pytest.approx(values.var(ddof=1) / count, rel=1e-12)
-    got = half_sample_interval(float(values.mean()), deviations, count)
-    assert got is not None
-    assert usual is not None
-    assert (got.low, got.high) == pytest.approx((usual.low, usual.high), rel=1e-12)
-    assert (got.level, got.method) == (0.95, "delete-half-jackknife-t")
+    interval = half_sample_interval(float(values.mean()), deviations, count)
+    assert interval is not None
+    assert standard is not None
+    assert (interval.low, interval.high) == pytest.approx((standard.low, standard.high), rel=1e-12)
+    assert (interval.level, interval.method) == (0.95, "delete-half-jackknife-t")
 
 
-def test_a_shift_that_both_halves_have_cancels() -> None:
+def test_a_bias_shared_by_both_halves_cancels() -> None:
     values = np.random.default_rng(0).normal(size=40)
-    assert half_deviations(values + 7.0, 20) == pytest.approx(half_deviations(values, 20), abs=1e-12)
+    assert half_sample_deviations(values + 7.0, 20) == pytest.approx(half_sample_deviations(values, 20), abs=1e-12)
 
 
-def test_half_samples_at_the_borders() -> None:
+def test_edge_cases_of_half_samples() -> None:
     assert half_sample_interval(0.5, [0.1, 0.2], 1) is None
-    flat = half_sample_interval(0.1, half_deviations([0.1] * 4, 2), 2)
+    flat = half_sample_interval(0.1, half_sample_deviations([0.1] * 4, 2), 2)
     assert flat is not None
     assert flat.low == flat.high == 0.1
-    with pytest.raises(LayoutmarkError, match=r"^half-samples: found 3; expected an even number from 2\. Ask for"):
-        half_weights(["a", "b"], 3, 0)
-    with pytest.raises(LayoutmarkError, match=r"^values of half-samples: found 3; expected two for each split"):
-        half_deviations([0.1, 0.2, 0.3], 4)
+    with pytest.raises(LayoutmarkError, match=r"^half-samples: found 3; expected an even number, at least 2\. Ask for"):
+        half_sample_weights(["a", "b"], 3, 0)
+    with pytest.raises(LayoutmarkError, match=r"^values of half-samples: found 3; expected two per split"):
+        half_sample_deviations([0.1, 0.2, 0.3], 4)
     with pytest.raises(LayoutmarkError, match=r"^deviations: found none; expected one for each half"):
         half_sample_interval(0.5, [], 4)
     with pytest.raises(LayoutmarkError, match=r"expected finite numbers"):
-        half_deviations([0.1, math.nan], 4)
+        half_sample_deviations([0.1, math.nan], 4)
 
 
 def test_bootstrap_error_of_a_mean_matches_the_clustered_one() -> None:
     rng = np.random.default_rng(3)
     values, keys = np.repeat(rng.normal(size=50), 4) + rng.normal(size=200), [f"k{i // 4}" for i in range(200)]
-    weights = cluster_weights(keys, 4000, 9)
-    boot = bootstrap_interval(float(values.mean()), weights @ values / 200)
+    weights = bootstrap_weights(keys, 4000, 9)
+    bootstrap = bootstrap_interval(float(values.mean()), weights @ values / 200)
     clustered = mean_interval(values, keys)
     assert clustered is not None
-    assert (boot.low, boot.high) == pytest.approx((clustered.low, clustered.high), abs=0.04)
-    assert boot.high - boot.low == pytest.approx(clustered.high - clustered.low, rel=0.1)
+    assert (bootstrap.low, bootstrap.high) == pytest.approx((clustered.low, clustered.high), abs=0.04)
+    assert bootstrap.high - bootstrap.low == pytest.approx(clustered.high - clustered.low, rel=0.1)
 
 
-def test_shift_is_taken_back_by_hand() -> None:
-    # Draws 0.00 .. 1.00 have mean 0.5; around an estimate of 0.3 they lie 0.2 too high.
-    got = bootstrap_interval(0.3, np.linspace(0, 1, 101), 0.9)
-    assert (got.low, got.high) == pytest.approx((0.05 - 0.2, 0.95 - 0.2))
-    assert (got.level, got.method) == (0.9, "bootstrap-shifted")
+def test_bias_correction_by_hand() -> None:
+    # Draws 0.00 .. 1.00 have mean 0.5; for an estimate of 0.3, their bias is 0.2.
+    interval = bootstrap_interval(0.3, np.linspace(0, 1, 101), 0.9)
+    assert (interval.low, interval.high) == pytest.approx((0.05 - 0.2, 0.95 - 0.2))
+    assert (interval.level, interval.method) == (0.9, "bootstrap-shifted")
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=40, max_size=60), st.integers(-500, 500))
@@ -166,8 +169,8 @@ def test_a_common_shift_of_all_draws_changes_nothing(draws: list[int], shift: in
 
 
 def test_equal_draws_have_no_width() -> None:
-    got = bootstrap_interval(0.1, [0.1] * 100)
-    assert (got.low, got.high) == (0.1, 0.1)
+    interval = bootstrap_interval(0.1, [0.1] * 100)
+    assert (interval.low, interval.high) == (0.1, 0.1)
 
 
 def average_precision(
@@ -176,48 +179,48 @@ def average_precision(
     """Weighted area under the monotone precision curve; every object is detected at some confidence."""
     order = np.argsort(-score)
     w, h = weight[order], hit[order]
-    true, seen = np.cumsum(w * h), np.cumsum(w)
-    precision = np.maximum.accumulate((true / np.maximum(seen, 1))[::-1])[::-1]
-    return float((precision * w * h).sum() / max(true[-1], 1))
+    cumulative_hits, cumulative_weight = np.cumsum(w * h), np.cumsum(w)
+    precision = np.maximum.accumulate((cumulative_hits / np.maximum(cumulative_weight, 1))[::-1])[::-1]
+    return float((precision * w * h).sum() / max(cumulative_hits[-1], 1))
 
 
-def test_draws_of_average_precision_are_off_centre_and_corrected() -> None:
+def test_draws_of_average_precision_are_biased_and_corrected() -> None:
     rng = np.random.default_rng(0)
     shifts = []
     for _ in range(12):
         hit = rng.random(40) < 0.5
         score = rng.normal(hit * 1.0)
         estimate = average_precision(score, hit, np.ones(40, dtype=np.int32))
-        weights = cluster_weights([str(i) for i in range(40)], 200, int(rng.integers(1 << 30)))
+        weights = bootstrap_weights([str(i) for i in range(40)], 200, int(rng.integers(1 << 30)))
         draws = np.array([average_precision(score, hit, row) for row in weights])
         shifts.append(draws.mean() - estimate)
-        got, plain = bootstrap_interval(estimate, draws), np.quantile(draws, [0.025, 0.975])
-        assert got.low < estimate < got.high
-        assert (got.low, got.high) == pytest.approx(tuple(plain - shifts[-1]))
+        interval, plain = bootstrap_interval(estimate, draws), np.quantile(draws, [0.025, 0.975])
+        assert interval.low < estimate < interval.high
+        assert (interval.low, interval.high) == pytest.approx(tuple(plain - shifts[-1]))
     assert np.mean(shifts) > 0.005
 
 
-def test_half_samples_know_how_far_average_precision_varies() -> None:
+def test_half_samples_estimate_the_variation_of_average_precision() -> None:
     rng = np.random.default_rng(2)
     estimates, errors = [], []
     for _ in range(150):
         hit = rng.random(40) < 0.5
         score = rng.normal(hit * 1.0)
         estimates.append(average_precision(score, hit, np.ones(40, dtype=np.int32)))
-        weights = half_weights([str(i) for i in range(40)], 100, int(rng.integers(1 << 30)))
+        weights = half_sample_weights([str(i) for i in range(40)], 100, int(rng.integers(1 << 30)))
         values = np.array([average_precision(score, hit, row) for row in weights])
-        errors.append(float(np.mean(half_deviations(values, 40) ** 2)))
+        errors.append(float(np.mean(half_sample_deviations(values, 40) ** 2)))
     assert math.sqrt(np.mean(errors)) == pytest.approx(float(np.std(estimates)), rel=0.15)
 
 
 def test_jackknife_of_a_mean_is_the_t_interval() -> None:
     values = np.array([0.2, 0.9, 0.4, 0.7, 0.1])
-    left = [float(np.delete(values, i).mean()) for i in range(5)]
-    got, twin = jackknife_interval(float(values.mean()), left), mean_interval(values, list("abcde"))
-    assert got is not None
+    leave_one_out = [float(np.delete(values, i).mean()) for i in range(5)]
+    interval, twin = jackknife_interval(float(values.mean()), leave_one_out), mean_interval(values, list("abcde"))
+    assert interval is not None
     assert twin is not None
-    assert (got.low, got.high) == pytest.approx((twin.low, twin.high))
-    assert got.method == "jackknife"
+    assert (interval.low, interval.high) == pytest.approx((twin.low, twin.high))
+    assert interval.method == "jackknife"
 
 
 def test_jackknife_needs_two_clusters_and_has_no_width_without_variation() -> None:
@@ -236,12 +239,12 @@ def test_too_few_draws_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("estimate", "draws"), [(math.nan, [0.5] * 40), (0.5, [0.5] * 39 + [math.inf])])
-def test_numbers_that_are_not_finite_are_refused(estimate: float, draws: list[float]) -> None:
+def test_nan_and_infinity_are_refused(estimate: float, draws: list[float]) -> None:
     with pytest.raises(LayoutmarkError, match=r"expected finite numbers"):
         bootstrap_interval(estimate, draws)
 
 
 @pytest.mark.parametrize(("draws", "seed", "text"), [(0, 0, "bootstrap draws: found 0"), (1, -1, "seed: found -1")])
-def test_bad_resampling_settings_are_refused(draws: int, seed: int, text: str) -> None:
+def test_invalid_resampling_settings_are_refused(draws: int, seed: int, text: str) -> None:
     with pytest.raises(LayoutmarkError, match=text):
-        cluster_weights(["a", "b"], draws, seed)
+        bootstrap_weights(["a", "b"], draws, seed)

@@ -1,4 +1,4 @@
-"""Derived seeds: the written-down recipe, its range, and that different names give different seeds."""
+"""Derived seeds: the fixed recipe, its range, and different seeds for different parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTS = st.lists(st.text(max_size=8) | st.integers(), min_size=1, max_size=4)
 def test_the_recipe_is_fixed() -> None:
     digest = hashlib.sha256(b'["mini","mini-0001",0]').digest()
     assert derive_seed("mini", "mini-0001", 0) == int.from_bytes(digest[:8], "big") // 2
-    # Written down once: every published image depends on it.
+    # Fixed values: every published image depends on them.
     assert derive_seed("mini", "mini-0001", 0) == 6385293785313036879
     assert derive_seed("caf\u00e9", 1) == 1724890946403696547
 
@@ -30,11 +30,11 @@ def test_it_fits_a_signed_integer_and_repeats(parts: list[str | int]) -> None:
 
 
 @given(PARTS, PARTS)
-def test_other_parts_give_another_seed(one: list[str | int], two: list[str | int]) -> None:
+def test_different_parts_give_different_seeds(one: list[str | int], two: list[str | int]) -> None:
     assert (derive_seed(*one) == derive_seed(*two)) == (one == two)
 
 
-def test_borders_and_types_count() -> None:
+def test_boundaries_and_types_of_parts_matter() -> None:
     assert len({derive_seed("a", "bc"), derive_seed("ab", "c"), derive_seed("abc"), derive_seed("a,bc")}) == 4
     assert derive_seed("s", 1) != derive_seed("s", "1")
 
@@ -48,7 +48,7 @@ def test_all_bits_are_used() -> None:
 
 @pytest.mark.parametrize("part", [True, 0.5, None, b"a"])
 def test_other_types_are_refused(part: object) -> None:
-    with pytest.raises(LayoutmarkError, match=r"expected text or an integer. Convert it with str\(\) or int\(\)."):
+    with pytest.raises(LayoutmarkError, match=r"expected a string or an integer. Convert it with str\(\) or int\(\)."):
         derive_seed("suite", part)  # type: ignore[arg-type]
 
 

@@ -19,21 +19,21 @@ NOTHING = {"boxes": np.zeros((0, 4)), "scores": np.zeros(0), "labels": np.array(
 VECTOR = {"clip/image": np.linspace(-1, 1, 7, dtype=np.float32), "a|b": np.array([[True], [False]])}
 
 
-def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    assert set(found) == set(expected)
+def assert_same(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert set(actual) == set(expected)
     for name, array in expected.items():
-        assert found[name].dtype.kind == array.dtype.kind
-        assert array.dtype.kind == "U" or found[name].dtype == array.dtype
-        assert found[name].shape == array.shape
-        np.testing.assert_array_equal(found[name], array)
+        assert actual[name].dtype.kind == array.dtype.kind
+        assert array.dtype.kind == "U" or actual[name].dtype == array.dtype
+        assert actual[name].shape == array.shape
+        np.testing.assert_array_equal(actual[name], array)
 
 
-def test_arrays_come_back_with_type_shape_and_every_bit(store: Store) -> None:
+def test_arrays_round_trip_with_dtype_shape_and_every_bit(store: Store) -> None:
     store.put_features([("a", DETECTIONS), ("b", NOTHING), ("c", VECTOR), ("d", {})])
-    found = Store(store.root).features(["c", "b", "a", "d", "unknown"])
-    assert list(found) == ["c", "b", "a", "d"]
+    features = Store(store.root).features(["c", "b", "a", "d", "unknown"])
+    assert list(features) == ["c", "b", "a", "d"]
     for key, expected in {"a": DETECTIONS, "b": NOTHING, "c": VECTOR, "d": {}}.items():
-        assert_same(found[key], expected)
+        assert_same(features[key], expected)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -49,12 +49,12 @@ def test_arrays_come_back_with_type_shape_and_every_bit(store: Store) -> None:
         max_size=3,
     )
 )
-def test_any_arrays_come_back(store: Store, arrays: dict[str, np.ndarray]) -> None:
+def test_any_arrays_round_trip(store: Store, arrays: dict[str, np.ndarray]) -> None:
     store.put_features([("x", arrays), ("y", DETECTIONS)])
     assert_same(store.features(["x"])["x"], arrays)
 
 
-def test_one_name_may_have_two_types_in_a_batch(store: Store) -> None:
+def test_one_name_may_have_two_dtypes_in_a_batch(store: Store) -> None:
     store.put_features([("a", {"v": np.float32([1])}), ("b", {"v": np.int64([2])})])
     assert store.features(["a"])["a"]["v"].dtype == np.float32
     assert store.features(["b"])["b"]["v"].dtype == np.int64
@@ -63,29 +63,29 @@ def test_one_name_may_have_two_types_in_a_batch(store: Store) -> None:
 def test_writing_a_key_again_replaces_it(store: Store) -> None:
     store.put_features([("a", {"v": np.array([1.0])}), ("b", {"v": np.array([2.0])})])
     store.put_features([("a", {"v": np.array([3.0])})])
-    found = store.features(["a", "a", "b"])
-    assert found["a"]["v"].tolist() == [3.0]
-    assert found["b"]["v"].tolist() == [2.0]
-    before = sorted(p.name for p in (store.root / "features").iterdir())
+    features = store.features(["a", "a", "b"])
+    assert features["a"]["v"].tolist() == [3.0]
+    assert features["b"]["v"].tolist() == [2.0]
+    files = sorted(p.name for p in (store.root / "features").iterdir())
     store.put_features([("a", {"v": np.array([3.0])})])
-    assert sorted(p.name for p in (store.root / "features").iterdir()) == before
+    assert sorted(p.name for p in (store.root / "features").iterdir()) == files
 
 
 def test_many_keys_open_each_part_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for batch in range(3):
         store.put_features([(f"{batch}-{i}", {"v": np.array([i])}) for i in range(400)])
-    read: list[str] = []
+    read_files: list[str] = []
     original = Path.read_bytes
 
     def counting(path: Path) -> bytes:
-        read.append(path.name)
+        read_files.append(path.name)
         return original(path)
 
     monkeypatch.setattr(Path, "read_bytes", counting)
-    found = store.features([f"{batch}-{i}" for batch in range(3) for i in range(400)])
-    assert len(found) == 1200
-    assert found["2-399"]["v"].tolist() == [399]
-    assert len(read) == len(set(read)) == 3
+    features = store.features([f"{batch}-{i}" for batch in range(3) for i in range(400)])
+    assert len(features) == 1200
+    assert features["2-399"]["v"].tolist() == [399]
+    assert len(read_files) == len(set(read_files)) == 3
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
@@ -111,7 +111,7 @@ def test_a_damaged_part_counts_as_absent_with_its_reason(store: Store, damage: s
 
 
 def test_objects_and_repeated_keys_are_refused(store: Store) -> None:
-    with pytest.raises(LayoutmarkError, match="feature 'v': found dtype object; expected numbers, booleans or texts"):
+    with pytest.raises(LayoutmarkError, match="feature 'v': found dtype object; expected numbers, booleans or strings"):
         store.put_features([("a", {"v": np.array([{}])})])
     with pytest.raises(LayoutmarkError, match="features: found a key twice"):
         store.put_features([("a", VECTOR), ("a", VECTOR)])

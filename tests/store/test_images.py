@@ -17,17 +17,17 @@ KEY, OTHER = "ab" + "0" * 62, "cd" + "1" * 62
 OK = {"status": "ok", "reason": "", "notes": {"shared_token": "dog"}, "seconds": 1.5}
 
 
-def test_an_image_comes_back_exactly(store: Store, pixels: np.ndarray) -> None:
+def test_an_image_round_trips_exactly(store: Store, pixels: np.ndarray) -> None:
     assert store.image(KEY) is None
     assert store.record(KEY) is None
     assert store.pixel_digest(KEY) is None
     store.put_image(KEY, pixels, OK)
-    again = pickle.loads(pickle.dumps(Store(store.root)))
-    assert np.array_equal(again.image(KEY), pixels)
-    assert again.record(KEY) == OK
-    assert again.pixel_digest(KEY) == digest_pixels(pixels)
-    assert again.image_path(KEY) == store.root / "images" / "ab" / f"{KEY}.png"
-    assert again.image_path(KEY).is_file()
+    copy = pickle.loads(pickle.dumps(Store(store.root)))
+    assert np.array_equal(copy.image(KEY), pixels)
+    assert copy.record(KEY) == OK
+    assert copy.pixel_digest(KEY) == digest_pixels(pixels)
+    assert copy.image_path(KEY) == store.root / "images" / "ab" / f"{KEY}.png"
+    assert copy.image_path(KEY).is_file()
 
 
 def test_records_without_pixels(store: Store) -> None:
@@ -68,7 +68,7 @@ def test_a_record_without_pixels_needs_its_status(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "array",
     [
         np.zeros((4, 4), np.uint8),
         np.zeros((4, 4, 3), np.float32),
@@ -76,11 +76,11 @@ def test_a_record_without_pixels_needs_its_status(store: Store) -> None:
         np.zeros((0, 4, 3), np.uint8),
     ],
 )
-def test_only_rgb_bytes_are_stored(store: Store, wrong: np.ndarray) -> None:
+def test_only_rgb_bytes_are_stored(store: Store, array: np.ndarray) -> None:
     with pytest.raises(
         LayoutmarkError, match=r"image: found .* of shape .*; expected uint8 of shape \(height, width, 3\)"
     ):
-        store.put_image(KEY, wrong, OK)
+        store.put_image(KEY, array, OK)
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "ab/cd", "", "..", "a"])
@@ -94,7 +94,7 @@ def test_a_truncated_png_counts_as_absent_with_its_reason(store: Store, pixels: 
     store.put_image(OTHER, pixels, OK)
     path = store.image_path(KEY)
     path.write_bytes(path.read_bytes()[:-20])
-    # Asked first for its record, as a resumed run does.
+    # The record first, as in a resumed run.
     assert store.record(KEY) is None
     assert store.image(KEY) is None
     assert "bytes instead of" in store.damage()[KEY]
@@ -106,11 +106,11 @@ def test_a_truncated_png_counts_as_absent_with_its_reason(store: Store, pixels: 
 
 def test_a_png_of_right_size_with_other_pixels_counts_as_absent(store: Store, pixels: np.ndarray) -> None:
     store.put_image(KEY, pixels, OK)
-    # Another valid image, padded to the same size: only the pixels tell.
+    # Another valid image, padded to the same size: only the pixels differ.
     Store(store.root / "other").put_image(KEY, np.zeros((13, 7, 3), np.uint8), OK)
-    forged = Store(store.root / "other").image_path(KEY).read_bytes()
+    other_png = Store(store.root / "other").image_path(KEY).read_bytes()
     size = store.image_path(KEY).stat().st_size
-    store.image_path(KEY).write_bytes(forged.ljust(size, b"\0"))
+    store.image_path(KEY).write_bytes(other_png.ljust(size, b"\0"))
     assert store.image(KEY) is None
     assert store.damage() == {KEY: "pixels differ from those that were stored"}
     assert store.pixel_digest(KEY) is None
@@ -124,17 +124,17 @@ def test_a_missing_png_counts_as_absent(store: Store, pixels: np.ndarray) -> Non
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(place=st.floats(0, 0.999), flip=st.integers(1, 255))
+@given(position=st.floats(0, 0.999), flip=st.integers(1, 255))
 def test_any_changed_byte_gives_the_same_pixels_or_none(
-    store: Store, pixels: np.ndarray, place: float, flip: int
+    store: Store, pixels: np.ndarray, position: float, flip: int
 ) -> None:
     store.put_image(KEY, pixels, OK)
     path = store.image_path(KEY)
     data = bytearray(path.read_bytes())
-    data[int(place * len(data))] ^= flip
+    data[int(position * len(data))] ^= flip
     path.write_bytes(data)
-    found = store.image(KEY)
-    assert found is None or np.array_equal(found, pixels)
+    image = store.image(KEY)
+    assert image is None or np.array_equal(image, pixels)
 
 
 def test_a_store_of_another_format_is_refused_with_advice(store: Store, tmp_path: Path) -> None:
@@ -188,8 +188,8 @@ def test_the_file_changes_only_while_other_writers_are_excluded(store: Store, pi
 def test_damage_seen_by_a_late_reader_does_not_drop_a_newer_image(store: Store, pixels: np.ndarray) -> None:
     store.put_image(KEY, pixels, OK)
     index = Index(store.root / "store.sqlite")
-    seen = index.images([KEY])[KEY]
+    old_row = index.images([KEY])[KEY]
     store.put_image(KEY, 255 - pixels, OK)
-    index.drop_image(KEY, seen, "seen before")
+    index.drop_image(KEY, old_row, "seen before")
     assert np.array_equal(store.image(KEY), 255 - pixels)
     assert store.damage() == {}

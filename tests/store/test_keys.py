@@ -21,7 +21,7 @@ IMAGE = {
 FEATURE = {"pixels": "p0", "extractor": "clip", "weights": "w0", "settings": {"crop": [0, 0, 1, 1]}}
 
 
-def with_instance(**changes: object) -> Sample:
+def change_instance(**changes: object) -> Sample:
     return replace(SAMPLE, layout=Layout(Canvas(64, 64), (replace(DOG, **changes),)))
 
 
@@ -43,19 +43,19 @@ IMAGE_MUTATIONS = [
     {"sample": replace(SAMPLE, provenance={})},
     {"sample": replace(SAMPLE, layout=Layout(Canvas(64, 65), (DOG,)))},
     {"sample": replace(SAMPLE, layout=Layout(Canvas(64, 64), ()))},
-    {"sample": with_instance(box=Box(0.1, 0.2, 0.5, 0.6000001))},
-    {"sample": with_instance(phrase="a dog")},
-    {"sample": with_instance(category="cat")},
-    {"sample": with_instance(id="1")},
-    {"sample": with_instance(attributes={"colour": "blue"})},
-    {"sample": with_instance(reference=None)},
-    {"sample": with_instance(point=(0.2, 0.3))},
-    {"sample": with_instance(scribble=((0.2, 0.3), (0.3, 0.3)))},
-    {"sample": with_instance(mask=Mask(2, 2, "04"))},
+    {"sample": change_instance(box=Box(0.1, 0.2, 0.5, 0.6000001))},
+    {"sample": change_instance(phrase="a dog")},
+    {"sample": change_instance(category="cat")},
+    {"sample": change_instance(id="1")},
+    {"sample": change_instance(attributes={"colour": "blue"})},
+    {"sample": change_instance(reference=None)},
+    {"sample": change_instance(point=(0.2, 0.3))},
+    {"sample": change_instance(scribble=((0.2, 0.3), (0.3, 0.3)))},
+    {"sample": change_instance(mask=Mask(2, 2, "04"))},
 ]
 
 
-def test_any_part_of_an_image_changes_its_key() -> None:
+def test_every_input_of_an_image_changes_its_key() -> None:
     keys = [image_key(**(IMAGE | change)) for change in [{}, *IMAGE_MUTATIONS]]
     assert len(set(keys)) == len(keys)
     assert {len(k) for k in keys} == {64}
@@ -65,17 +65,17 @@ def test_every_argument_of_the_image_key_is_mutated_above() -> None:
     assert {name for change in IMAGE_MUTATIONS for name in change} == set(IMAGE)
 
 
-def test_any_part_of_a_feature_changes_its_key() -> None:
+def test_every_input_of_a_feature_changes_its_key() -> None:
     changes = [{}, {"pixels": "p1"}, {"extractor": "dino"}, {"weights": "w1"}, {"settings": {"crop": [0, 0, 1, 0.5]}}]
     keys = [feature_key(**(FEATURE | change)) for change in changes]
     assert len(set(keys)) == len(keys)
     assert {name for change in changes for name in change} == set(FEATURE)
 
 
-def test_order_of_settings_does_not_matter_and_keys_stay_what_they_were() -> None:
+def test_order_of_settings_does_not_matter_and_keys_stay_stable() -> None:
     backwards = dict(reversed(list(IMAGE["settings"].items())))
     assert image_key(**(IMAGE | {"settings": backwards})) == image_key(**IMAGE)
-    # A change of the key's form orphans every stored image: it must be deliberate.
+    # A change of the key format orphans every stored image, so it must be deliberate.
     assert image_key(**IMAGE) == "dc536211b1fc478acebb76e5b631cd9c0d4a744ed3022098e63adb9cca9c8a96"
 
 

@@ -1,4 +1,4 @@
-"""Processes that write at once, and processes that are killed while they write."""
+"""Processes that write at the same time, and processes that are killed while writing."""
 
 import multiprocessing
 import os
@@ -30,7 +30,7 @@ for i in range(100000):
 """
 
 
-def indexed(root: Path, table: str) -> list[str]:
+def indexed_keys(root: Path, table: str) -> list[str]:
     connection = sqlite3.connect(root / "store.sqlite")
     try:
         return [key for (key,) in connection.execute(f"SELECT key FROM {table}")]
@@ -54,19 +54,21 @@ def test_everything_indexed_is_readable_after_kills(tmp_path: Path) -> None:
         time.sleep(delay)
         for writer in writers:
             writer.send_signal(signal.SIGKILL)
-        rest = {name: [int(x) for x in w.communicate()[0].split()] for name, w in zip("ab", writers, strict=True)}
-        last = {name: (rest[name] or [last[name]])[-1] for name in "ab"}
+        printed = {name: [int(x) for x in w.communicate()[0].split()] for name, w in zip("ab", writers, strict=True)}
+        last = {name: (printed[name] or [last[name]])[-1] for name in "ab"}
 
         store = Store(tmp_path)
-        keys, features = indexed(tmp_path, "images"), indexed(tmp_path, "features")
+        keys, features = indexed_keys(tmp_path, "images"), indexed_keys(tmp_path, "features")
         assert len(keys) >= 12
-        # A kill may fall between the new file and its new row: that one image is then absent, and says so.
+        # A kill may fall between a new file and its new row: that image then counts as absent, with a reason.
         unreadable = [key for key in keys if store.image(key) is None]
         assert len(unreadable) <= len(writers)
         assert set(unreadable) == set(store.damage())
         assert set(store.features(features)) == set(features)
         for name in "ab":
-            assert store.features([name])[name]["v"][0] >= last[name], "what was reported as written is there"
+            assert store.features([name])[name]["v"][0] >= last[name], (
+                "features that were reported as written can be read"
+            )
             assert (
                 store.features([digest([name, "f", last[name]])])[digest([name, "f", last[name]])]["v"] == last[name]
             ).all()
@@ -75,7 +77,7 @@ def test_everything_indexed_is_readable_after_kills(tmp_path: Path) -> None:
         assert store.damage() == {}
 
 
-def write_same(root: Path, worker: int) -> None:
+def write_shared_keys(root: Path, worker: int) -> None:
     store = Store(root)
     for i in range(25):
         shade = np.full((8, 8, 3), worker * 100 + i, np.uint8)
@@ -85,18 +87,18 @@ def write_same(root: Path, worker: int) -> None:
 
 def test_two_processes_may_write_the_same_keys(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=write_same, args=(tmp_path, worker)) for worker in (0, 1)]
+    workers = [context.Process(target=write_shared_keys, args=(tmp_path, worker)) for worker in (0, 1)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     assert [w.exitcode for w in workers] == [0, 0]
     store = Store(tmp_path)
-    assert len(indexed(tmp_path, "images")) == 5 + 2 * 25
+    assert len(indexed_keys(tmp_path, "images")) == 5 + 2 * 25
     for i in range(5):
         record, pixels = store.record(f"same{i}"), store.image(f"same{i}")
         assert record is not None
         assert pixels is not None
-        # The row and the file are of the same writer.
+        # The row and the file come from the same writer.
         assert pixels[0, 0, 0] == record["worker"] * 100 + record["i"]
     assert store.damage() == {}

@@ -1,4 +1,4 @@
-"""Published ids: shipped with cards, compared with what is built, told by name, and written by one command."""
+"""Published ids: shipped with cards, compared with built suites, and written by a command."""
 
 from __future__ import annotations
 
@@ -17,121 +17,126 @@ from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
 from layoutmark.registry import Registry
 from layoutmark.registry.card_types import PublishedSuite, Source, SuiteItem
-from layoutmark.suites import compared, load_built_suite
-from layoutmark.suites.published import read_ids
+from layoutmark.suites import compare_with_published, load_built_suite
+from layoutmark.suites.published import read_published_ids
 from layoutmark.suites.storage import content_digest
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 LAYOUT = Layout(Canvas(8, 8), (Instance("0", "cat", "cat", Box(0, 0, 1, 1)),))
-PUBLISHING = sorted(name for name, entry in Registry().suites().items() if entry.suite.published)
+PUBLISHED_SUITES = sorted(name for name, entry in Registry().suites().items() if entry.suite.published)
 
 
-def built(*ids: str) -> BuiltSuite:
+def make_built_suite(*ids: str) -> BuiltSuite:
     return BuiltSuite(tuple(Sample(i, "a cat", LAYOUT) for i in ids), ("cat",))
 
 
-def card(folder: Path, *ids: str, **more) -> SuiteItem:
+def make_card(folder: Path, *ids: str, **digests) -> SuiteItem:
     (folder / "ids").mkdir(exist_ok=True)
     data = "".join(f"{i}\n" for i in ids).encode()
     (folder / "ids" / "toy.txt").write_bytes(data)
-    published = PublishedSuite("a file", len(ids), ids=sha256(data).hexdigest(), **more)
+    published = PublishedSuite("a file", len(ids), ids=sha256(data).hexdigest(), **digests)
     return SuiteItem("toy", "Toy", "1", Source.BUILD, published=published)
 
 
-def test_the_same_ids_are_the_published_suite(tmp_path) -> None:
-    digest = content_digest(("cat",), built("a", "b").samples)
-    for more, said in (({}, "same 2 ids (a file)"), ({"digest": digest}, "same 2 ids and content (a file)")):
-        found = compared(built("a", "b"), card(tmp_path, "a", "b", **more), tmp_path)
-        assert found.same
-        assert found.note() == f"the published suite: {said}"
-        assert found.records() == []
+def test_equal_ids_match_the_published_suite(tmp_path) -> None:
+    digest = content_digest(("cat",), make_built_suite("a", "b").samples)
+    for digests, message in (({}, "same 2 ids (a file)"), ({"digest": digest}, "same 2 ids and content (a file)")):
+        comparison = compare_with_published(
+            make_built_suite("a", "b"), make_card(tmp_path, "a", "b", **digests), tmp_path
+        )
+        assert comparison.matches
+        assert comparison.note() == f"the published suite: {message}"
+        assert comparison.ledger_entries() == []
 
 
 @pytest.mark.parametrize(
-    ("ids", "more", "said"),
+    ("ids", "digests", "message"),
     [
         (("a", "c"), {}, "1 published ids missing: b; 1 ids that are not published: c"),
         (("b", "a"), {}, "the same ids in another order"),
         (("a", "b"), {"digest": "0" * 64}, "the same ids with other content"),
     ],
 )
-def test_whatever_differs_is_named(tmp_path, ids, more, said: str) -> None:
-    found = compared(built(*ids), card(tmp_path, "a", "b", **more), tmp_path)
-    assert not found.same
-    assert found.note() == f"not the published suite (a file): {said}"
+def test_differences_are_named(tmp_path, ids, digests, message: str) -> None:
+    comparison = compare_with_published(make_built_suite(*ids), make_card(tmp_path, "a", "b", **digests), tmp_path)
+    assert not comparison.matches
+    assert comparison.note() == f"not the published suite (a file): {message}"
 
 
-def test_every_id_has_a_record(tmp_path) -> None:
+def test_every_differing_id_has_a_ledger_entry(tmp_path) -> None:
     ids = [f"s{n}" for n in range(40)]
-    found = compared(built("s0", "x"), card(tmp_path, *ids), tmp_path)
-    assert [(e.id, e.outcome) for e in found.records()] == [*((i, "skipped") for i in ids[1:]), ("x", "flagged")]
-    assert found.note().count(", s") == 7
+    comparison = compare_with_published(make_built_suite("s0", "x"), make_card(tmp_path, *ids), tmp_path)
+    assert [(e.id, e.outcome) for e in comparison.ledger_entries()] == [
+        *((i, "skipped") for i in ids[1:]),
+        ("x", "flagged"),
+    ]
+    assert comparison.note().count(", s") == 7
 
 
-def test_a_list_that_is_not_the_published_one_is_refused(tmp_path) -> None:
-    item = card(tmp_path, "a", "b")
+def test_changed_list_of_ids_is_refused(tmp_path) -> None:
+    item = make_card(tmp_path, "a", "b")
     (tmp_path / "ids" / "toy.txt").write_text("a\nc\n")
     with pytest.raises(LayoutmarkError, match=r"suite toy, ids/toy\.txt: found sha256 .*expected the published ids"):
-        compared(built("a", "b"), item, tmp_path)
+        compare_with_published(make_built_suite("a", "b"), item, tmp_path)
     (tmp_path / "ids" / "toy.txt").unlink()
     with pytest.raises(LayoutmarkError, match="found no such file"):
-        compared(built("a", "b"), item, tmp_path)
+        compare_with_published(make_built_suite("a", "b"), item, tmp_path)
 
 
-def test_a_number_alone_can_be_published(tmp_path) -> None:
-    item = replace(card(tmp_path), published=PublishedSuite("a file", 3))
-    assert compared(built("a", "b", "c"), item, tmp_path).same
-    assert "1 of unknown name" in compared(built("a", "b"), item, tmp_path).note()
-    assert compared(built("a"), replace(item, published=None), tmp_path) is None
+def test_number_of_samples_can_be_published_without_ids(tmp_path) -> None:
+    item = replace(make_card(tmp_path), published=PublishedSuite("a file", 3))
+    assert compare_with_published(make_built_suite("a", "b", "c"), item, tmp_path).matches
+    assert "1 of unknown name" in compare_with_published(make_built_suite("a", "b"), item, tmp_path).note()
+    assert compare_with_published(make_built_suite("a"), replace(item, published=None), tmp_path) is None
 
 
-@pytest.mark.parametrize("name", PUBLISHING)
-def test_every_card_ships_the_ids_it_publishes(name: str) -> None:
+@pytest.mark.parametrize("name", PUBLISHED_SUITES)
+def test_every_card_has_the_ids_it_publishes(name: str) -> None:
     entry = Registry().get_suite(name)
     published = entry.suite.published
     assert re.search(r"[0-9a-f]{40}", published.source) or not published.ids
     if published.ids:
-        ids = read_ids(name, published, entry.folder)
+        ids = read_published_ids(name, published, entry.folder)
         assert len(ids) == len(set(ids)) == published.samples
 
 
-def test_the_files_of_the_known_commits_give_the_published_suites() -> None:
-    """The bytes of the commit that a card names give the digest that it publishes."""
+def test_source_files_give_the_published_suites() -> None:
+    """The files of the commit named by a card give the digest that it publishes."""
     if not DATA.is_dir():
-        pytest.skip("the gathered files are not beside the checkout")
-    places = {"layoutgpt": "layoutgpt_output", "instancediffusion_demo": "instancediffusion"}
-    whole = [name for name in PUBLISHING if Registry().get_suite(name).suite.published.digest]
-    assert len(whole) >= 6
-    for name in whole:
+        pytest.skip("the shared data files are not available")
+    folders = {"layoutgpt": "layoutgpt_output", "instancediffusion_demo": "instancediffusion"}
+    names_with_digest = [name for name in PUBLISHED_SUITES if Registry().get_suite(name).suite.published.digest]
+    assert len(names_with_digest) >= 6
+    for name in names_with_digest:
         entry = Registry().get_suite(name)
-        made = entry.load().build_suite(name, DATA / "layouts" / places.get(name, name))
-        found = compared(made, entry.suite, entry.folder)
-        assert found.same, found.note()
-        assert found.content
+        built = entry.load().build_suite(name, DATA / "layouts" / folders.get(name, name))
+        comparison = compare_with_published(built, entry.suite, entry.folder)
+        assert comparison.matches, comparison.note()
+        assert comparison.content_matches
 
 
-def test_part_of_dreambooth_lacks_just_its_missing_subjects() -> None:
+def test_partial_dreambooth_lacks_only_its_missing_subjects() -> None:
     if not DATA.is_dir():
-        pytest.skip("the gathered files are not beside the checkout")
+        pytest.skip("the shared data files are not available")
     build = importlib.import_module("layoutmark.datasets.dreambooth.build")
-    here = {path.name for path in (DATA / "refs" / "dreambooth").iterdir() if path.is_dir()}
+    available_subjects = {path.name for path in (DATA / "refs" / "dreambooth").iterdir() if path.is_dir()}
     entry = Registry().get_suite("dreambooth")
-    found = compared(build.build_suite("dreambooth", DATA / "refs"), entry.suite, entry.folder)
-    assert found.added == ()
-    assert len(found.missing) == (30 - len(here)) * 75
-    assert not any(name.split("-")[1] in here for name in found.missing)
+    comparison = compare_with_published(build.build_suite("dreambooth", DATA / "refs"), entry.suite, entry.folder)
+    assert comparison.added == ()
+    assert len(comparison.missing) == (30 - len(available_subjects)) * 75
+    assert not any(name.split("-")[1] in available_subjects for name in comparison.missing)
     listing = json.loads((DATA / "refs" / "uno" / "dreambench_singleip.json").read_text("utf-8"))
     entry = Registry().get_suite("dreambench")
-    found = compared(build.build_suite("dreambench", DATA / "refs"), entry.suite, entry.folder)
+    comparison = compare_with_published(build.build_suite("dreambench", DATA / "refs"), entry.suite, entry.folder)
     files = [Path(*Path(record["image_paths"][0]).parts[-2:]) for record in listing]
-    gone = [n for n, file in enumerate(files) if not (DATA / "refs" / "dreambooth" / file).is_file()]
-    assert found.missing == tuple(f"dreambench-{n:04}" for n in gone)
+    missing_numbers = [n for n, file in enumerate(files) if not (DATA / "refs" / "dreambooth" / file).is_file()]
+    assert comparison.missing == tuple(f"dreambench-{n:04}" for n in missing_numbers)
 
 
-def test_the_commands(tmp_path, capsys) -> None:
-    """Writing a list, putting it on a card of one's own, building against it."""
-    guest = tmp_path / "own" / "toy_form"
-    guest.mkdir(parents=True)
+def test_publishing_with_the_commands(tmp_path, capsys) -> None:
+    """Write a list of ids, publish it on the card of a plug-in, and build against it."""
+    plugin = tmp_path / "own" / "toy_form"
+    plugin.mkdir(parents=True)
     lines = [{"id": f"toy-{n}", "prompt": "a cat", "canvas": [8, 8], "provenance": {"licence": "mine"}, "instances": [
         {"id": "0", "phrase": "cat", "category": "cat", "box": [0, 0, 0.5, 1]}]} for n in range(3)]  # fmt: skip
     source = tmp_path / "all.jsonl"
@@ -141,25 +146,25 @@ def test_the_commands(tmp_path, capsys) -> None:
     assert main(["suites", "show", str(out), "--ids"]) == 0
     assert capsys.readouterr().out.endswith("toy-0\ntoy-1\ntoy-2\n")
     assert main(["suites", "export", str(out), "--form", "ids", "--out", str(tmp_path / "ids")]) == 0
-    told = capsys.readouterr().out
-    assert f'digest = "{load_built_suite(out).digest}"' in told
-    assert sha256((tmp_path / "ids" / "jsonl.txt").read_bytes()).hexdigest() in told
-    # A card of one's own that publishes what was printed, over the same builder.
+    output = capsys.readouterr().out
+    assert f'digest = "{load_built_suite(out).digest}"' in output
+    assert sha256((tmp_path / "ids" / "jsonl.txt").read_bytes()).hexdigest() in output
+    # A plug-in with the same builder whose card publishes the printed lines.
     jsonl = Registry().get_suite("jsonl").folder
-    (guest / "build.py").write_text((jsonl / "build.py").read_text("utf-8"), "utf-8")
-    published = told[told.index("[suites.published]") :]
+    (plugin / "build.py").write_text((jsonl / "build.py").read_text("utf-8"), "utf-8")
+    published = output[output.index("[suites.published]") :]
     text = (jsonl / "suite.toml").read_text("utf-8").replace('"jsonl"', '"toy_form"')
-    (guest / "suite.toml").write_text(text + "\n" + published, "utf-8")
-    (guest / "ids").mkdir()
-    (guest / "ids" / "toy_form.txt").write_bytes((tmp_path / "ids" / "jsonl.txt").read_bytes())
-    build = ["suites", "build", "toy_form", "--methods-path", str(guest.parent), "--out", str(tmp_path / "again")]
-    assert main([*build, "--source", str(source), "--published"]) == 0
+    (plugin / "suite.toml").write_text(text + "\n" + published, "utf-8")
+    (plugin / "ids").mkdir()
+    (plugin / "ids" / "toy_form.txt").write_bytes((tmp_path / "ids" / "jsonl.txt").read_bytes())
+    command = ["suites", "build", "toy_form", "--methods-path", str(plugin.parent), "--out", str(tmp_path / "again")]
+    assert main([*command, "--source", str(source), "--published"]) == 0
     assert "the published suite: same 3 ids and content" in capsys.readouterr().out
     source.write_text("".join(json.dumps(line) + "\n" for line in lines[1:]), "utf-8")
-    assert main([*build, "--source", str(source), "--published"]) == 3
+    assert main([*command, "--source", str(source), "--published"]) == 3
     assert "1 published ids missing: toy-0" in capsys.readouterr().err
     assert len(load_built_suite(tmp_path / "again").samples) == 3, "nothing was written"
-    assert main([*build, "--source", str(source)]) == 0
+    assert main([*command, "--source", str(source)]) == 0
     assert "not the published suite" in capsys.readouterr().out
     suite = load_built_suite(tmp_path / "again")
     assert "1 published ids missing: toy-0" in suite.notes[0]

@@ -15,53 +15,53 @@ from PIL import Image
 
 from layoutmark.api import BuiltSuite
 from layoutmark.cli.main import main
-from layoutmark.ingest.references import reference_of
+from layoutmark.ingest.references import make_reference
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Sample
 from layoutmark.metrics.coco_files import read_pair
 from layoutmark.registry import Registry
 from layoutmark.registry.card_types import Source, SuiteItem
-from layoutmark.suites import FileSuite, difference, export, load_built_suite, save_built_suite
-from layoutmark.suites.contact_sheet import COLOURS, TILE, contact_sheet
-from layoutmark.suites.contact_sheet_html import sheet_html
+from layoutmark.suites import FileSuite, diff_suites, export_suite, load_built_suite, save_built_suite
+from layoutmark.suites.contact_sheet import COLOURS, TILE, draw_contact_sheet
+from layoutmark.suites.contact_sheet_html import render_contact_sheet
 
 ITEM = SuiteItem("toy", "Toy", "1", Source.BUILD)
 MASK = Mask.from_array(np.indices((30, 40))[1] < 20)
 
 
-def sample(number: int) -> Sample:
-    first = Instance("0", "a kite", "kite", Box(0.1, 0.2, 0.5, 0.8), MASK, (0.3, 0.5), ((0.2, 0.3), (0.4, 0.6)))
-    second = Instance("1", "a <tent>", "tent", Box(0.5, 0.5, 0.9, 0.9), attributes={"colour": "red"})
-    layout = Layout(Canvas(40, 30), (first, second))
+def make_sample(number: int) -> Sample:
+    kite = Instance("0", "a kite", "kite", Box(0.1, 0.2, 0.5, 0.8), MASK, (0.3, 0.5), ((0.2, 0.3), (0.4, 0.6)))
+    tent = Instance("1", "a <tent>", "tent", Box(0.5, 0.5, 0.9, 0.9), attributes={"colour": "red"})
+    layout = Layout(Canvas(40, 30), (kite, tent))
     return Sample(f"toy-{number}", "a kite\u202e and a tent " * (number + 1), layout, {"count": "2"}, {"licence": "x"})
 
 
 @pytest.fixture
 def suite(tmp_path) -> FileSuite:
-    made = BuiltSuite(tuple(sample(n) for n in range(3)), ("kite", "tent"), {}, ("told",))
-    return load_built_suite(save_built_suite(made, ITEM, tmp_path / "toy"))
+    built = BuiltSuite(tuple(make_sample(n) for n in range(3)), ("kite", "tent"), {}, ("told",))
+    return load_built_suite(save_built_suite(built, ITEM, tmp_path / "toy"))
 
 
-def test_a_sheet_shows_every_box_and_mask(suite) -> None:
-    sheet = np.asarray(contact_sheet(suite, suite.samples[:1]))
+def test_contact_sheet_shows_every_box_and_mask(suite) -> None:
+    sheet = np.asarray(draw_contact_sheet(suite, suite.samples[:1]))
     tile = sheet[8 : 8 + TILE * 3 // 4, 8 : 8 + TILE]
     for colour, box in zip(COLOURS, suite.samples[0].layout.boxes(), strict=False):
         x0, y0, x1, y1 = (box * [TILE, TILE * 3 / 4, TILE, TILE * 3 / 4]).round().astype(int)
         assert (tile[(y0 + y1) // 2, x0] == colour).all()
         assert (tile[y1 - 1, (x0 + x1) // 2] == colour).all()
-    masked, bare = tile[5, 5].astype(int), tile[5, TILE - 5].astype(int)
-    assert tuple(bare) == (236, 236, 236)
-    assert abs(masked - bare).sum() > 50
+    masked, background = tile[5, 5].astype(int), tile[5, TILE - 5].astype(int)
+    assert tuple(background) == (236, 236, 236)
+    assert abs(masked - background).sum() > 50
 
 
-def test_a_true_picture_lies_beneath() -> None:
+def test_contact_sheet_shows_true_images() -> None:
     mini = Registry().get_suite("mini").load().open_suite("mini")
-    drawn = np.asarray(contact_sheet(mini, mini.samples[:5]))
-    assert drawn.shape[1] == 4 * (TILE + 16)
-    assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 500
+    sheet = np.asarray(draw_contact_sheet(mini, mini.samples[:5]))
+    assert sheet.shape[1] == 4 * (TILE + 16)
+    assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 500
 
 
-def test_a_page_shows_every_box_mask_point_and_phrase_and_needs_nothing_else(suite) -> None:
-    page = sheet_html(suite, suite.samples)
+def test_html_sheet_is_complete_and_self_contained(suite) -> None:
+    page = render_contact_sheet(suite, suite.samples)
     assert page.count("<figure") == 3
     assert page.count("<rect") == page.count("&lt;tent&gt;</title>") * 2 == 6
     assert page.count("<polyline") == page.count("<circle") == page.count("<image") == 3
@@ -74,29 +74,29 @@ def test_a_page_shows_every_box_mask_point_and_phrase_and_needs_nothing_else(sui
     assert root.get("viewBox") == "0 0 240 180"
 
 
-def test_a_page_has_the_true_picture_beneath() -> None:
+def test_html_sheet_shows_true_images() -> None:
     mini = Registry().get_suite("mini").load().open_suite("mini")
-    page = sheet_html(mini, mini.samples[:2])
+    page = render_contact_sheet(mini, mini.samples[:2])
     masks = sum(i.mask is not None for s in mini.samples[:2] for i in s.layout.instances)
     assert page.count("<image") == 2 + masks
 
 
-def test_a_suite_is_itself(suite) -> None:
-    assert difference(suite, suite).same
+def test_suite_is_identical_to_itself(suite) -> None:
+    assert diff_suites(suite, suite).is_identical
 
 
-def test_what_differs_is_named(suite) -> None:
+def test_differences_are_named(suite) -> None:
     a, b, c = suite.samples
     moved = replace(b.layout.instances[1], box=Box(0, 0, 0.5, 0.5))
     changed = replace(b, prompt="x", layout=Layout(b.layout.canvas, (b.layout.instances[0], moved)))
-    other = replace(suite, samples=(c, changed, replace(a, id="toy-9")))
-    found = difference(suite, other)
-    assert (found.removed, found.added, found.reordered) == (("toy-0",), ("toy-9",), True)
-    assert found.changed == {"toy-1": ("instance 1: box", "prompt")}
+    changed_suite = replace(suite, samples=(c, changed, replace(a, id="toy-9")))
+    difference = diff_suites(suite, changed_suite)
+    assert (difference.removed, difference.added, difference.reordered) == (("toy-0",), ("toy-9",), True)
+    assert difference.changed == {"toy-1": ("instance 1: box", "prompt")}
 
 
-def test_coco_ground_truth_reads_back(suite, tmp_path) -> None:
-    path = export(suite, "coco", tmp_path / "out")
+def test_exported_coco_is_read_back(suite, tmp_path) -> None:
+    path = export_suite(suite, "coco", tmp_path / "out")
     data = json.loads(path.read_text("utf-8"))
     assert [i["sample_id"] for i in data["images"]] == [s.id for s in suite.samples]
     np.testing.assert_allclose(data["annotations"][0]["bbox"], [4, 6, 16, 18])
@@ -106,67 +106,67 @@ def test_coco_ground_truth_reads_back(suite, tmp_path) -> None:
     assert len(read_pair(path, tmp_path / "none.json").images) == 3
 
 
-def test_lines_are_the_samples(suite, tmp_path) -> None:
+def test_exported_lines_are_the_samples(suite, tmp_path) -> None:
     from layoutmark.layout import sample_from_json
 
-    lines = export(suite, "jsonl", tmp_path).read_text("utf-8").splitlines()
+    lines = export_suite(suite, "jsonl", tmp_path).read_text("utf-8").splitlines()
     assert tuple(sample_from_json(json.loads(line)) for line in lines) == tuple(suite.samples)
 
 
-def test_hugging_face_opens_it(suite, tmp_path, monkeypatch) -> None:
+def test_hugging_face_opens_exports(suite, tmp_path, monkeypatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    export(suite, "huggingface", tmp_path / "plain")
-    plain = datasets.load_dataset(str(tmp_path / "plain"), cache_dir=str(tmp_path / "cache"), split="test")
-    assert plain["prompt"] == [s.prompt for s in suite.samples]
-    assert plain[0]["instances"][0]["box"] == [0.1, 0.2, 0.5, 0.8]
+    export_suite(suite, "huggingface", tmp_path / "plain")
+    dataset = datasets.load_dataset(str(tmp_path / "plain"), cache_dir=str(tmp_path / "cache"), split="test")
+    assert dataset["prompt"] == [s.prompt for s in suite.samples]
+    assert dataset[0]["instances"][0]["box"] == [0.1, 0.2, 0.5, 0.8]
     mini = Registry().get_suite("mini").load().open_suite("mini")
-    few = type(
+    subset = type(
         "Few", (), {n: getattr(mini, n) for n in ("name", "version", "digest", "notes", "true_image", "references")}
     )()
-    few.samples = mini.samples[:2]
-    path = export(few, "huggingface", tmp_path / "seen")
+    subset.samples = mini.samples[:2]
+    path = export_suite(subset, "huggingface", tmp_path / "seen")
     assert pq.read_table(path).column("file_name").to_pylist() == ["000000.png", "000001.png"]
-    seen = datasets.load_dataset(str(tmp_path / "seen"), cache_dir=str(tmp_path / "cache"), split="test")
-    assert np.array_equal(np.asarray(seen[1]["image"]), mini.true_image(mini.samples[1].id))
+    image_dataset = datasets.load_dataset(str(tmp_path / "seen"), cache_dir=str(tmp_path / "cache"), split="test")
+    assert np.array_equal(np.asarray(image_dataset[1]["image"]), mini.true_image(mini.samples[1].id))
 
 
-def test_hugging_face_opens_a_suite_with_references(tmp_path, monkeypatch) -> None:
+def test_hugging_face_opens_exports_with_references(tmp_path, monkeypatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
-    shown = (reference_of(np.full((4, 6, 3), 9, np.uint8), "kite", np.eye(4, 6, dtype=bool)),)
-    made = sample(0)
-    first = replace(made.layout.instances[0], reference=shown[0].key)
-    made = replace(made, layout=Layout(made.layout.canvas, (first, made.layout.instances[1])))
-    built = BuiltSuite((made,), ("kite", "tent"), references=shown)
+    references = (make_reference(np.full((4, 6, 3), 9, np.uint8), "kite", np.eye(4, 6, dtype=bool)),)
+    sample = make_sample(0)
+    instance = replace(sample.layout.instances[0], reference=references[0].key)
+    sample = replace(sample, layout=Layout(sample.layout.canvas, (instance, sample.layout.instances[1])))
+    built = BuiltSuite((sample,), ("kite", "tent"), references=references)
     suite = load_built_suite(save_built_suite(built, ITEM, tmp_path / "toy"))
-    export(suite, "huggingface", tmp_path / "out")
+    export_suite(suite, "huggingface", tmp_path / "out")
     rows = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert list(rows) == ["test"]
     (row,) = rows["test"]
-    assert [i["reference"] for i in row["instances"]] == [shown[0].key, None]
-    with Image.open(tmp_path / "out" / "references" / f"{row['instances'][0]['reference']}.png") as picture:
-        assert picture.mode == "RGBA"
-        assert np.array_equal(np.asarray(picture)[..., 3] > 0, shown[0].mask)
+    assert [i["reference"] for i in row["instances"]] == [references[0].key, None]
+    with Image.open(tmp_path / "out" / "references" / f"{row['instances'][0]['reference']}.png") as image:
+        assert image.mode == "RGBA"
+        assert np.array_equal(np.asarray(image)[..., 3] > 0, references[0].mask)
 
 
-def test_the_commands(suite, tmp_path, capsys) -> None:
+def test_suite_commands(suite, tmp_path, capsys) -> None:
     folder = str(tmp_path / "toy")
     assert main(["suites", "show", "mini", "--sheet", str(tmp_path / "mini.png"), "--limit", "3"]) == 0
-    with Image.open(tmp_path / "mini.png") as picture:
-        assert picture.format == "PNG"
+    with Image.open(tmp_path / "mini.png") as image:
+        assert image.format == "PNG"
     assert "3 of 144 layouts of mini" in capsys.readouterr().out
     assert main(["suites", "show", folder, "--sheet", str(tmp_path / "toy.html")]) == 0
     assert "<figure" in (tmp_path / "toy.html").read_text("utf-8")
     capsys.readouterr()
     assert main(["suites", "show", folder.replace("toy", "mini"), "--json"]) == 3
     assert main(["suites", "show", "mini-refs", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["name"], told["aspect"]) == ("mini-refs", "native")
+    output = json.loads(capsys.readouterr().out)
+    assert (output["name"], output["aspect"]) == ("mini-refs", "native")
     assert main(["suites", "diff", folder, folder]) == 0
     assert main(["suites", "diff", folder, "mini", "--json"]) == 1
-    told = capsys.readouterr().out
-    assert json.loads(told[told.index("{") :])["removed"] == ["toy-0", "toy-1", "toy-2"]
+    output = capsys.readouterr().out
+    assert json.loads(output[output.index("{") :])["removed"] == ["toy-0", "toy-1", "toy-2"]
     assert main(["suites", "export", folder, "--form", "jsonl", "--out", str(tmp_path / "x")]) == 0
     assert (tmp_path / "x" / "toy.jsonl").is_file()
     assert main(["suites", "export", folder, "--form", "coc", "--out", str(tmp_path / "x")]) == 3

@@ -1,4 +1,4 @@
-"""The committed model card: its page says what card.json says, and both are about the weights that lie beside them."""
+"""The committed model card: its page matches card.json, and both describe the weights beside them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from layoutmark.registry import Registry, resolve_settings
 from layoutmark.training import card, card_page
 from layoutmark.training.card import Figure
 
-SHELF = Registry()
-STACK = SHELF.get_stack("mini")
+REGISTRY = Registry()
+STACK = REGISTRY.get_stack("mini")
 STALE = "the card is stale: run `layoutmark train card --stack mini`"
 BARS = {
     "detector AP50 on true images": 0.97,
@@ -36,7 +36,7 @@ BARS = {
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, Any]:
-    path = STACK.folder / card_page.CARD
+    path = STACK.folder / card_page.CARD_FILE
     assert path.is_file(), STALE
     loaded: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return loaded
@@ -44,7 +44,7 @@ def data() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def readme() -> str:
-    path = STACK.folder / card_page.README
+    path = STACK.folder / card_page.README_FILE
     assert path.is_file(), STALE
     return path.read_text("utf-8")
 
@@ -56,14 +56,14 @@ def test_all_figures_with_their_bars(data: dict[str, Any]) -> None:
 
 def test_page_says_what_the_card_says(data: dict[str, Any], readme: str) -> None:
     rows = re.findall(r"^\| (.+?) \| (\d\.\d{4}|-\d\.\d{4}) \| (\d\.\d\d) \| (\d+) .+? \| (.+?) \|$", readme, re.M)
-    said = {name: (value, bar, n, verdict.strip("*")) for name, value, bar, n, verdict in rows}
+    shown = {name: (value, bar, n, verdict.strip("*")) for name, value, bar, n, verdict in rows}
     expected = {
         f["name"]: (f"{f['value']:.4f}", f"{f['least']:.2f}", str(f["n"]), "holds" if f["holds"] else "does not hold")
         for f in data["figures"]
     }
-    assert said == expected
+    assert shown == expected
     weights = sum(p.stat().st_size for p in STACK.folder.rglob("*.safetensors"))
-    assert readme == card_page.page(STACK.card, data, weights), STALE
+    assert readme == card_page.render_readme(STACK.card, data, weights), STALE
 
 
 def test_measured_on_these_weights(data: dict[str, Any]) -> None:
@@ -72,13 +72,13 @@ def test_measured_on_these_weights(data: dict[str, Any]) -> None:
 
 
 def test_measured_with_these_settings(data: dict[str, Any]) -> None:
-    method = SHELF.get_method(card.METHOD).card
+    method = REGISTRY.get_method(card.METHOD).card
     assert data["made_with"]["method"]["settings"] == resolve_settings(method, STACK.name), STALE
     assert data["made_with"]["method"]["version"] == method.version
 
 
 def test_says_how_it_was_trained(data: dict[str, Any], readme: str) -> None:
-    assert data["training"] == card_page.read_facts(STACK.folder), STALE
+    assert data["training"] == card_page.read_training_record(STACK.folder), STALE
     assert {"generator", "detector", "clip", "dino"} <= set(data["training"]["parts"])
     for name, part in data["training"]["parts"].items():
         assert f"| {name} | {part['steps']:,} | {part['batch']} | {part['seconds']:,} |" in readme
@@ -86,7 +86,7 @@ def test_says_how_it_was_trained(data: dict[str, Any], readme: str) -> None:
 
 
 def test_contact_sheet() -> None:
-    path = STACK.folder / card_page.CONTACT
+    path = STACK.folder / card_page.CONTACT_SHEET_FILE
     assert path.stat().st_size < 400_000
     with Image.open(path) as image:
         assert image.size == (12 * 64 * 2, (4 * 64 + 6) * 2)
@@ -94,8 +94,8 @@ def test_contact_sheet() -> None:
 
 def test_page_says_which_bars_are_missed(data: dict[str, Any]) -> None:
     low = asdict(Figure("detector AP50 on true images", 0.5, 0.97, 512, "renders")) | {"holds": False}
-    text = card_page.page(STACK.card, {**data, "figures": [low, *data["figures"][1:]]}, 1)
-    assert "does not hold" in card_page.figure_row(low)
+    text = card_page.render_readme(STACK.card, {**data, "figures": [low, *data["figures"][1:]]}, 1)
+    assert "does not hold" in card_page.format_figure(low)
     assert "bars are missed: detector AP50 on true images" in text
 
 
@@ -105,16 +105,16 @@ def test_figure_holds_from_its_bar_on() -> None:
 
 
 def test_recall_takes_each_detection_once() -> None:
-    seen = [
+    detections = [
         SimpleNamespace(labels=("cat", "dog", "cat"), scores=(0.9, 0.24, 0.3)),
         SimpleNamespace(labels=("car",), scores=(0.9,)),
     ]
-    scorers: Any = SimpleNamespace(detector=SimpleNamespace(detect=lambda images: seen))
+    scorers: Any = SimpleNamespace(detector=SimpleNamespace(detect=lambda images: detections))
     blank = np.zeros((8, 8, 3), np.uint8)
-    recall, n = card.drawn_recall([blank, blank], [["cat", "cat", "dog"], ["car", "car"]], scorers)
+    recall, n = card.generated_recall([blank, blank], [["cat", "cat", "dog"], ["car", "car"]], scorers)
     assert (recall, n) == (pytest.approx(3 / 5), 5)
 
 
 def test_training_that_left_no_facts(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"found no training.json.*make stack-mini"):
-        card_page.read_facts(tmp_path)
+        card_page.read_training_record(tmp_path)

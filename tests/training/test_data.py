@@ -1,4 +1,4 @@
-"""Renders and their wear: seeds apart from the suites', the same pictures when read back, degradation that grows."""
+"""Renders and degradations: seeds disjoint from the suites, equal images when reloaded, growing degradation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layoutmark.diffusion.recipe import Renders
+from layoutmark.diffusion.recipe import TrainingImages
 from layoutmark.training.card import DEGRADATIONS, SEVERITIES
 from layoutmark.training.card import RENDERS as HELD_OUT_COUNT
 from layoutmark.training.clip import degrade
@@ -19,7 +19,7 @@ from layoutmark.training.stack import RENDERS as TRAIN_COUNT
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_seeds_of_training_held_out_and_suites_are_apart() -> None:
+def test_training_held_out_and_suite_seeds_are_disjoint() -> None:
     lists = [
         json.loads((ROOT / f"datasets/mini/{n}.json").read_text("utf-8")) for n in ("mini", "mini-refs", "mini-dev")
     ]
@@ -31,13 +31,13 @@ def test_seeds_of_training_held_out_and_suites_are_apart() -> None:
     assert held_out.stop <= training.start
 
 
-def test_read_back_as_drawn(world: Any, tmp_path: Path) -> None:
+def test_reloaded_renders_are_equal(world: Any, tmp_path: Path) -> None:
     first = renders(world, tmp_path, HELD_OUT_SEED, 3, 64)
     again = renders(world, tmp_path, HELD_OUT_SEED, 3, 64)
     assert np.array_equal(first.pixels, again.pixels)
-    assert first.facts == again.facts
-    drawn = world.draw(HELD_OUT_SEED + 2, 64)
-    assert np.array_equal(first.pixels[2], drawn["pixels"])
+    assert first.annotations == again.annotations
+    render = world.draw(HELD_OUT_SEED + 2, 64)
+    assert np.array_equal(first.pixels[2], render["pixels"])
 
 
 def test_portraits_are_tight(world: Any) -> None:
@@ -49,16 +49,16 @@ def test_portraits_are_tight(world: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", DEGRADATIONS)
-def test_degradation_starts_at_nothing_and_grows(kind: str, held_out: Renders) -> None:
-    pictures = [np.array(p) for p in held_out.pixels[:8]]
+def test_degradation_starts_at_zero_and_grows(kind: str, held_out: TrainingImages) -> None:
+    images = [np.array(p) for p in held_out.pixels[:8]]
     errors = [
-        float(np.mean([np.abs(degrade(p, kind, s).astype(int) - p.astype(int)).mean() for p in pictures]))
+        float(np.mean([np.abs(degrade(p, kind, s).astype(int) - p.astype(int)).mean() for p in images]))
         for s in SEVERITIES
     ]
     assert errors[0] == 0
     assert errors == sorted(errors)
     assert errors[-1] > 2 * errors[1] > 0
-    assert all(degrade(p, kind, 1.0).shape == p.shape for p in pictures)
+    assert all(degrade(p, kind, 1.0).shape == p.shape for p in images)
 
 
 def test_unknown_degradation() -> None:

@@ -1,4 +1,4 @@
-"""The shared loop: a training that was stopped ends exactly where an unbroken one does."""
+"""The training loop: an interrupted training ends exactly where an uninterrupted one does."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.training.distributed import ALONE, Team
-from layoutmark.training.loop import average, constant, cosine, train
+from layoutmark.training.distributed import SINGLE_PROCESS, ProcessGroup
+from layoutmark.training.loop import constant, cosine, train, update_average
 
 STEPS = 6
 
 
 def run(folder: Path, *, stop_at: int | None = None) -> dict[str, torch.nn.Module]:
-    """Six steps of a small regression with dropped-in noise; `stop_at` raises there, as a kill would."""
+    """Six steps of a small regression; `stop_at` raises at that step, like an interruption."""
     torch.manual_seed(5)
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1))
     modules = {"model": model, "kept": torch.nn.Linear(4, 8)}
@@ -33,24 +33,24 @@ def run(folder: Path, *, stop_at: int | None = None) -> dict[str, torch.nn.Modul
 
     train(
         "small", STEPS, modules, optimiser, step_loss, folder=folder, seed=3, rate=1e-2, warmup=2, checkpoint_every=3,
-        after=lambda step: average(modules["kept"], model[0], 0.5),
+        after_step=lambda step: update_average(modules["kept"], model[0], 0.5),
     )  # fmt: skip
     return modules
 
 
-def test_resumed_equals_unbroken(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole")
+def test_resumed_training_equals_uninterrupted_training(tmp_path: Path) -> None:
+    uninterrupted = run(tmp_path / "uninterrupted")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", stop_at=4)
     assert torch.load(tmp_path / "broken" / "small.pt", weights_only=True)["step"] == 3
     resumed = run(tmp_path / "broken")
-    for name, module in whole.items():
+    for name, module in uninterrupted.items():
         for key, value in module.state_dict().items():
             assert torch.equal(value, resumed[name].state_dict()[key]), (name, key)
 
 
 def test_steps_differ(tmp_path: Path) -> None:
-    """The twin: without the second half the weights are others, so equality above says something."""
+    """Without the second half the weights differ, so the equality above is meaningful."""
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, stop_at=4)
     half = torch.load(tmp_path / "small.pt", weights_only=True)["modules"]["model"]["0.weight"]
@@ -66,7 +66,9 @@ def test_learning_rate_curve() -> None:
     assert cosine(100, 100, 10) == pytest.approx(0.05)
 
 
-def gathered(folder: Path, *, accumulate: int = 1, team: Team = ALONE, name: str = "gathered") -> torch.Tensor:
+def train_regression(
+    folder: Path, *, accumulate: int = 1, group: ProcessGroup = SINGLE_PROCESS, name: str = "regression"
+) -> torch.Tensor:
     """Weights after four steps of a regression."""
     torch.manual_seed(5)
     model = torch.nn.Linear(4, 1)
@@ -79,13 +81,13 @@ def gathered(folder: Path, *, accumulate: int = 1, team: Team = ALONE, name: str
 
     train(
         name, 4, {"model": model}, optimiser, step_loss, folder=folder, seed=3, rate=1e-2, warmup=0,
-        accumulate=accumulate, team=team, curve=constant,
+        accumulate=accumulate, group=group, schedule=constant,
     )  # fmt: skip
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
 def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
-    one, two = gathered(tmp_path / "one"), gathered(tmp_path / "two", accumulate=2)
+    one, two = train_regression(tmp_path / "one"), train_regression(tmp_path / "two", accumulate=2)
     assert not torch.equal(one, two)  # twice as many batches
     # By hand: AdamW on the mean loss of batches 0 and 1, then of 2 and 3, and so on.
     torch.manual_seed(5)
@@ -101,10 +103,12 @@ def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
     assert torch.equal(two, torch.cat([p.detach().flatten() for p in model.parameters()]))
 
 
-def test_going_on_with_other_options_is_refused(tmp_path: Path) -> None:
-    gathered(tmp_path)
-    with pytest.raises(LayoutmarkError, match=r"checkpoint 'gathered.pt': found accumulate 1; expected 2\. Go on with"):
-        gathered(tmp_path, accumulate=2)
+def test_resuming_with_other_options_is_refused(tmp_path: Path) -> None:
+    train_regression(tmp_path)
+    with pytest.raises(
+        LayoutmarkError, match=r"checkpoint 'regression.pt': found accumulate 1; expected 2\. Resume with"
+    ):
+        train_regression(tmp_path, accumulate=2)
 
 
 def test_constant_curve() -> None:
@@ -120,19 +124,21 @@ def test_two_processes_take_the_batches_that_one_accumulates(tmp_path: Path) -> 
         "import sys, torch\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from pathlib import Path\n"
-        "from test_loop import gathered\n"
-        "from layoutmark.training.distributed import assemble\n"
-        "team = assemble()\n"
-        "assert team.size == 2 and team.device.startswith('cpu')\n"
-        f"weights = gathered(Path({str(tmp_path)!r}), team=team, name='team')\n"
-        f"torch.save(weights, Path({str(tmp_path)!r}) / f'{{team.rank}}.pt')\n"
+        "from test_loop import train_regression\n"
+        "from layoutmark.training.distributed import join_process_group\n"
+        "group = join_process_group()\n"
+        "assert group.size == 2 and group.device.startswith('cpu')\n"
+        f"weights = train_regression(Path({str(tmp_path)!r}), group=group, name='team')\n"
+        f"torch.save(weights, Path({str(tmp_path)!r}) / f'{{group.rank}}.pt')\n"
     )
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29577", "ACCELERATE_USE_CPU": "true"}
+    environment = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29577", "ACCELERATE_USE_CPU": "true"}
     members = [
-        subprocess.Popen([sys.executable, script], env=os.environ | together | {"RANK": str(n), "LOCAL_RANK": str(n)})
+        subprocess.Popen(
+            [sys.executable, script], env=os.environ | environment | {"RANK": str(n), "LOCAL_RANK": str(n)}
+        )
         for n in range(2)
     ]
     assert [member.wait(timeout=500) for member in members] == [0, 0]
     first, second = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in range(2))
     assert torch.equal(first, second)
-    torch.testing.assert_close(first, gathered(tmp_path / "alone", accumulate=2), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(first, train_regression(tmp_path / "alone", accumulate=2), rtol=1e-6, atol=1e-7)

@@ -1,4 +1,4 @@
-"""Every recipe runs: three small steps on a few renders, a finite loss, finite weights, a checkpoint to go on from."""
+"""Every recipe runs: three small steps on a few renders give a finite loss, finite weights and a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from layoutmark.diffusion.recipe import Renders
-from layoutmark.features.quiet_ultralytics import ultralytics
+from layoutmark.diffusion.recipe import TrainingImages
+from layoutmark.features.quiet_ultralytics import import_ultralytics
 from layoutmark.training import clip, codec, detector, dino, generator, segmenter, vae
 
 STEPS = 3
 
 
-def recipe(name: str, world: Any, few: Renders, folder: Path) -> Any:
+def recipe(name: str, world: Any, few: TrainingImages, folder: Path) -> Any:
     """Run one recipe; returns its model."""
     if name == "detector":
-        ultralytics("ultralytics")
+        import_ultralytics("ultralytics")
         return detector.train_detector(few, world.categories, folder, steps=STEPS, batch=2, seed=1)[0]
     if name == "dino":
         return dino.train_dino(few, folder, steps=STEPS, batch=2, seed=1)[0]
@@ -32,23 +32,25 @@ def recipe(name: str, world: Any, few: Renders, folder: Path) -> Any:
     code = codec.fit_code(few)
     if name == "vae":
         return vae.train_vae(few, code, folder, steps=STEPS, batch=2, seed=1)[0]
-    parts, _ = generator.train_generator(few, code, folder, steps=STEPS, batch=2, seed=1, words=world.fillers)
+    parts, _ = generator.train_generator(few, code, folder, steps=STEPS, batch=2, seed=1, filler_words=world.fillers)
     return parts.unet
 
 
 @pytest.mark.parametrize("name", ["detector", "segmenter", "dino", "clip", "generator", "vae"])
-def test_three_steps(name: str, world: Any, few: Renders, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_three_steps(
+    name: str, world: Any, few: TrainingImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = recipe(name, world, few, tmp_path)
-    said = re.findall(rf"{name}: step (\d+) of {STEPS}, loss (\S+),", capsys.readouterr().out)
-    assert [step for step, _ in said] == [str(STEPS)]
-    assert math.isfinite(float(said[0][1]))
+    logged = re.findall(rf"{name}: step (\d+) of {STEPS}, loss (\S+),", capsys.readouterr().out)
+    assert [step for step, _ in logged] == [str(STEPS)]
+    assert math.isfinite(float(logged[0][1]))
     assert all(torch.isfinite(p).all() for p in model.parameters())
     assert torch.load(tmp_path / f"{name}.pt", weights_only=True)["step"] == STEPS
     assert not model.training
 
 
 def test_finished_recipe_is_not_trained_again(
-    world: Any, few: Renders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Any, few: TrainingImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = recipe("dino", world, few, tmp_path).state_dict()
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Training pictures out of suites: found by name, resized as boxes are, never under another picture's boxes."""
+"""Training images from suites: matched by name, resized like their boxes, never paired with boxes of another shape."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from PIL import Image
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Sample
 from layoutmark.registry import Registry
-from layoutmark.suites.opening import whole_suite
-from layoutmark.training.suite_images import suite_pictures
+from layoutmark.suites.opening import open_full_suite
+from layoutmark.training.suite_images import load_suite_images
 
 
-class Listed:
-    """A suite of samples without pictures of their own."""
+class SuiteWithoutImages:
+    """A suite of samples without images."""
 
     name = "coco-few"
     version = "1"
@@ -40,7 +40,7 @@ def sample(name: str, width: int, height: int, mask: Mask | None = None) -> Samp
     return Sample(name, "a dog on the left", Layout(Canvas(width, height), (thing,)))
 
 
-def painted(path: Path, width: int, height: int) -> None:
+def write_image(path: Path, width: int, height: int) -> None:
     """Red on the left half, blue on the right."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[:, : width // 2, 0] = 255
@@ -48,38 +48,38 @@ def painted(path: Path, width: int, height: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def test_files_are_found_by_the_samples_names(tmp_path: Path) -> None:
+def test_files_are_matched_by_sample_id(tmp_path: Path) -> None:
     (tmp_path / "val2017").mkdir()
-    painted(tmp_path / "val2017" / "000000000139.png", 64, 32)
-    painted(tmp_path / "whole-name.jpg", 64, 32)
-    painted(tmp_path / "000000000007.png", 64, 64)
-    whole = Mask.from_array(np.ones((32, 64), bool))
-    suite = Listed(
-        sample("coco-few-139", 640, 320, whole), sample("whole-name", 640, 320), sample("coco-few-8", 640, 320),
+    write_image(tmp_path / "val2017" / "000000000139.png", 64, 32)
+    write_image(tmp_path / "whole-name.jpg", 64, 32)
+    write_image(tmp_path / "000000000007.png", 64, 64)
+    full_mask = Mask.from_array(np.ones((32, 64), bool))
+    suite = SuiteWithoutImages(
+        sample("coco-few-139", 640, 320, full_mask), sample("whole-name", 640, 320), sample("coco-few-8", 640, 320),
         sample("coco-few-7", 640, 320),
     )  # fmt: skip
-    found, without = suite_pictures(suite, tmp_path, 16)
-    assert without == 2  # one is not there, one has other proportions than its boxes
-    assert found.pixels.shape == (2, 16, 16, 3)
-    assert found.pixels[0].dtype == np.uint8
-    assert np.array_equal(found.pixels[0:2][0], found.pixels[0])
-    assert found.pixels[0][8, 2].tolist() == [255, 0, 0]  # the box's half, stretched with the picture
-    assert found.pixels[0][8, 13].tolist() == [0, 0, 255]
-    assert found.facts[0]["captions"] == ["a dog on the left"]
-    first, second = found.layout(0).instances[0], found.layout(1).instances[0]
-    assert (first.phrase, first.category, first.box, first.mask) == ("a red dog", "dog", Box(0, 0, 0.5, 1), whole)
+    images, without = load_suite_images(suite, tmp_path, 16)
+    assert without == 2  # one file is missing, one has another aspect ratio than its canvas
+    assert images.pixels.shape == (2, 16, 16, 3)
+    assert images.pixels[0].dtype == np.uint8
+    assert np.array_equal(images.pixels[0:2][0], images.pixels[0])
+    assert images.pixels[0][8, 2].tolist() == [255, 0, 0]  # the half with the box, stretched with the image
+    assert images.pixels[0][8, 13].tolist() == [0, 0, 255]
+    assert images.annotations[0]["captions"] == ["a dog on the left"]
+    first, second = images.layout(0).instances[0], images.layout(1).instances[0]
+    assert (first.phrase, first.category, first.box, first.mask) == ("a red dog", "dog", Box(0, 0, 0.5, 1), full_mask)
     assert second.mask is None
 
 
-def test_a_suites_own_pictures_are_taken() -> None:
-    suite = whole_suite(Registry(), "mini")
-    found, without = suite_pictures(suite, None, 64)
-    assert (len(found.pixels), without) == (len(suite.samples), 0)
-    assert np.array_equal(found.pixels[3], suite.true_image(suite.samples[3].id))
+def test_images_of_the_suite_are_used() -> None:
+    suite = open_full_suite(Registry(), "mini")
+    images, without = load_suite_images(suite, None, 64)
+    assert (len(images.pixels), without) == (len(suite.samples), 0)
+    assert np.array_equal(images.pixels[3], suite.true_image(suite.samples[3].id))
 
 
-def test_without_pictures_it_says_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(LayoutmarkError, match=r"suite 'coco-few': found none; .* Give --pictures FOLDER"):
-        suite_pictures(Listed(sample("a", 4, 4)), None, 16)
+def test_error_without_images_names_the_option(tmp_path: Path) -> None:
+    with pytest.raises(LayoutmarkError, match=r"suite 'coco-few': found none; .* Pass --images FOLDER"):
+        load_suite_images(SuiteWithoutImages(sample("a", 4, 4)), None, 16)
     with pytest.raises(LayoutmarkError, match="found none of its 1 samples"):
-        suite_pictures(Listed(sample("a", 4, 4)), tmp_path, 16)
+        load_suite_images(SuiteWithoutImages(sample("a", 4, 4)), tmp_path, 16)

@@ -8,13 +8,13 @@ import pytest
 from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
-from layoutmark.diffusion.recipe import Renders
+from layoutmark.diffusion.recipe import TrainingImages
 from layoutmark.training.tokenizer import END, LENGTH, START, train_tokenizer
 
 
 @pytest.fixture(scope="module")
-def tokenizer(world: Any, few: Renders) -> CLIPTokenizer:
-    captions = [c for fact in few.facts for c in fact["captions"]]
+def tokenizer(world: Any, few: TrainingImages) -> CLIPTokenizer:
+    captions = [c for fact in few.annotations for c in fact["captions"]]
     return train_tokenizer([*captions, *(list(world.categories) * 50)], 1400)
 
 
@@ -27,12 +27,12 @@ def test_every_byte_is_a_token(tokenizer: CLIPTokenizer) -> None:
 
 def test_any_text_has_ids(tokenizer: CLIPTokenizer) -> None:
     end = tokenizer.convert_tokens_to_ids(END)
-    # A stride through all planes, surrogates left out: together they use every byte that UTF-8 can hold.
+    # A stride through all planes without surrogates; together they use every byte that UTF-8 can contain.
     points = [p for p in (*range(0x21, 0x800), *range(0x800, 0x110000, 251)) if not 0xD800 <= p < 0xE000]
     letters = [chr(p) for p in points]
     assert len({b for c in letters for b in c.encode()}) > 200
-    unreadable = [c for c in letters if not c.isspace() and end in tokenizer(c, add_special_tokens=False).input_ids]
-    assert unreadable == []
+    unencodable = [c for c in letters if not c.isspace() and end in tokenizer(c, add_special_tokens=False).input_ids]
+    assert unencodable == []
 
 
 def test_words_of_the_world_are_one_token(tokenizer: CLIPTokenizer, world: Any) -> None:

@@ -1,4 +1,4 @@
-"""Random evidence that has everything a metric may ask for, the same for one seed on every machine."""
+"""Random evidence with everything that a metric may need, reproducible from its seed on every machine."""
 
 from __future__ import annotations
 
@@ -17,67 +17,71 @@ SCORERS = {
     "detector": "yolo", "clip": "clip", "dino": "vit", "quality": "iqa", "pixels": "hsv", "masks": "yolo-seg",
     "reference": "portrait", "lpips": "alexnet",
 }  # fmt: skip
-EVERY = {
+ALL_SCORERS = {
     **SCORERS, "second_detector": "owl", "inception": "pool3", "dinov2": "vit-2", "clip_b32": "clip-2",
     "quality_musiq": "musiq",
 }  # fmt: skip
-"""And the roles that a stack may have besides; `with_further` gives what they say."""
+"""Also the optional roles of a stack; `with_extra_encoders` adds their outputs."""
 COLOURS = {"red": (220, 40, 40), "blue": (40, 90, 230), "green": (40, 170, 60), "yellow": (250, 200, 30)}
 SIDE, CANVAS, WIDTH = 32, 256, 16
-"""Pixels of pictures and masks; pixels of the canvas, which areas are counted in; length of vectors."""
+"""Side of images and masks in pixels; side of the canvas, which areas refer to; length of vectors."""
 
 
 def evidence(seed: int, samples: int = 10, seeds: int = 2) -> tuple[list[Evidence], list[np.ndarray]]:
     """Images and their pixels (SIDE, SIDE, 3): `samples` times `seeds`, one of them failed."""
     rng = np.random.default_rng(seed)
-    found, pictures = [], []
+    images, pixels_list = [], []
     for s in range(samples):
         sample = _sample(rng, s)
         references = {i.id: _vector(rng) for i in sample.layout.instances}
         true = {f"{kind}/true-image": _vector(rng) for kind in ("clip", "dino")}
         for k in range(seeds):
-            picture = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+            image_pixels = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
             for instance in sample.layout.instances:
-                x0, y0, x1, y1 = instance.box.cells(SIDE, SIDE)
-                picture[y0:y1:2, x0:x1] = COLOURS[str(rng.choice(list(COLOURS)))]
-            found.append(_evidence(rng, sample, k, picture, references, true))
-            pictures.append(picture)
-    found[3] = Evidence(found[3].sample, found[3].seed, Status.FAILED, "no paint left")
-    return found, pictures
+                x0, y0, x1, y1 = instance.box.to_cells(SIDE, SIDE)
+                image_pixels[y0:y1:2, x0:x1] = COLOURS[str(rng.choice(list(COLOURS)))]
+            images.append(_evidence(rng, sample, k, image_pixels, references, true))
+            pixels_list.append(image_pixels)
+    images[3] = Evidence(images[3].sample, images[3].seed, Status.FAILED, "no paint left")
+    return images, pixels_list
 
 
 def with_masks(images: list[Evidence], seed: int) -> list[Evidence]:
-    """The same with a mask for every target, and masks of detections that look like what lies in their boxes."""
+    """Copies with a mask for every target, and detection masks that resemble the contents of their boxes."""
     rng = np.random.default_rng([seed, 1])
-    found = []
+    changed = []
     for e in images:
         things = tuple(
-            replace(i, mask=i.mask or _filled(rng, i.box.cells(SIDE, SIDE))) for i in e.sample.layout.instances
+            replace(i, mask=i.mask or _filled(rng, i.box.to_cells(SIDE, SIDE))) for i in e.sample.layout.instances
         )
         sample = replace(e.sample, layout=Layout(e.sample.layout.canvas, things))
         detections = e.detections
         if detections is not None:
-            cells = [Box(*map(float, box)).cells(SIDE, SIDE) for box in np.clip(detections.boxes, 0, 1)]
+            cells = [Box(*map(float, box)).to_cells(SIDE, SIDE) for box in np.clip(detections.boxes, 0, 1)]
             masks = tuple(_filled(rng, c) if rng.random() < 0.9 else None for c in cells)
             detections = replace(detections, masks=masks)
-        found.append(replace(e, sample=sample, detections=detections))
-    return found
+        changed.append(replace(e, sample=sample, detections=detections))
+    return changed
 
 
-def with_further(images: list[Evidence], seed: int) -> list[Evidence]:
-    """The same as seen by a second detector, by Inception, whose vectors are of any length, and by further encoders."""
+def with_extra_encoders(images: list[Evidence], seed: int) -> list[Evidence]:
+    """Copies with the outputs of a second detector, of Inception (vectors of any length) and of extra encoders."""
     rng = np.random.default_rng([seed, 2])
     true = {e.sample.id: rng.normal(size=WIDTH).astype(np.float32) for e in images}
-    found = []
+    changed = []
     for e in images:
         if e.detections is None:
-            found.append(e)
+            changed.append(e)
             continue
-        kept = np.flatnonzero(rng.random(len(e.detections)) < 0.8)
-        boxes = np.sort((e.detections.boxes[kept] + rng.normal(0, 0.03, (len(kept), 4))).reshape(-1, 2, 2), axis=1)
+        has_marks = np.flatnonzero(rng.random(len(e.detections)) < 0.8)
+        boxes = np.sort(
+            (e.detections.boxes[has_marks] + rng.normal(0, 0.03, (len(has_marks), 4))).reshape(-1, 2, 2), axis=1
+        )
         boxes = np.clip(boxes.reshape(-1, 4), 0, 1) + np.array([0, 0, 1e-3, 1e-3])
         second = Detections(
-            boxes, np.sort(rng.uniform(0.01, 1.0, len(kept)))[::-1].copy(), tuple(e.detections.labels[k] for k in kept)
+            boxes,
+            np.sort(rng.uniform(0.01, 1.0, len(has_marks)))[::-1].copy(),
+            tuple(e.detections.labels[k] for k in has_marks),
         )
         vectors = {"clip_b32/image": _vector(rng), "clip_b32/prompt": _vector(rng)}
         vectors |= {
@@ -87,8 +91,10 @@ def with_further(images: list[Evidence], seed: int) -> list[Evidence]:
         parts = [f"{k}/{p}" for k in ("dinov2", "clip_b32") for p in ("target-crop", "detected-crop", "reference")]
         crops = tuple(replace(c, vectors={**c.vectors, **{p: _vector(rng) for p in parts}}) for c in e.crops)
         quality = {**e.quality, "quality_musiq": float(rng.uniform())}
-        found.append(replace(e, second=second, vectors={**e.vectors, **vectors}, crops=crops, quality=quality))
-    return found
+        changed.append(
+            replace(e, second_detections=second, vectors={**e.vectors, **vectors}, crops=crops, quality=quality)
+        )
+    return changed
 
 
 def _filled(rng: np.random.Generator, cells: tuple[int, int, int, int]) -> Mask:
@@ -104,16 +110,16 @@ def _sample(rng: np.random.Generator, number: int) -> Sample:
         box = Box(*_box(rng))
         marks = tuple((float(x), float(y)) for x, y in rng.uniform((box.x0, box.y0), (box.x1, box.y1), (4, 2)))
         grid = np.zeros((SIDE, SIDE), bool)
-        x0, y0, x1, y1 = box.cells(SIDE, SIDE)
+        x0, y0, x1, y1 = box.to_cells(SIDE, SIDE)
         grid[y0:y1, x0:x1] = rng.random((y1 - y0, x1 - x0)) < 0.8
         category = str(rng.choice(CATEGORIES[:3]))
         colour = str(rng.choice(list(COLOURS)))
-        kept = bool(rng.random() < 0.8)
+        has_marks = bool(rng.random() < 0.8)
         instances.append(
             Instance(
-                f"i{k}", f"a {colour} {category}", category, box, mask=Mask.from_array(grid) if kept else None,
-                point=marks[0] if kept else None, scribble=marks[1:] if kept else None,
-                attributes={"colour": colour, "texture": "furry"} if kept else {}, reference=f"r{min(k, 2)}",
+                f"i{k}", f"a {colour} {category}", category, box, mask=Mask.from_array(grid) if has_marks else None,
+                point=marks[0] if has_marks else None, scribble=marks[1:] if has_marks else None,
+                attributes={"colour": colour, "texture": "furry"} if has_marks else {}, reference=f"r{min(k, 2)}",
             )
         )  # fmt: skip
     return Sample(f"s{number:03d}", f"prompt {number}", Layout(Canvas(CANVAS, CANVAS), tuple(instances)))
@@ -134,7 +140,7 @@ def _evidence(
     rng: np.random.Generator,
     sample: Sample,
     seed: int,
-    picture: np.ndarray,
+    image_pixels: np.ndarray,
     references: dict[str, np.ndarray],
     true: dict[str, np.ndarray],
 ) -> Evidence:
@@ -167,9 +173,9 @@ def _evidence(
             vectors |= {f"{kind}/reference-{n}": _vector(rng) for n in range(2, 2 + len(instance.id) % 2 + len(crops))}
             if instance.mask is not None:
                 vectors[f"{kind}/masked-reference"] = _vector(rng)
-        x0, y0, x1, y1 = instance.box.cells(SIDE, SIDE)
-        part = picture[y0:y1, x0:x1]
-        inside = picture[instance.mask.array()] if instance.mask is not None else picture[:0, 0]
+        x0, y0, x1, y1 = instance.box.to_cells(SIDE, SIDE)
+        part = image_pixels[y0:y1, x0:x1]
+        inside = image_pixels[instance.mask.to_array()] if instance.mask is not None else image_pixels[:0, 0]
         words = {
             key: {word: float(rng.uniform()) for word in sorted({own, *("red", "blue", "furry")})}
             for key, own in instance.attributes.items()
@@ -181,8 +187,8 @@ def _evidence(
             )
         )  # fmt: skip
     quality: dict[str, Any] = {
-        "clip-iqa": float(rng.uniform()), "contrast": contrast(picture), "saturation": saturation(picture),
+        "clip-iqa": float(rng.uniform()), "contrast": contrast(image_pixels), "saturation": saturation(image_pixels),
         "text-cut": 0.0,
     }  # fmt: skip
-    whole = {"clip/image": _vector(rng), "clip/prompt": _vector(rng), "dino/image": _vector(rng), **true}
-    return Evidence(sample, seed, Status.OK, "", detections, whole, tuple(crops), quality)
+    image_vectors = {"clip/image": _vector(rng), "clip/prompt": _vector(rng), "dino/image": _vector(rng), **true}
+    return Evidence(sample, seed, Status.OK, "", detections, image_vectors, tuple(crops), quality)

@@ -1,6 +1,6 @@
 """How often nominal 95 % intervals hold the true value, by simulation; the table of it in docs/metrics.md.
 
-    python tests/validity/coverage.py [--repetitions N] [--others N] [--work FOLDER]     write the table anew
+    python tests/validity/coverage.py [--repetitions N] [--others N] [--work FOLDER]     rewrites the table
 
 A quarter of an hour on one core; with FOLDER each size of each population is kept when it is done, and not made again.
 
@@ -26,13 +26,13 @@ import pools
 from pieces import Pieces
 from scipy.special import ndtr, ndtri
 
-from layoutmark.metrics.ap_table import ApTable, CategoryRows, ap_draws
+from layoutmark.metrics.ap_table import ApTable, CategoryRows, resampled_ap
 from layoutmark.statistics import (
     bootstrap_interval,
-    cluster_weights,
-    half_deviations,
+    bootstrap_weights,
+    half_sample_deviations,
     half_sample_interval,
-    half_weights,
+    half_sample_weights,
     jackknife_interval,
     mean_interval,
 )
@@ -53,7 +53,7 @@ class Images:
     """Simulated images: their matched detections, and the share of targets found in each."""
 
     table: ApTable
-    found: Floats
+    recalls: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ def simulate(rng: np.random.Generator, difficulty: Floats, skill: float) -> Imag
         at = at[: np.flatnonzero(hits[at]).max(initial=-1) + 1]
         targets = np.bincount(image[category == k], minlength=n)
         rows[str(k)] = CategoryRows(images[at], hits[None, at], np.ones((1, len(at)), bool), targets, None)
-    found = np.bincount(image, weights=hit, minlength=n) / np.bincount(image, minlength=n)
-    return Images(ApTable(n, (0.5,), rows), found)
+    recalls = np.bincount(image, weights=hit, minlength=n) / np.bincount(image, minlength=n)
+    return Images(ApTable(n, (0.5,), rows), recalls)
 
 
 def _share(x: Floats) -> Floats:
@@ -100,7 +100,7 @@ def _share(x: Floats) -> Floats:
 
 
 def average_precision(table: ApTable) -> float:
-    return float(ap_draws(table, np.ones((1, table.images), np.int64))[0])
+    return float(resampled_ap(table, np.ones((1, table.images), np.int64))[0])
 
 
 Ends = tuple[float, float]
@@ -117,9 +117,9 @@ def synthetic(n: int, skill: float, repetitions: int, others: int, endless: int 
         images = simulate(rng, rng.normal(size=n), skill)
         # n images of n / 2 prompts: the two seeds of a prompt share its difficulty.
         pairs = simulate(rng, np.repeat(rng.normal(size=n // 2), 2), skill)
-        return images.table, pairs.found, [str(i // 2) for i in range(n)]
+        return images.table, pairs.recalls, [str(i // 2) for i in range(n)]
 
-    true = average_precision(far.table), float(far.found.mean())
+    true = average_precision(far.table), float(far.recalls.mean())
     return _lines("synthetic", n, true, draw, repetitions, others)
 
 
@@ -128,7 +128,7 @@ def miniature(pool: pools.Pool, n: int, repetitions: int, others: int) -> list[L
     rng = np.random.default_rng([n, pool.table.images])
 
     def draw() -> Suite:
-        part = pools.drawn(pool, rng.integers(0, pool.table.images, n))
+        part = pools.resample(pool, rng.integers(0, pool.table.images, n))
         return part.table, part.overlap, [str(i) for i in range(n)]
 
     return _lines(
@@ -147,8 +147,11 @@ def _lines(
     for repetition in range(repetitions):
         table, values, clusters = draw()
         estimate = average_precision(table)
-        halves = ap_draws(table, half_weights(keys, DRAWS, repetition))
-        chosen, mean = half_sample_interval(estimate, half_deviations(halves, n), n), mean_interval(values, clusters)
+        halves = resampled_ap(table, half_sample_weights(keys, DRAWS, repetition))
+        chosen, mean = (
+            half_sample_interval(estimate, half_sample_deviations(halves, n), n),
+            mean_interval(values, clusters),
+        )
         assert chosen is not None
         assert mean is not None
         estimates.append(estimate)
@@ -171,9 +174,9 @@ def _lines(
 def _others(table: ApTable, estimate: float, seed: int) -> Iterator[tuple[str, Ends]]:
     """Intervals that were tried and are not in use."""
     n = table.images
-    draws = ap_draws(table, cluster_weights([str(i) for i in range(n)], DRAWS, seed))
+    draws = resampled_ap(table, bootstrap_weights([str(i) for i in range(n)], DRAWS, seed))
     low, high = np.quantile(draws, [0.025, 0.975])
-    left_out = ap_draws(table, 1 - np.eye(n, dtype=np.int64))
+    left_out = resampled_ap(table, 1 - np.eye(n, dtype=np.int64))
     shifted, jack = bootstrap_interval(estimate, draws), jackknife_interval(estimate, left_out)
     assert jack is not None
     yield "bootstrap, shifted", (shifted.low, shifted.high)
@@ -200,21 +203,21 @@ def _width(intervals: Sequence[tuple[float, float]]) -> float:
     return float(np.mean([high - low for low, high in intervals]))
 
 
-def table(found: Sequence[Line]) -> str:
+def table(lines: Sequence[Line]) -> str:
     """The table as Markdown: the intervals in use first."""
-    most, least = (f(x.repetitions for x in found) for f in (max, min))
+    most, least = (f(x.repetitions for x in lines) for f in (max, min))
     rows = [
         f"{most:,} repetitions, so each coverage is known to about {_known(most):.3f} (two standard errors); "
-        f"{least:,} of what is not in use, known to about {_known(least):.3f}.",
+        f"{least:,} for methods not in use, known to about {_known(least):.3f}.",
         "",
-        "| images of | figure | true value | images | interval | covers the value of such suites | of endless images "
-        "| width |",
+        "| population | statistic | true value | images | interval | coverage, suites of this size "
+        "| coverage, unlimited images | mean width |",
         "|---|---|---|---|---|---|---|---|",
     ]
     rows += [
         f"| {x.world} | {x.figure} | {x.level:.2f} | {x.n} | {x.interval} | {x.suite:.3f} | {x.endless:.3f} "
         f"| {x.width:.3f} |"
-        for x in sorted(found, key=_place)
+        for x in sorted(lines, key=_place)
     ]
     return "\n".join(rows)
 
@@ -239,18 +242,18 @@ def main() -> int:
     options = parser.parse_args()
     counts = options.repetitions, options.others
     pool, pieces = cache(pools.noisy_scenes), Pieces.of(options.work, "coverage", "pools")
-    found: list[Line] = []
+    lines: list[Line] = []
     for skill in SKILLS:
         for n in SIZES:
-            found += _piece(
+            lines += _piece(
                 pieces, "synthetic", skill, n, counts, lambda n=n, skill=skill: synthetic(n, skill, *counts)
             )
     for strength in STRENGTHS:
         for n in SIZES:
             make = lambda n=n, strength=strength: miniature(pool(POOL, strength), n, *counts)  # noqa: E731
-            found += _piece(pieces, "miniature", strength, n, counts, make)
+            lines += _piece(pieces, "miniature", strength, n, counts, make)
     head, rest = DOCUMENT.read_text("utf-8").split(START)
-    DOCUMENT.write_text(f"{head}{START}\n\n{table(found)}\n\n{END}{rest.split(END)[1]}", "utf-8")
+    DOCUMENT.write_text(f"{head}{START}\n\n{table(lines)}\n\n{END}{rest.split(END)[1]}", "utf-8")
     return 0
 
 

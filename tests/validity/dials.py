@@ -1,4 +1,4 @@
-"""Dials: defects of things, of pixels and of words, and the list of them all."""
+"""Dials: defects of objects, pixels and prompts, and the list of all dials."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ __all__ = ["CROWD", "DIALS", "SHARES", "Case", "Dial", "Shown", "View", "cases",
 
 
 def shift(case: Case, level: float) -> View:
-    """Every thing `level` pixels to the side that has more room."""
+    """Every object shifted by `level` pixels to the side with more room."""
     side = [1 if t.x < case.world.GRID / 2 else -1 for t in case.scene.things]
-    moved = [dataclasses.replace(t, x=t.x + int(level) * s) for t, s in zip(case.scene.things, side, strict=True)]
-    return drawn(case, [inside(case, t) for t in moved])
+    shifted = [dataclasses.replace(t, x=t.x + int(level) * s) for t, s in zip(case.scene.things, side, strict=True)]
+    return drawn(case, [inside(case, t) for t in shifted])
 
 
 def scale(case: Case, level: float) -> View:
-    """Every thing smaller by the share `level`, about its centre."""
+    """Every object smaller by the share `level`, about its centre."""
     return drawn(case, [dataclasses.replace(t, size=max(4, round(t.size * (1 - level)))) for t in case.scene.things])
 
 
 def drop(case: Case, level: float) -> View:
-    """Things left out."""
+    """Objects omitted."""
     return drawn(case, [t for k, t in enumerate(case.scene.things) if case.chance("drop", k) >= level])
 
 
 def duplicate(case: Case, level: float) -> View:
-    """Things drawn twice, the copy where it touches nothing else; a thing without such a place has no copy."""
+    """Objects rendered twice, with the copy where it touches nothing; objects without such a position get no copy."""
     taken, copies = list(case.scene.things), []
     for k, thing in enumerate(case.scene.things):
         free = free_places(case, taken, thing)
         if free is not None:
-            # Places are the same at every level, so that more copies are the fewer and others.
+            # Positions are the same at every level, so higher levels only add copies.
             taken.append(free)
             copies += [free] if case.chance("duplicate", k) < level else []
     return drawn(case, [*copies, *case.scene.things])
 
 
 def wrong_class(case: Case, level: float) -> View:
-    """Things of another category, in the same place and colour."""
+    """Objects of another category, in the same position and colour."""
     used = {t.category for t in case.scene.things}
     free = [c for c in case.world.CATEGORIES if c not in used]
     things = [
@@ -58,18 +58,18 @@ def wrong_class(case: Case, level: float) -> View:
 
 
 def swap_identities(case: Case, level: float) -> View:
-    """In an image, each thing has the style and colour of the next one, stretched over its own rectangle."""
+    """Each object gets the style and colour of the next one in the image, stretched to its own rectangle."""
     if case.chance("swap") >= level:
         return true_view(case)
     things, world = case.scene.things, case.world
-    canvas = world.background(case.scene.background, case.scene.pattern)
+    canvas = world.draw_background(case.scene.background, case.scene.pattern)
     for thing, look in zip(things, [*things[1:], things[0]], strict=True):
-        stretched(case, canvas, look, thing.category, world.extent(thing))
+        stretched(case, canvas, look, thing.category, world.sprite_bounds(thing))
     return View(canvas.astype(np.uint8), case.sample, case.scene)
 
 
 def wrong_colour(case: Case, level: float) -> View:
-    """Things in the next of the world's colours."""
+    """Objects in the next colour of the world."""
     tints = list(case.world.TINTS)
     things = [
         dataclasses.replace(t, tint=tints[(tints.index(t.tint) + 1) % len(tints)])
@@ -92,12 +92,12 @@ def noise(case: Case, level: float) -> View:
 
 
 def colour_cast(case: Case, level: float) -> View:
-    """The whole picture mixed with pink, which nothing should be."""
+    """The image blended with pink, a colour that no object should have."""
     return changed(case, lambda p: (1 - level) * p + level * np.array([255.0, 0.0, 128.0]))
 
 
 def greyed(case: Case, level: float) -> View:
-    """The whole picture mixed with its luma."""
+    """The image blended with its luma."""
     return changed(case, lambda p: (1 - level) * p + level * (p @ np.array([0.299, 0.587, 0.114]))[..., None])
 
 
@@ -112,24 +112,24 @@ def harder_colour(case: Case, level: float) -> View:
 
 
 def paste_reference(case: Case, level: float) -> View:
-    """Things replaced by their portraits, cut to the subject and stretched over the box."""
+    """Objects replaced by their portraits, cropped to the subject and stretched to the box."""
     view = true_view(case)
     pixels = view.pixels.copy()
     height, width = pixels.shape[:2]
     for k, instance in enumerate(case.sample.layout.instances):
         if case.chance("paste", k) < level and instance.reference is not None:
-            x0, y0, x1, y1 = instance.box.cells(width, height)
+            x0, y0, x1, y1 = instance.box.to_cells(width, height)
             image = Image.fromarray(case.references[instance.reference].image)
             pixels[y0:y1, x0:x1] = np.asarray(image.resize((x1 - x0, y1 - y0), Image.Resampling.BICUBIC))
     return dataclasses.replace(view, pixels=pixels)
 
 
 def wrong_prompt(case: Case, level: float) -> View:
-    """Images judged by the words of another sample."""
+    """Images scored with the prompt of another sample."""
     if case.chance("prompt") >= level:
         return true_view(case)
-    at = [c.sample.id for c in case.everyone].index(case.sample.id)
-    other = case.everyone[(at + len(case.everyone) // 2) % len(case.everyone)].sample
+    at = [c.sample.id for c in case.all_cases].index(case.sample.id)
+    other = case.all_cases[(at + len(case.all_cases) // 2) % len(case.all_cases)].sample
     return dataclasses.replace(true_view(case), sample=dataclasses.replace(case.sample, prompt=other.prompt))
 
 
@@ -156,9 +156,9 @@ DIALS = (
     Dial("merged", "share of pairs", SHARES, more.merge),
     Dial("added things", "share of images", SHARES, more.add_things),
     Dial("other background", "share of images", SHARES, more.other_background),
-    Dial("other pictures", "share of images", SHARES, more.other_picture),
+    Dial("other images", "share of images", SHARES, more.exchange_images),
     Dial("long prompts", "share of images", SHARES, more.long_prompt),
-    Dial("same in every seed", "share of things", SHARES, more.first_seed, again=more.further_seed),
+    Dial("same in every seed", "share of things", SHARES, more.true_first_seed, render_seed=more.other_seed),
 )
 CROWD = (Dial("blur, 2,048 scenes", "pixels", (0, 0.8, 1.6, 2.4, 3.2, 4.0, 4.8), blur),)
-"""Dials for metrics that say nothing of few pictures; `more_dials.crowd` gives the scenes."""
+"""Dials for metrics that need many images; `more_dials.crowd` provides the scenes."""

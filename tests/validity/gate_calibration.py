@@ -1,6 +1,6 @@
 """How often a gate cries wolf and how often it catches a loss of its margin, by simulation; a table of docs/gates.md.
 
-    python tests/validity/gate_calibration.py [--repetitions N] [--work FOLDER]     write the table anew
+    python tests/validity/gate_calibration.py [--repetitions N] [--work FOLDER]     rewrites the table
 
 Takes some ten minutes; with FOLDER each line of the table is kept when it is done, and not made again.
 
@@ -27,12 +27,12 @@ import numpy.typing as npt
 from pieces import Pieces
 
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
-from layoutmark.gate import Outcome, Policy, Row, Rule, Side, judge
+from layoutmark.gate import MetricRule, Outcome, Policy, ScoredRow, Side, judge
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
 from layoutmark.metrics import SetMetric, Summary, all_metrics
-from layoutmark.metrics.ap_table import ApTable, ap_draws
+from layoutmark.metrics.ap_table import ApTable, resampled_ap
 from layoutmark.score import MetricInfo, Score, Status
-from layoutmark.statistics import half_deviations, half_weights, needed_clusters
+from layoutmark.statistics import half_sample_deviations, half_sample_weights, needed_clusters
 from layoutmark.statistics.resampling import standard_error
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "gates.md"
@@ -107,10 +107,10 @@ def _means(
     scores = simulate(rng, metrics, prompts, seeds + fresh)
     scores[0, 0] -= loss
     names = list(MEANS)[:metrics]
-    policy = Policy({name: Rule(margin) for name in names}, alpha=ALPHA)
+    policy = Policy({name: MetricRule(margin) for name in names}, alpha=ALPHA)
     candidate, baseline = (_side(dict(zip(names, s, strict=True))) for s in scores)
     first = range(seeds)
-    verdict = judge(candidate.of_seeds(first), baseline.of_seeds(first), policy)
+    verdict = judge(candidate.with_seeds(first), baseline.with_seeds(first), policy)
     if fresh and verdict.outcome in (Outcome.REGRESSION, Outcome.INCONCLUSIVE):
         verdict = judge(candidate, baseline, policy, fresh=range(seeds, seeds + fresh))
     return verdict.outcome
@@ -125,12 +125,12 @@ def _side(scores: Mapping[str, Floats]) -> Side:
         name: [SampleOutcome(e.sample.id, e.seed, Score(v)) for e, v in zip(evidence, array.flat, strict=True)]
         for name, array in scores.items()
     }
-    return Side("x", Path(), "x", "", {}, MEANS, {}, Row(evidence, outcomes), None)
+    return Side("x", Path(), "x", "", {}, MEANS, {}, ScoredRow(evidence, outcomes), None)
 
 
 @dataclass(frozen=True)
 class SimulatedAp:
-    """AP50 of tables that no picture was needed for: an image's `reason` names the table it belongs to."""
+    """AP50 of simulated tables; an image's `reason` names the table it belongs to."""
 
     info: MetricInfo
     tables: dict[str, ApTable] = field(default_factory=dict)
@@ -139,11 +139,11 @@ class SimulatedAp:
         return [SampleOutcome(e.sample.id, e.seed, Score(0.0)) for e in evidence]
 
     def summarise(self, evidence: Sequence[Evidence]) -> Summary:
-        value = self.resampled(evidence, np.ones((1, len(evidence)), np.int64))[0]
+        value = self.resampled_values(evidence, np.ones((1, len(evidence)), np.int64))[0]
         return Summary(float(value), len(evidence), len(evidence))
 
-    def resampled(self, evidence: Sequence[Evidence], weights: npt.NDArray[np.integer[Any]]) -> Floats:
-        return ap_draws(self.tables[evidence[0].reason], weights)
+    def resampled_values(self, evidence: Sequence[Evidence], weights: npt.NDArray[np.integer[Any]]) -> Floats:
+        return resampled_ap(self.tables[evidence[0].reason], weights)
 
 
 def ap_line(repetitions: int, pilots: int = 200) -> Line:
@@ -164,8 +164,8 @@ def planned_ap(rng: np.random.Generator, pilots: int) -> tuple[float, int]:
             values = [coverage.average_precision(images.table) for images in (before, after)]
             losses.append(values[0] - values[1])
             if len(spreads) < 20:
-                halves = half_weights([str(k) for k in range(prompts)], coverage.DRAWS, len(spreads))
-                off = [half_deviations(ap_draws(i.table, halves), prompts) for i in (before, after)]
+                halves = half_sample_weights([str(k) for k in range(prompts)], coverage.DRAWS, len(spreads))
+                off = [half_sample_deviations(resampled_ap(i.table, halves), prompts) for i in (before, after)]
                 spreads.append(standard_error(off[0] - off[1], 1.0) * prompts**0.5)
         margin = float(np.mean(losses))
         prompts = needed_clusters(float(np.mean(spreads)), margin, 1 - 2 * ALPHA, POWER)
@@ -186,17 +186,20 @@ def _ap(rng: np.random.Generator, prompts: int, margin: float, change: float) ->
         metric.tables[name] = images.table
         side = _side({"miou": np.zeros((prompts, 1))})
         evidence = [replace(e, reason=name, detections=NOTHING) for e in side.row.evidence]
-        row = Row(evidence, {"ap50": metric.outcomes(evidence)})
+        row = ScoredRow(evidence, {"ap50": metric.outcomes(evidence)})
         sides.append(replace(side, metrics={"ap50": metric}, row=row))
-    return judge(sides[1], sides[0], Policy({"ap50": Rule(margin)}, alpha=ALPHA)).outcome
+    return judge(sides[1], sides[0], Policy({"ap50": MetricRule(margin)}, alpha=ALPHA)).outcome
 
 
 def _shares(outcomes: Iterator[Outcome]) -> dict[str, float]:
-    found = list(outcomes)
-    return {kind: found.count(kind) / len(found) for kind in (Outcome.PASS, Outcome.REGRESSION, Outcome.INCONCLUSIVE)}
+    outcome_list = list(outcomes)
+    return {
+        kind: outcome_list.count(kind) / len(outcome_list)
+        for kind in (Outcome.PASS, Outcome.REGRESSION, Outcome.INCONCLUSIVE)
+    }
 
 
-def table(found: Sequence[Line], repetitions: int) -> str:
+def table(lines: Sequence[Line], repetitions: int) -> str:
     """The table as Markdown."""
     rows = [
         f"{repetitions} repetitions, so a share of 5 % is known to about {2 * (0.05 * 0.95 / repetitions) ** 0.5:.3f} "
@@ -206,7 +209,7 @@ def table(found: Sequence[Line], repetitions: int) -> str:
         "| loss of the margin: caught | inconclusive | passes wrongly |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for x in found:
+    for x in lines:
         shares = [x.unchanged[k] for k in (Outcome.REGRESSION, Outcome.PASS, Outcome.INCONCLUSIVE)]
         shares += [x.regressed[k] for k in (Outcome.REGRESSION, Outcome.INCONCLUSIVE, Outcome.PASS)]
         cells = [x.figure, *map(str, (x.metrics, x.prompts, x.seeds, x.fresh or "none")), *(f"{s:.3f}" for s in shares)]
@@ -221,16 +224,16 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="keep what is done here")
     options = parser.parse_args()
     repetitions, pieces = options.repetitions, Pieces.of(options.work, "gate_calibration", "coverage")
-    found = []
+    calibration_lines = []
     for design in (*DESIGNS, None):
         make = lambda design=design: asdict(  # noqa: E731
             ap_line(repetitions) if design is None else next(lines([design], repetitions))
         )
         kept = pieces.piece({"design": design, "repetitions": repetitions}, make)
-        found.append(Line(**dict(kept)))
-        print(found[-1], file=sys.stderr, flush=True)  # the whole takes a while
+        calibration_lines.append(Line(**dict(kept)))
+        print(calibration_lines[-1], file=sys.stderr, flush=True)  # the whole takes a while
     head, rest = DOCUMENT.read_text("utf-8").split(START)
-    text = f"{head}{START}\n\n{table(found, repetitions)}\n\n{END}{rest.split(END)[1]}"
+    text = f"{head}{START}\n\n{table(calibration_lines, repetitions)}\n\n{END}{rest.split(END)[1]}"
     DOCUMENT.write_text(text, "utf-8")
     return 0
 

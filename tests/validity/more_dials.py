@@ -1,4 +1,4 @@
-"""Dials for what the first ones leave alone: styles, doubles, mergers, backgrounds, sets of pictures, words, seeds."""
+"""Further dials: styles, duplicates, mergers, backgrounds, image sets, prompts and seeds."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from turning import Case, View, drawn, free_places, inside, stretched, true_view
 
 from layoutmark.layout import Box, Canvas, Instance, Layout, Sample
 
-FIRST = 9_000_000
-"""First seed of the crowd's scenes: no suite, no training, no model card and no pool draws from there."""
-LONG = 80
-"""Words that a CLIP of 77 tokens cannot read to the end."""
+FIRST_CROWD_SEED = 9_000_000
+"""First seed of the crowd scenes; suites, training, model cards and pools use other ranges."""
+EXTRA_WORDS = 80
+"""Number of words that exceeds CLIP's 77 tokens."""
 
 
 def crowd(like: Case, count: int = 2048) -> list[Case]:
-    """Scenes as training draws them, more than a suite has; their samples ask for nothing in particular."""
-    from layoutmark.datasets.mini.compose import any_wish, compose
-    from layoutmark.datasets.mini.deterministic import Draw
+    """Many scenes from the training distribution; their samples share one placeholder layout."""
+    from layoutmark.datasets.mini.compose import compose_scene, draw_training_spec
+    from layoutmark.datasets.mini.deterministic import RandomStream
 
     layout = Layout(Canvas(64, 64), (Instance("0", "a thing", "cat", Box(0.2, 0.2, 0.7, 0.7)),))
-    found: list[Case] = []
+    crowd_cases: list[Case] = []
     for number in range(count):
-        stream = Draw(FIRST + number)
+        stream = RandomStream(FIRST_CROWD_SEED + number)
         sample = Sample(f"crowd-{number:05d}", f"scene {number}", layout)
-        found.append(Case(sample, compose(any_wish(stream), stream), {}, found, like.world))
-    return found
+        crowd_cases.append(Case(sample, compose_scene(draw_training_spec(stream), stream), {}, crowd_cases, like.world))
+    return crowd_cases
 
 
 def wrong_style(case: Case, level: float) -> View:
-    """Things in the other of the world's two styles, stretched over their own rectangles."""
-    canvas = case.world.background(case.scene.background, case.scene.pattern)
+    """Objects in the world's other style, stretched to their own rectangles."""
+    canvas = case.world.draw_background(case.scene.background, case.scene.pattern)
     styles = case.world.STYLES
     for k, thing in enumerate(case.scene.things):
         other = styles[(styles.index(thing.style) + 1) % len(styles)]
         look = dataclasses.replace(thing, style=other) if case.chance("style", k) < level else thing
-        stretched(case, canvas, look, thing.category, case.world.extent(thing))
+        stretched(case, canvas, look, thing.category, case.world.sprite_bounds(thing))
     return View(canvas.astype(np.uint8), case.sample, case.scene)
 
 
 def double(case: Case, level: float) -> View:
-    """Things drawn twice, the copy a quarter of the thing's size beside it and behind it."""
+    """Objects rendered twice, with the copy shifted by a quarter of their size, behind them."""
     things = []
     for k, thing in enumerate(case.scene.things):
         if case.chance("double", k) < level:
@@ -53,31 +53,31 @@ def double(case: Case, level: float) -> View:
 
 
 def merge(case: Case, level: float) -> View:
-    """Two things of one category drawn as one that covers both."""
+    """Two objects of one category rendered as a single object that covers both."""
     things, world = list(case.scene.things), case.world
     pairs = [(i, j) for i, j in combinations(range(len(things)), 2) if things[i].category == things[j].category]
-    merged, gone = {}, set()
+    merged, removed = {}, set()
     for i, j in pairs:
-        if case.chance("merge", i, j) < level and not {i, j} & (gone | set(merged)):
+        if case.chance("merge", i, j) < level and not {i, j} & (removed | set(merged)):
             merged[i] = j
-            gone.add(j)
+            removed.add(j)
     if not merged:
         return true_view(case)
-    canvas = world.background(case.scene.background, case.scene.pattern)
+    canvas = world.draw_background(case.scene.background, case.scene.pattern)
     for k, thing in enumerate(things):
-        if k in gone:
+        if k in removed:
             continue
-        x0, y0, x1, y1 = world.extent(thing)
+        x0, y0, x1, y1 = world.sprite_bounds(thing)
         if k in merged:
-            a0, b0, a1, b1 = world.extent(things[merged[k]])
+            a0, b0, a1, b1 = world.sprite_bounds(things[merged[k]])
             x0, y0, x1, y1 = min(x0, a0), min(y0, b0), max(x1, a1), max(y1, b1)
         stretched(case, canvas, thing, thing.category, (x0, y0, x1, y1))
-    scene = dataclasses.replace(case.scene, things=tuple(t for k, t in enumerate(things) if k not in gone))
+    scene = dataclasses.replace(case.scene, things=tuple(t for k, t in enumerate(things) if k not in removed))
     return View(canvas.astype(np.uint8), case.sample, scene)
 
 
 def add_things(case: Case, level: float) -> View:
-    """A thing of a category that nobody asked for, where it touches nothing; none where there is no such place."""
+    """An extra object of an unrequested category where it touches nothing, if there is such a position."""
     if case.chance("added") >= level:
         return true_view(case)
     things = case.scene.things
@@ -89,7 +89,7 @@ def add_things(case: Case, level: float) -> View:
 
 
 def other_background(case: Case, level: float) -> View:
-    """The same things over the next of the world's backgrounds."""
+    """The same objects on the next background of the world."""
     if case.chance("background") >= level:
         return true_view(case)
     kinds = case.world.BACKGROUNDS
@@ -98,30 +98,30 @@ def other_background(case: Case, level: float) -> View:
     return View(case.world.render(scene).pixels, case.sample, scene)
 
 
-def other_picture(case: Case, level: float) -> View:
-    """Images that show one another's pictures, in a cycle: as a set the pictures stay what they were."""
-    hit = [c for c in case.everyone if c.chance("picture") < level]
-    if case not in hit:
+def exchange_images(case: Case, level: float) -> View:
+    """Samples exchange their images in a cycle, so the set of images stays the same."""
+    affected = [c for c in case.all_cases if c.chance("picture") < level]
+    if case not in affected:
         return true_view(case)
-    other = true_view(hit[(hit.index(case) + 1) % len(hit)])
+    other = true_view(affected[(affected.index(case) + 1) % len(affected)])
     return dataclasses.replace(other, sample=case.sample)
 
 
 def long_prompt(case: Case, level: float) -> View:
-    """Prompts with more words than a CLIP reads."""
+    """Prompts with more words than CLIP reads."""
     if case.chance("long") >= level:
         return true_view(case)
-    prompt = " ".join([case.sample.prompt, *["very"] * LONG])
+    prompt = " ".join([case.sample.prompt, *["very"] * EXTRA_WORDS])
     return dataclasses.replace(true_view(case), sample=dataclasses.replace(case.sample, prompt=prompt))
 
 
-def first_seed(case: Case, level: float) -> View:
-    """The first seed's picture is the true one."""
+def true_first_seed(case: Case, level: float) -> View:
+    """The image of the first seed is the true image."""
     return true_view(case)
 
 
-def further_seed(case: Case, level: float, seed: int) -> View:
-    """Another seed: things have other colours and styles, but for those that look the same in every seed."""
+def other_seed(case: Case, level: float, seed: int) -> View:
+    """Another seed: objects change colour and style, except those that look the same in every seed."""
     tints, styles = list(case.world.TINTS), case.world.STYLES
     things = []
     for k, thing in enumerate(case.scene.things):

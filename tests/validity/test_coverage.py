@@ -9,8 +9,8 @@ import numpy as np
 import pools
 import pytest
 
-from layoutmark.metrics.ap_table import ap_draws
-from layoutmark.statistics import cluster_weights, mean_interval
+from layoutmark.metrics.ap_table import resampled_ap
+from layoutmark.statistics import bootstrap_weights, mean_interval
 
 
 def rows() -> list[list[str]]:
@@ -23,17 +23,17 @@ def rows() -> list[list[str]]:
 
 
 def test_intervals_cover_in_small() -> None:
-    found = {x.interval: x for x in coverage.synthetic(100, 2.0, 50, 20, endless=4000)}
-    assert set(found) == {
+    lines = {x.interval: x for x in coverage.synthetic(100, 2.0, 50, 20, endless=4000)}
+    assert set(lines) == {
         "clustered t", coverage.CHOSEN, "bootstrap, shifted", "bootstrap, basic", "bootstrap, BCa",
         "delete-one jackknife, t",
     }  # fmt: skip
-    assert {x.interval for x in found.values() if x.repetitions == 50} == {"clustered t", coverage.CHOSEN}
-    for line in found.values():
+    assert {x.interval for x in lines.values() if x.repetitions == 50} == {"clustered t", coverage.CHOSEN}
+    for line in lines.values():
         assert 0.7 <= line.suite <= 1.0
         assert 0.02 < line.width < 0.3
-    assert found[coverage.CHOSEN].suite >= 0.84
-    assert found["delete-one jackknife, t"].width > found[coverage.CHOSEN].width > found["bootstrap, shifted"].width
+    assert lines[coverage.CHOSEN].suite >= 0.84
+    assert lines["delete-one jackknife, t"].width > lines[coverage.CHOSEN].width > lines["bootstrap, shifted"].width
 
 
 def test_too_narrow_intervals_are_seen() -> None:
@@ -45,7 +45,7 @@ def test_the_simulated_table_is_a_table_of_the_metric() -> None:
     rng = np.random.default_rng(0)
     images = coverage.simulate(rng, rng.normal(size=50), 8.0)
     assert coverage.average_precision(images.table) > 0.9, "a detector that finds everything"
-    assert images.found.mean() > 0.97
+    assert images.recalls.mean() > 0.97
     blind = coverage.simulate(rng, rng.normal(size=50), -8.0)
     assert coverage.average_precision(blind.table) < 0.1
 
@@ -53,21 +53,23 @@ def test_the_simulated_table_is_a_table_of_the_metric() -> None:
 def test_images_drawn_from_a_pool_are_those_of_the_pool() -> None:
     rng = np.random.default_rng(1)
     images = coverage.simulate(rng, rng.normal(size=30), 1.0)
-    pool = pools.Pool(images.table, images.found)
+    pool = pools.Pool(images.table, images.recalls)
     picks = rng.integers(0, 30, 40)
-    part = pools.drawn(pool, picks)
+    part = pools.resample(pool, picks)
     weights = np.bincount(picks, minlength=30)[None]
-    assert ap_draws(part.table, np.ones((1, 40), np.int64)) == pytest.approx(ap_draws(pool.table, weights), abs=1e-12)
-    assert part.overlap == pytest.approx(images.found[picks])
+    assert resampled_ap(part.table, np.ones((1, 40), np.int64)) == pytest.approx(
+        resampled_ap(pool.table, weights), abs=1e-12
+    )
+    assert part.overlap == pytest.approx(images.recalls[picks])
     # Copies of an image are images of their own: one of two may be left out.
-    twice = pools.drawn(pool, np.array([4, 4, 9]))
-    left = ap_draws(twice.table, np.array([[1, 0, 1], [0, 1, 1]]))
+    twice = pools.resample(pool, np.array([4, 4, 9]))
+    left = resampled_ap(twice.table, np.array([[1, 0, 1], [0, 1, 1]]))
     assert left[0] == pytest.approx(left[1])
 
 
 def test_bca_of_a_mean_is_nearly_the_t_interval() -> None:
     values = np.random.default_rng(3).normal(size=60)
-    weights = cluster_weights([str(i) for i in range(60)], 4000, 1)
+    weights = bootstrap_weights([str(i) for i in range(60)], 4000, 1)
     left_out = np.array([np.delete(values, i).mean() for i in range(60)])
     low, high = coverage._bca(weights @ values / 60, float(values.mean()), left_out)
     plain = mean_interval(values, [str(i) for i in range(60)])

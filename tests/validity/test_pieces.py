@@ -1,4 +1,4 @@
-"""A long part goes on where it stood, and makes anew what follows from other code or arguments."""
+"""An interrupted simulation resumes, and recomputes pieces whose code or arguments have changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_piece_is_made_once(tmp_path: Path) -> None:
     assert len(made) == 4
 
 
-def test_what_was_stopped_is_made_anew_and_the_rest_is_not(tmp_path: Path) -> None:
+def test_only_missing_pieces_are_computed(tmp_path: Path) -> None:
     pieces = Pieces(tmp_path, "code")
 
     def stopped() -> list[object]:

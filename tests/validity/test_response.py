@@ -30,7 +30,9 @@ def dial(name: str) -> dials.Dial:
 
 
 @pytest.mark.parametrize("turned", [*dials.DIALS, *dials.CROWD], ids=lambda d: d.name)
-def test_no_defect_is_the_true_picture_and_much_is_another(turned: dials.Dial, everyone: list[dials.Case]) -> None:
+def test_level_zero_is_the_true_image_and_the_last_level_differs(
+    turned: dials.Dial, everyone: list[dials.Case]
+) -> None:
     assert len(turned.levels) >= 7
     assert list(turned.levels) == sorted(turned.levels)
     none, most, again = (turned.views(everyone, turned.levels[k]) for k in (0, -1, -1))
@@ -59,9 +61,9 @@ def test_what_a_level_hits_a_higher_level_hits_too(everyone: list[dials.Case]) -
 
 
 @pytest.fixture(scope="module")
-def found(everyone: list[dials.Case]) -> dict[tuple[str, str], Answer]:
+def answers(everyone: list[dials.Case]) -> dict[tuple[str, str], Answer]:
     turned = [dial(n) for n in ("shift", "drop", "duplicate", "wrong class", "wrong colour", "greyed")]
-    return {(a.dial, a.metric): a for a in response.answers(everyone, turned, response.known, KNOWN)}
+    return {(a.dial, a.metric): a for a in response.answers(everyone, turned, response.evidence_without_models, KNOWN)}
 
 
 @pytest.mark.parametrize(
@@ -73,8 +75,8 @@ def found(everyone: list[dials.Case]) -> dict[tuple[str, str], Answer]:
         ("greyed", "colour_accuracy", 0.0),
     ],
 )  # fmt: skip
-def test_metrics_answer(found, name: str, metric: str, last: float | None) -> None:
-    answer = found[name, metric]
+def test_metrics_answer(answers, name: str, metric: str, last: float | None) -> None:
+    answer = answers[name, metric]
     assert answer.expected == "worse"
     assert answer.verdict is Verdict.HOLDS, answer
     assert answer.rank is not None
@@ -87,14 +89,14 @@ def test_metrics_answer(found, name: str, metric: str, last: float | None) -> No
     assert answer.low > 0 or answer.high < 0
 
 
-def test_and_stay_where_they_should(found) -> None:
+def test_and_stay_where_they_should(answers) -> None:
     for name, metric in (("wrong colour", "miou"), ("wrong colour", "recall50"), ("duplicate", "recall50")):
-        answer = found[name, metric]
+        answer = answers[name, metric]
         assert answer.expected == "flat"
         assert answer.verdict is Verdict.HOLDS, answer
-    greyed = found["greyed", "saturation"]
+    greyed = answers["greyed", "saturation"]
     assert (greyed.expected, greyed.verdict, greyed.rank) == ("better", Verdict.HOLDS, pytest.approx(1.0))
-    assert found["greyed", "miou"].rank is None, "a constant has no rank"
+    assert answers["greyed", "miou"].rank is None, "a constant has no rank"
 
 
 def test_an_expectation_can_fail() -> None:
@@ -109,7 +111,7 @@ def test_an_expectation_can_fail() -> None:
     assert Answer("shift", "clip_iqa", values, 0.1, 0.2, 0.1, 0.3).verdict is Verdict.OPEN, "nothing is expected"
 
 
-def test_a_known_weakness_stays_in_the_table_and_is_no_success() -> None:
+def test_known_weakness_stays_in_the_table_and_does_not_count_as_success() -> None:
     values = (0.7, 0.71, 0.72, 0.7, 0.68, 0.6, 0.5)
     weak = Answer("shift", "clip_i", values, -0.7, -0.2, -0.3, -0.1)
     assert weak.verdict is Verdict.BLIND
@@ -147,7 +149,7 @@ def test_every_metric_is_judged_or_there_is_a_reason() -> None:
 
 
 def test_what_is_judged_was_measured() -> None:
-    measured = {(a.dial, a.metric) for a in matrix.kept()}
+    measured = {(a.dial, a.metric) for a in matrix.read_answers()}
     asked = {
         (dial, metric)
         for listed in (expectations.WORSE, expectations.BETTER, expectations.FLAT)
@@ -157,7 +159,7 @@ def test_what_is_judged_was_measured() -> None:
     assert asked - measured == set()
 
 
-def test_distances_begin_where_pictures_are_no_longer_the_true_ones() -> None:
+def test_distances_start_where_images_differ_from_the_true_ones() -> None:
     levels = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
     turned = dials.Dial("x", "", levels, dials.true_view)  # type: ignore[arg-type]
     assert response._rank(turned, [None, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], -1) == pytest.approx(-1.0)
@@ -182,7 +184,7 @@ def test_the_new_dials_do_what_they_say(everyone: list[dials.Case]) -> None:
             # Where a thing is drawn fully nothing of the background shows; its edge lets some through.
             assert np.abs(behind[mask].astype(int) - truth.pixels[mask].astype(int)).mean() < 40
         assert by_name["long prompts"].turn(case, 1).sample.prompt.startswith(case.sample.prompt)
-    shown = by_name["other pictures"].views(everyone, 1)
+    shown = by_name["other images"].views(everyone, 1)
     true = sorted(dials.true_view(c).pixels.tobytes() for c in everyone)
     assert sorted(s.view.pixels.tobytes() for s in shown) == true, "as a set they are the same"
     assert all((s.view.pixels != dials.true_view(s.case).pixels).any() for s in shown)
@@ -194,10 +196,10 @@ def test_the_new_dials_do_what_they_say(everyone: list[dials.Case]) -> None:
         assert all(len(v) == 3 and (len(set(v)) == 1) == alike for v in by_sample.values())
 
 
-def test_table_and_plot(found, tmp_path: Path) -> None:
-    matrix.plot(list(found.values()), tmp_path / "plot.png")
+def test_table_and_plot(answers, tmp_path: Path) -> None:
+    matrix.plot(list(answers.values()), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
-    text = matrix.table(list(found.values()))
+    text = matrix.table(list(answers.values()))
     assert "| shift | `miou` | worse | 1.000 |" in text
 
 
@@ -209,31 +211,31 @@ def test_a_copy_touches_nothing_and_a_swap_keeps_the_boxes(everyone: list[dials.
         assert things == case.scene.things
         copied += len(copies)
         for k, copy in enumerate(copies):
-            x0, y0, x1, y1 = case.world.extent(copy)
+            x0, y0, x1, y1 = case.world.sprite_bounds(copy)
             assert min(x0, y0) >= 0
             assert max(x1, y1) <= 64
             for other in (*things, *copies[:k]):
-                a0, b0, a1, b1 = case.world.extent(other)
+                a0, b0, a1, b1 = case.world.sprite_bounds(other)
                 assert min(x1, a1) <= max(x0, a0) or min(y1, b1) <= max(y0, b0)
         swapped = dials.swap_identities(case, 1)
-        background = case.world.background(case.scene.background, case.scene.pattern)
+        background = case.world.draw_background(case.scene.background, case.scene.pattern)
         for instance in case.sample.layout.instances:
-            x0, y0, x1, y1 = instance.box.cells(64, 64)
+            x0, y0, x1, y1 = instance.box.to_cells(64, 64)
             part = (swapped.pixels[y0:y1, x0:x1] != background[y0:y1, x0:x1]).any(-1)
             assert part.any()
     assert copied > len(everyone)
 
 
 def test_the_committed_matrix_is_of_these_dials_and_stands_in_the_documents() -> None:
-    held = json.loads(matrix.KEPT.read_text("utf-8"))
-    assert set(held) == {d.name for d in (*dials.DIALS, *dials.CROWD)}
+    stored = json.loads(matrix.STORED_ANSWERS.read_text("utf-8"))
+    assert set(stored) == {d.name for d in (*dials.DIALS, *dials.CROWD)}
     few = dials.cases()
-    many = more_dials.crowd(few[0], matrix.WITNESSES)
-    for listed, witnesses, samples in ((dials.DIALS, few[: matrix.WITNESSES], 72), (dials.CROWD, many, 2048)):
-        stale = [d.name for d in listed if held[d.name]["shown"] != d.shown(witnesses)]
-        assert stale == [], "measure them again: python tests/validity/response.py --only ..."
-        assert {held[d.name]["samples"] for d in listed} == {samples}
-    found = matrix.kept()
+    many = more_dials.crowd(few[0], matrix.DIGESTED_CASES)
+    for listed, witnesses, samples in ((dials.DIALS, few[: matrix.DIGESTED_CASES], 72), (dials.CROWD, many, 2048)):
+        stale = [d.name for d in listed if stored[d.name]["shown"] != d.shown(witnesses)]
+        assert stale == [], "run: python tests/validity/response.py --only ..."
+        assert {stored[d.name]["samples"] for d in listed} == {samples}
+    answers = matrix.read_answers()
     text = matrix.DOCUMENT.read_text("utf-8")
-    assert matrix.page(found) in text, "write it again: python tests/validity/response.py --only"
-    assert [(a.dial, a.metric) for a in found if a.verdict is Verdict.FAILS] == []
+    assert matrix.page(answers) in text, "run: python tests/validity/response.py --only"
+    assert [(a.dial, a.metric) for a in answers if a.verdict is Verdict.FAILS] == []

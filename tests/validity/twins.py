@@ -97,7 +97,7 @@ def direct_coco_of_masks(images: Sequence[Evidence]) -> float | None:
         coco.dataset["images"].append({"id": image})
         for t in e.sample.layout.instances:
             assert t.mask is not None
-            array = t.mask.array()
+            array = t.mask.to_array()
             coco.dataset["annotations"].append(
                 {"id": len(coco.dataset["annotations"]) + 1, "image_id": image, "iscrowd": 0, "area": int(array.sum()),
                  "category_id": 1 + names.index(t.category), "segmentation": encoded(array)}
@@ -106,7 +106,7 @@ def direct_coco_of_masks(images: Sequence[Evidence]) -> float | None:
             if label in names and mask is not None:
                 results.append(
                     {"image_id": image, "category_id": 1 + names.index(label), "score": float(score),
-                     "segmentation": encoded(mask.array())}
+                     "segmentation": encoded(mask.to_array())}
                 )  # fmt: skip
     for known in coco.dataset["images"]:
         known["height"], known["width"] = 32, 32
@@ -228,10 +228,10 @@ def miou_overlap(e: Evidence) -> float | None:
     values = []
     for i in range(len(targets)):
         for j in range(i):
-            wanted = shared(targets[i], targets[j])
-            if wanted is not None:
+            expected = shared(targets[i], targets[j])
+            if expected is not None:
                 seen = shared(boxes[pick[i]], boxes[pick[j]]) if min(pick[i], pick[j]) >= 0 else None
-                values.append(0.0 if seen is None else iou(wanted, seen))
+                values.append(0.0 if seen is None else iou(expected, seen))
     return mean(values)
 
 
@@ -250,7 +250,7 @@ def marked(part: str, where: str) -> Callable[[Evidence], float | None]:
                     x0, y0, x1, y1 = e.detections.boxes[k]
                     inside += x0 <= x <= x1 and y0 <= y <= y1
                 else:
-                    grid = e.detections.masks[k].array()
+                    grid = e.detections.masks[k].to_array()
                     inside += bool(grid[int(y * grid.shape[0]), int(x * grid.shape[1])])
             values.append(inside / len(points) if points else None)
         return mean(values)
@@ -268,18 +268,18 @@ def mask_miou(e: Evidence) -> float | None:
         elif k < 0:
             values.append(0.0)
         else:
-            a, b = i.mask.array(), e.detections.masks[k].array()
+            a, b = i.mask.to_array(), e.detections.masks[k].to_array()
             values.append(float((a & b).sum() / (a | b).sum()))
     return mean(values)
 
 
-def crop_cosine(seen: str, wanted: str) -> Callable[[Evidence], float | None]:
+def crop_cosine(seen: str, expected: str) -> Callable[[Evidence], float | None]:
     """Mean over instances by scipy's cosine distance."""
 
     def twin(e: Evidence) -> float | None:
         return mean(
             [
-                1 - float(cosine(c.vectors[seen].astype(float), c.vectors[wanted].astype(float)))
+                1 - float(cosine(c.vectors[seen].astype(float), c.vectors[expected].astype(float)))
                 if seen in c.vectors
                 else None
                 for c in e.crops
@@ -295,17 +295,17 @@ def clip_t(e: Evidence, role: str = "clip") -> float | None:
 
 def by_second(twin: Callable[[Evidence], float | None]) -> Callable[[Evidence], float | None]:
     """The twin on what the second detector saw."""
-    return lambda e: twin(replace(e, detections=e.second))
+    return lambda e: twin(replace(e, detections=e.second_detections))
 
 
 def agreement(e: Evidence) -> float | None:
     """F1 of two detectors: the most pairs of one asked category and an IoU of 0.5, found by trying them all."""
     assert e.detections is not None
-    assert e.second is not None
+    assert e.second_detections is not None
     asked = {i.category for i in e.sample.layout.instances}
     sides = [
         [(d.labels[k], d.boxes[k]) for k in range(len(d)) if d.scores[k] >= SURE and d.labels[k] in asked]
-        for d in (e.detections, e.second)
+        for d in (e.detections, e.second_detections)
     ]
 
     def most(rest: Sequence[Any], left: frozenset[int]) -> int:
@@ -326,8 +326,8 @@ def identity(kind: str, what: str) -> Callable[[Evidence], float | None]:
         values: list[float | None] = []
         keys = [i.reference for i in e.sample.layout.instances]
         for i, crop in enumerate(e.crops):
-            mine = crop.vectors[f"{kind}/target-crop"].astype(float)
-            near = [1 - float(cosine(mine, c.vectors[f"{kind}/reference"].astype(float))) for c in e.crops]
+            own_vector = crop.vectors[f"{kind}/target-crop"].astype(float)
+            near = [1 - float(cosine(own_vector, c.vectors[f"{kind}/reference"].astype(float))) for c in e.crops]
             rivals = [near[j] for j in range(len(near)) if keys[j] != keys[i]]
             if not rivals:
                 values.append(None)
@@ -360,8 +360,10 @@ def whole_cosine(kind: str) -> Callable[[Evidence], float | None]:
     """The whole image with each thing's whole reference, by scipy's cosine distance."""
 
     def twin(e: Evidence) -> float | None:
-        mine = e.vectors[f"{kind}/image"].astype(float)
-        return mean([1 - float(cosine(mine, c.vectors[f"{kind}/whole-reference"].astype(float))) for c in e.crops])
+        own_vector = e.vectors[f"{kind}/image"].astype(float)
+        return mean(
+            [1 - float(cosine(own_vector, c.vectors[f"{kind}/whole-reference"].astype(float))) for c in e.crops]
+        )
 
     return twin
 
@@ -370,11 +372,11 @@ def masked_cosine(kind: str) -> Callable[[Evidence], float | None]:
     """The masked crop with the masked reference, where there is one."""
 
     def twin(e: Evidence) -> float | None:
-        seen, wanted = f"{kind}/masked-crop", f"{kind}/masked-reference"
+        seen, expected = f"{kind}/masked-crop", f"{kind}/masked-reference"
         return mean(
             [
-                1 - float(cosine(c.vectors[seen].astype(float), c.vectors[wanted].astype(float)))
-                if wanted in c.vectors
+                1 - float(cosine(c.vectors[seen].astype(float), c.vectors[expected].astype(float)))
+                if expected in c.vectors
                 else None
                 for c in e.crops
             ]
@@ -389,9 +391,9 @@ def all_references(kind: str) -> Callable[[Evidence], float | None]:
     def twin(e: Evidence) -> float | None:
         values = []
         for c in e.crops:
-            mine = c.vectors[f"{kind}/target-crop"].astype(float)
+            own_vector = c.vectors[f"{kind}/target-crop"].astype(float)
             names = [n for n in c.vectors if n.startswith(f"{kind}/reference")]
-            values.append(mean([1 - float(cosine(mine, c.vectors[n].astype(float))) for n in names]))
+            values.append(mean([1 - float(cosine(own_vector, c.vectors[n].astype(float))) for n in names]))
         return mean(values)
 
     return twin
@@ -421,7 +423,7 @@ def nearest_word(key: str) -> Callable[[Evidence], float | None]:
     def twin(e: Evidence) -> float | None:
         values: list[float | None] = []
         for i, c in zip(e.sample.layout.instances, e.crops, strict=True):
-            order = sorted(c.words.get(key, {}), key=lambda w: -c.words[key][w])
+            order = sorted(c.word_similarities.get(key, {}), key=lambda w: -c.word_similarities[key][w])
             values.append(float(order[0] == i.attributes[key]) if len(order) > 1 else None)
         return mean(values)
 
@@ -465,15 +467,15 @@ def colour_accuracy(e: Evidence, pixels: np.ndarray) -> float | None:
         if "colour" not in i.attributes:
             values.append(None)
             continue
-        x0, y0, x1, y1 = i.box.cells(pixels.shape[1], pixels.shape[0])
+        x0, y0, x1, y1 = i.box.to_cells(pixels.shape[1], pixels.shape[0])
         names = [colour_name(*p) for p in pixels[y0:y1, x0:x1].reshape(-1, 3).tolist()]
         if len(names) < 100:
             values.append(None)
             continue
-        wanted = i.attributes["colour"]
+        expected = i.attributes["colour"]
         counts = {n: names.count(n) for n in set(names) - {"", "black", "white", "grey"}}
-        mine = counts.get(wanted, 0)
-        values.append(float(mine >= 0.05 * len(names) and mine == max(counts.values())))
+        own_vector = counts.get(expected, 0)
+        values.append(float(own_vector >= 0.05 * len(names) and own_vector == max(counts.values())))
     return mean(values)
 
 
@@ -489,7 +491,7 @@ def colour_masked(e: Evidence, pixels: np.ndarray) -> float | None:
             colour_name(*pixels[y, x].tolist())
             for y in range(pixels.shape[0])
             for x in range(pixels.shape[1])
-            if i.mask.array()[y, x]
+            if i.mask.to_array()[y, x]
         ]
         values.append(None if len(names) < 100 else float(names.count(i.attributes["colour"]) >= 0.2 * len(names)))
     return mean(values)

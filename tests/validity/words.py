@@ -1,11 +1,11 @@
-"""How well a stack tells the words of a prompt apart: maps of two nouns of one picture, and how alike they are.
+"""Measure how well a stack distinguishes the words of a prompt: correlation of the maps of two nouns.
 
     python tests/validity/words.py [--stack mini] [--samples 24]
 
-For the first samples of suite mini whose prompt names two different things, the plain model draws the picture, and for
-both nouns two kinds of maps are taken: cross-attention at every layer, and the change of the predicted noise when the
-noun is left out (`layoutmark.methods.layout_and_retouch.contrast`), over the steps from 20 % to 80 %.  Printed is the mean correlation
-of the two nouns' maps: 1 means that they say the same, so that no method can tell two things apart by them.
+For the first samples of suite mini whose prompt names two different objects, the plain model generates the image, and
+two kinds of maps are computed for both nouns: cross-attention in every layer, and the change of the predicted noise
+when the noun is left out (`methods/layout_and_retouch/contrast.py`), between 20 % and 80 % of the steps.  The mean
+correlation of the two maps is printed; 1 means that they are equal, so no method can distinguish two objects by them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from layoutmark.diffusion.phrases import Located, locate
+from layoutmark.diffusion.phrases import LocatedPhrase, locate_phrases
 from layoutmark.diffusion.prompts import encode, encode_for_guidance
 from layoutmark.diffusion.sampling import Denoiser, Step, denoise, initial_noise
 from layoutmark.diffusion.schedulers import new_scheduler
 from layoutmark.diffusion.stack import Stack
-from layoutmark.generate.generation import load
+from layoutmark.generate.generation import load_generator
 from layoutmark.layout import Sample
-from layoutmark.methods.layout_and_retouch.attention_swap import Edits, Site, swapping
-from layoutmark.methods.layout_and_retouch.contrast import contrast, looked_at
+from layoutmark.methods.layout_and_retouch.attention_swap import AttentionSite, Edits, editing_attention
+from layoutmark.methods.layout_and_retouch.contrast import compared_steps, contrast
 from layoutmark.registry import Registry
 from layoutmark.suites.opening import open_suite
 
@@ -34,8 +34,8 @@ STEPS, SCALE = 25, 4.0
 @torch.no_grad()
 def likeness(stack: Stack, sample: Sample) -> dict[str, float] | None:
     """Correlation of the maps of two nouns by kind of map; None if the prompt does not name two different things."""
-    found = locate(stack.tokenizer, sample.prompt, sample.layout.instances)
-    nouns = [tuple(f.positions) for f in found if isinstance(f, Located)]
+    located = locate_phrases(stack.tokenizer, sample.prompt, sample.layout.instances)
+    nouns = [tuple(f.positions) for f in located if isinstance(f, LocatedPhrase)]
     categories = [instance.category for instance in sample.layout.instances]
     if len(nouns) != 2 or len(categories) != 2 or categories[0] == categories[1]:
         return None
@@ -43,21 +43,21 @@ def likeness(stack: Stack, sample: Sample) -> dict[str, float] | None:
     maps: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
     passed: list[torch.Tensor] = []
 
-    def choose(site: Site) -> Edits | None:
+    def choose(site: AttentionSite) -> Edits | None:
         def look(probabilities: torch.Tensor) -> torch.Tensor:
-            if len(passed) - 1 in looked_at(STEPS):
+            if len(passed) - 1 in compared_steps(STEPS):
                 maps[f"attention, layer {site.number} ({site.layer.height} x {site.layer.width})"].append(
                     torch.stack([probabilities[-1].mean(0)[:, list(noun)].sum(-1) for noun in nouns])
                 )
             return probabilities
 
-        return Edits(probabilities=look) if site.cross else None
+        return Edits(probabilities=look) if site.is_cross else None
 
     def watched(step: Step) -> torch.Tensor:
         passed.append(step.latents)
         return step.noise()
 
-    with swapping(stack.unet, choose):
+    with editing_attention(stack.unet, choose):
         noise, scheduler = initial_noise(stack, [0]), new_scheduler(stack, "ddim", STEPS)
         last = denoise(Denoiser(stack.unet, text, SCALE), noise, scheduler, predict=watched)
     trajectory = torch.stack([*passed, last])
@@ -78,7 +78,7 @@ def main() -> None:
     given = parser.parse_args()
     registry = Registry()
     entry = registry.get_stack(given.stack)
-    stack = load(entry, "cpu")
+    stack = load_generator(entry, "cpu")
     rows: list[dict[str, float]] = []
     for sample in open_suite(registry, "mini", entry, None).samples:
         if len(rows) < given.samples and (row := likeness(stack, sample)) is not None:

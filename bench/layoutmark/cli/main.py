@@ -1,93 +1,77 @@
-"""The command line: parsing, and the one place where errors become a line and an exit code."""
+"""The command line: parsing, and the one place where errors become a line on stderr and an exit code."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from layoutmark import __version__
-from layoutmark.cli import compare, doctor, gate, leaderboard, metrics, personalise, plan, plugins, run, score, train
+from layoutmark.cli.commands import COMMANDS, build_parser
+from layoutmark.cli.parser import UsageError
 from layoutmark.errors import LayoutmarkError
 
-UNUSABLE = 3
-"""Exit code for input that cannot be used."""
+UNUSABLE_INPUT = 3
 INTERRUPTED = 130
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse that speaks in the project's form: one line, exit code 3, "did you mean"."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing usage and exiting with 2."""
-        hint = f"See: {self.prog} --help"
-        if "invalid choice: " in message:
-            given = message.split("invalid choice: ", 1)[1].split("'")[1]
-            named = [a for a in self._actions if message.split(": ")[0] == "argument " + "/".join(a.option_strings)]
-            known = [str(c) for a in named or self._actions for c in a.choices or ()]
-            close = difflib.get_close_matches(given, known, n=1)
-            raise LayoutmarkError(
-                f"{self.prog}: " + (named[0].option_strings[-1] if named else "unknown command"),
-                found=repr(given),
-                expected="one of " + ", ".join(known),
-                do=f"Did you mean {close[0]!r}?" if close else hint,
-            )
-        raise LayoutmarkError(self.prog, found=message, expected="arguments as its help says", do=hint)
-
-
-def parser() -> argparse.ArgumentParser:
-    """The whole command as an argparse parser (the reference in docs/cli.md is made from it)."""
-    top = Parser(
-        prog="layoutmark",
-        description="Compare text-to-image methods that are told where things go and what they look like.",
-    )
-    top.add_argument("--version", action="version", version=f"layoutmark {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for part in (run, compare, gate, plan, score, metrics, plugins, train, personalise, leaderboard, doctor):
-        part.add(commands)
-    return top
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0, 3 for unusable input, or its own.  `--debug` lets errors through."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    # Threads that spin while they wait for one another slow a busy machine down two- to threefold.  On a quiet one
-    # drawing gains nothing from it, but training, whose operations are small, a quarter of its time.  Read when torch
-    # loads, which it has not yet; an environment that says more stands.
-    if given[:1] != ["train"]:
+    """Run one command and return its exit code: 0, 3 for unusable input, or its own.  `--debug` raises errors."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    # Idle threads that spin slow a busy machine down two- to threefold; on a quiet one generation loses nothing by
+    # letting them sleep, but training, with its small operations, a quarter of its time.  torch reads the variable
+    # when it is loaded, which has not happened yet; a value set by the user stays.
+    if argv[:1] != ["train"]:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        options = parser().parse_args(given)
+        options = parse(argv)
         if options.offline:
             os.environ["HF_HUB_OFFLINE"] = "1"
-        code: int = options.call(options)
-        return code
+        exit_code: int = options.call(options)
+        return exit_code
     except LayoutmarkError as error:
-        if "--debug" in given:
+        if "--debug" in argv:
             raise
-        if "--json" in given:
-            parts = {"what": error.what, "found": error.found, "expected": error.expected, "do": error.do}
-            print(json.dumps({"error": parts}), file=sys.stderr)
-        else:
-            print("layoutmark: " + " ".join(str(error).split()), file=sys.stderr)
-        return UNUSABLE
+        _print_error(error, as_json="--json" in argv)
+        return UNUSABLE_INPUT
     except BrokenPipeError:
-        # The reader of a pipe (head, less) has gone: nothing is left to say, not even at exit.
+        # The reader of the pipe (head, less) has gone; devnull keeps the interpreter's flush at exit quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNUSABLE
+        return UNUSABLE_INPUT
     except OSError as error:
-        if "--debug" in given:
+        if "--debug" in argv:
             raise
-        print(f"layoutmark: {error.filename or 'files'}: found {error.strerror or error}; expected a place that can be "
+        print(f"layoutmark: {error.filename or 'files'}: found {error.strerror or error}; expected a path that can be "
               "read and written. Check it, or run again with --debug.", file=sys.stderr)  # fmt: skip
-        return UNUSABLE
+        return UNUSABLE_INPUT
     except KeyboardInterrupt:
-        print("layoutmark: stopped; the same command goes on where it was.", file=sys.stderr)
+        print("Interrupted. Run the same command to resume.", file=sys.stderr)
         return INTERRUPTED
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line.  Raises LayoutmarkError for one that cannot be parsed."""
+    command = next((argument for argument in argv if not argument.startswith("-")), "")
+    parser = build_parser(command if command in COMMANDS else "")
+    if "--help" not in argv and "-h" not in argv:
+        parser.check_options(argv)
+    options, unexpected = parser.parse_known_args(argv)
+    if unexpected:
+        raise UsageError(
+            options.parser.prog, found=f"unexpected arguments: {' '.join(unexpected)}", expected="none of them",
+            do=options.parser.see_help(),
+        )  # fmt: skip
+    return options
+
+
+def _print_error(error: LayoutmarkError, *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        parts = {"what": error.what, "found": error.found, "expected": error.expected, "do": error.do}
+        print(json.dumps({"error": parts}), file=sys.stderr)
+    else:
+        print("layoutmark: " + " ".join(str(error).split()), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,69 +1,70 @@
-"""`layoutmark metrics eval`: the figures of any pair of COCO files."""
+"""`layoutmark metrics eval`: COCO figures and mean IoU of any pair of COCO files."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from layoutmark.cli.output import command, print_json, print_rows
+from layoutmark.cli.output import print_json, print_rows
+from layoutmark.cli.parser import Parser, add_verb, add_verbs
 from layoutmark.errors import LayoutmarkError
-from layoutmark.metrics.coco_eval import FIGURES, evaluate
+from layoutmark.metrics.coco_eval import COCO_FIGURES, evaluate
 from layoutmark.metrics.coco_files import read_pair
-from layoutmark.metrics.matching import CONFIDENCE
+from layoutmark.metrics.matching import MIN_CONFIDENCE
+
+CATEGORY_FIGURES = ("AP", "AP50", "AP75", "AR100")
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    part = command(commands, "metrics", "Score files that hold no pictures.", _eval)
-    verbs = part.add_subparsers(dest="verb", metavar="VERB", required=True)
-    text = "Score detections against ground truth, both in COCO's JSON form."
-    found = command(verbs, "eval", text, _eval, as_json=True)
-    found.add_argument("truth", type=Path, metavar="GT.json", help="ground truth: images, annotations, categories")
-    found.add_argument("found", type=Path, metavar="DT.json", help="detections: a list of results")
-    found.add_argument("--iou-type", choices=["bbox", "segm"], default="bbox", help="compare boxes or masks")
-    found.add_argument(
-        "--confidence", type=float, default=CONFIDENCE, help=f"least confidence for mean IoU (default: {CONFIDENCE})"
+def configure(parser: Parser) -> None:
+    """Add the subcommand."""
+    example = "metrics eval instances.json detections.json"
+    verbs = add_verbs(parser, example=example)
+    summary = "Score detections against ground truth, both in COCO's JSON format."
+    parser = add_verb(verbs, "eval", summary, _evaluate, example=example, as_json=True)
+    parser.add_argument("truth", type=Path, metavar="GT.json", help="ground truth: images, annotations, categories")
+    parser.add_argument("detections", type=Path, metavar="DT.json", help="detections: a list of results")
+    parser.add_argument(
+        "--iou-type", choices=["bbox", "segm"], default="bbox", help="compare boxes (bbox, the default) or masks (segm)"
     )
-    found.add_argument("--ious", action="store_true", help="with --json: add the IoU matrix of every image")
+    parser.add_argument(
+        "--confidence", type=float, default=MIN_CONFIDENCE,
+        help=f"minimum confidence for mean IoU (default: {MIN_CONFIDENCE})",
+    )  # fmt: skip
+    parser.add_argument("--ious", action="store_true", help="with --json: add the IoU matrix of every image")
 
 
-def _eval(options: argparse.Namespace) -> int:
+def _evaluate(options: argparse.Namespace) -> int:
     if options.ious and not options.json:
         raise LayoutmarkError(
-            "--ious", found="no --json", expected="both: no table shows IoU matrices", do="Add --json."
+            "--ious", found="no --json", expected="both, since a table has no room for IoU matrices", do="Add --json."
         )
     if not math.isfinite(options.confidence):
         raise LayoutmarkError(
-            "--confidence",
-            found=str(options.confidence),
-            expected="a finite number",
-            do="Give one in the unit of the scores.",
-        )
-    pair = read_pair(options.truth, options.found, options.iou_type)
-    result = evaluate(pair, confidence=options.confidence, matrices=options.ious)
+            "--confidence", found=str(options.confidence), expected="a finite number",
+            do="Give a number in the unit of the scores.",
+        )  # fmt: skip
+    pair = read_pair(options.truth, options.detections, options.iou_type)
+    figures = evaluate(pair, confidence=options.confidence, matrices=options.ious)
     if options.json:
-        print_json(result)
+        print_json(figures)
         return 0
-    print_rows(("figure", "value"), [(name, _number(result[name])) for name in (*FIGURES, "miou")])
+    print_rows(("figure", "value"), [(name, _number(figures[name])) for name in (*COCO_FIGURES, "miou")])
     print_rows(
-        ("category", "AP", "AP50", "AP75", "AR100", "targets", "detections"),
-        [
-            (
-                c["name"],
-                *(_number(c[k]) for k in ("AP", "AP50", "AP75", "AR100")),
-                str(c["targets"]),
-                str(c["detections"]),
-            )
-            for c in result["per_category"]
-            if c["targets"] or c["detections"]
-        ],
+        ("category", *CATEGORY_FIGURES, "targets", "detections"),
+        [_category_cells(c) for c in figures["per_category"] if c["targets"] or c["detections"]],
     )
-    if pair.unlisted:
-        count = sum(pair.unlisted.values())
-        print(f"{count} detections left out: the ground truth does not list categories {', '.join(pair.unlisted)}")
+    if pair.unlisted_categories:
+        count, categories = sum(pair.unlisted_categories.values()), ", ".join(pair.unlisted_categories)
+        print(f"{count} detections ignored: the ground truth does not list categories {categories}")
     return 0
+
+
+def _category_cells(category: Mapping[str, Any]) -> tuple[str, ...]:
+    figures = (_number(category[key]) for key in CATEGORY_FIGURES)
+    return category["name"], *figures, str(category["targets"]), str(category["detections"])
 
 
 def _number(value: float | None) -> str:

@@ -1,155 +1,114 @@
-"""`layoutmark methods|suites|stacks|reports`: what there is, and what one of them says of itself."""
+"""`list` and `show` of methods, suites, stacks and reports."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from layoutmark.cli import suites
-from layoutmark.cli.output import command, print_json, print_rows, registry
-from layoutmark.errors import MissingPackage
-from layoutmark.provenance import canonical
-from layoutmark.registry import Dtype, MethodEntry, Registry
+from layoutmark.cli.options import make_registry
+from layoutmark.cli.output import print_json, print_rows
+from layoutmark.cli.parser import Parser, Subcommands, add_verb, set_up
+from layoutmark.registry import Registry
 from layoutmark.registry.card_types import Source
-from layoutmark.suites.opening import built_folder
+from layoutmark.registry.registry import Listing
 
-if TYPE_CHECKING:
-    from layoutmark.diffusion.golden import Difference
 
-KINDS: dict[str, tuple[Callable[[Registry], Any], Callable[[Registry], Any]]] = {
-    "methods": (Registry.methods, Registry.broken_methods),
-    "suites": (Registry.suites, Registry.broken_suites),
-    "stacks": (Registry.stacks, Registry.broken_stacks),
-    "reports": (Registry.reports, Registry.broken_reports),
+class PluginKind(NamedTuple):
+    """How the registry lists and finds one kind of plug-in."""
+
+    list_cards: Callable[[Registry], Listing[Any]]
+    get: Callable[[Registry, str], Any]
+    example: str
+    """A name for the examples in the help."""
+
+
+KINDS: Mapping[str, PluginKind] = {
+    "methods": PluginKind(Registry.list_methods, Registry.get_method, "base"),
+    "suites": PluginKind(Registry.list_suites, Registry.get_suite, "mini"),
+    "stacks": PluginKind(Registry.list_stacks, Registry.get_stack, "mini"),
+    "reports": PluginKind(Registry.list_reports, Registry.get_report, "html"),
 }
 
 
-def add(commands: Any) -> None:
-    """Add the four commands, each with `list` and `show`; methods have `check` too, suites `build`."""
-    for kind in KINDS:
-        part = command(commands, kind, f"List the {kind} that can be used, or show one.", _list, as_json=True)
-        part.set_defaults(kind=kind)
-        verbs = part.add_subparsers(dest="verb", metavar="VERB")
-        listed = command(verbs, "list", f"List the {kind} that can be used.", _list, as_json=True)
-        listed.set_defaults(kind=kind)
-        shown = command(verbs, "show", f"Show all that one of the {kind} says of itself.", _show, as_json=True)
-        shown.set_defaults(kind=kind)
-        shown.add_argument("name", help="its name")
-        if kind == "methods":
-            checked = command(
-                verbs,
-                "check",
-                "Run the conformance suite on a method, or replay tensors recorded from its public implementation.",
-                _check,
-                as_json=True,
-            )
-            checked.add_argument("name", help="its name")
-            checked.add_argument(
-                "--stack",
-                default=None,
-                help="a stack, or `tiny` for random models of toy size "
-                "(default: mini if the method has weights for it, else tiny)",
-            )
-            checked.add_argument(
-                "--dtype", default=Dtype.FP32, metavar="NAME",
-                help=f"numbers of the stack's weights: {', '.join(Dtype)} (default: {Dtype.FP32})",
-            )  # fmt: skip
-            checked.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-            checked.add_argument(
-                "--golden", type=Path, default=None, metavar="FOLDER", help="replay this folder instead of the checks"
-            )
-        if kind == "suites":
-            suites.add_verbs(verbs, shown)
+def configure_stacks(parser: Parser) -> None:
+    """Add `list` and `show` of stacks."""
+    add_list_and_show(parser, "stacks")
+
+
+def configure_reports(parser: Parser) -> None:
+    """Add `list` and `show` of reports."""
+    add_list_and_show(parser, "reports")
+
+
+def add_list_and_show(parser: Parser, kind: str) -> tuple[Subcommands, Parser]:
+    """Add `list`, which is also what the command does without a subcommand, and `show`.
+
+    Returns the place for further subcommands, and the parser of `show`.
+    """
+    set_up(parser, _list, example=f"{kind} list", as_json=True)
+    parser.set_defaults(kind=kind)
+    verbs = parser.add_subparsers(metavar="COMMAND", title="commands")
+    list_parser = add_verb(
+        verbs, "list", f"List the {kind} that can be used.", _list, example=f"{kind} list", as_json=True
+    )
+    show_parser = add_verb(
+        verbs, "show", f"Show the card of one of the {kind}.", _show,
+        example=f"{kind} show {KINDS[kind].example}", as_json=True,
+    )  # fmt: skip
+    show_parser.add_argument("name", help="its name")
+    for verb_parser in (list_parser, show_parser):
+        verb_parser.set_defaults(kind=kind)
+    return verbs, show_parser
+
+
+def print_card(card: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the fields of a card, without the empty ones unless as JSON."""
+    if as_json:
+        print_json(card)
+        return
+    from layoutmark.provenance import canonical_json
+
+    for key, value in card.items():
+        if value not in ("", None, (), {}, []):
+            print(f"{key}: {value if isinstance(value, str) else canonical_json(value)}")
 
 
 def _list(options: argparse.Namespace) -> int:
-    entries, broken = KINDS[options.kind]
-    guests = registry(options)
-    rows = [_line(options.kind, entry) for entry in entries(guests).values()]
-    faults = [{"name": b.folder.name, "error": str(b.error)} for b in broken(guests)]
+    listing = KINDS[options.kind].list_cards(make_registry(options))
+    rows = [_list_row(options.kind, entry) for entry in listing.entries.values()]
+    broken = [{"name": card.name, "error": str(card.error)} for card in listing.broken]
     if options.json:
-        print_json({options.kind: rows, "broken": faults})
+        print_json({options.kind: rows, "broken": broken})
         return 0
     if rows:
-        print_rows(tuple(rows[0]), [tuple(str(v) for v in row.values()) for row in rows])
-    for fault in faults:
-        print(f"{fault['name']}: cannot be used: {fault['error']}")
+        print_rows(tuple(rows[0]), [tuple(str(value) for value in row.values()) for row in rows])
+    for card in broken:
+        print(f"{card['name']}: cannot be used: {card['error']}")
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
-    if options.kind == "suites" and suites.drawn(options):
-        return 0
-    if options.kind == "suites":
-        data = suites.told_of(options)
-    else:
-        getters = {"methods": Registry.get_method, "stacks": Registry.get_stack, "reports": Registry.get_report}
-        entry: Any = getters[options.kind](registry(options), options.name)
-        data = asdict(entry.card)
-    if options.json:
-        print_json(data)
-        return 0
-    for key, value in data.items():
-        if value not in ("", None, (), {}, []):
-            print(f"{key}: {value if isinstance(value, str) else canonical(value)}")
+    entry = KINDS[options.kind].get(make_registry(options), options.name)
+    print_card(asdict(entry.card), as_json=options.json)
     return 0
 
 
-def _check(options: argparse.Namespace) -> int:
-    """0 if all passed, 1 if something failed."""
-    entry = registry(options).get_method(options.name)
-    try:
-        from layoutmark.conformance import Outcome, candidate_of, check_method
-    except ModuleNotFoundError as error:
-        raise MissingPackage.of("methods check", str(error.name), "torch") from error
-    if options.golden is not None:
-        return _replay(entry, options)
-    subject = candidate_of(entry, options.stack, device=options.device, dtype=options.dtype)
-    verdicts = list(check_method(subject))
-    rows = [{"check": name, "outcome": str(v.outcome), "reason": v.reason} for name, v in verdicts]
-    if options.json:
-        print_json(rows)
-    else:
-        print_rows(("check", "outcome", "reason"), [tuple(row.values()) for row in rows])
-    return int(any(verdict.outcome is Outcome.FAILED for _, verdict in verdicts))
-
-
-def _replay(entry: MethodEntry, options: argparse.Namespace) -> int:
-    """0 if every recorded tensor is within its limit, 1 if not."""
-    from layoutmark.conformance import replay
-
-    found = replay(entry, options.golden)
-    if options.json:
-        print_json([difference.to_json() for difference in found])
-    else:
-        print_rows(("tensor", "absolute", "relative", "tolerance", "ok"), [_shown(difference) for difference in found])
-        for difference in found:
-            if difference.note:
-                print(f"{difference.tensor}: {difference.note}")
-        compared = [difference.ok for difference in found if difference.tolerance is not None]
-        over, rest = compared.count(False), len(found) - len(compared)
-        print(f"{compared.count(True)} within tolerance, {over} over, {rest} not compared")
-    return int(any(not difference.ok for difference in found))
-
-
-def _shown(difference: Difference) -> tuple[str, ...]:
-    if difference.tolerance is None:
-        return difference.tensor, "", "", "", "-"
-    numbers = (f"{value:.2g}" for value in (difference.absolute, difference.relative, difference.tolerance))
-    return difference.tensor, *numbers, "yes" if difference.ok else "NO"
-
-
-def _line(kind: str, entry: Any) -> dict[str, Any]:
+def _list_row(kind: str, entry: Any) -> dict[str, Any]:
     card = entry.suite if kind == "suites" else entry.card
-    line: dict[str, Any] = {"name": entry.name, "title": card.title, "version": card.version}
+    row: dict[str, Any] = {"name": entry.name, "title": card.title, "version": card.version}
     if kind == "methods":
-        line |= {"inputs": ", ".join(card.inputs), "stacks": ", ".join(card.stacks)}
+        row |= {"inputs": ", ".join(card.inputs), "stacks": ", ".join(card.stacks)}
     elif kind == "suites":
-        there = card.source is Source.SHIPPED or (built_folder(entry.name) / "suite.json").is_file()
-        line |= {"samples": "?" if card.samples is None else card.samples, "state": "ready" if there else "to be built"}
+        samples = "?" if card.samples is None else card.samples
+        row |= {"samples": samples, "state": "ready" if _is_built(entry) else "to be built"}
     elif kind == "stacks":
-        line |= {"scorers": ", ".join(card.scorers), "resolution": card.resolution}
-    return line
+        row |= {"scorers": ", ".join(card.scorers), "resolution": card.resolution}
+    return row
+
+
+def _is_built(entry: Any) -> bool:
+    from layoutmark.suites.opening import built_suite_folder
+
+    return entry.suite.source is Source.SHIPPED or (built_suite_folder(entry.name) / "suite.json").is_file()

@@ -1,14 +1,24 @@
-"""Which numbers may be compared, and their differences: intervals of rows, paired differences, ties, ranks, designs."""
+"""Comparing rows of results: which may be compared, intervals, paired differences, ties, ranks and study designs."""
 
-from layoutmark.compare.bounds import adversaries_ahead, normalised
+from layoutmark.compare.bounds import add_normalised_values, metrics_led_by_adversaries
 from layoutmark.compare.designs import design_study
-from layoutmark.compare.pairs import all_pairs
-from layoutmark.compare.ranking import all_ranks, all_ties, incomplete, pareto
-from layoutmark.compare.rows import by_count, result_row
-from layoutmark.compare.stored_runs import compare_runs, read_rows, restored
+from layoutmark.compare.pairs import paired_differences
+from layoutmark.compare.ranking import incomplete_methods, pareto_set, rank_methods, tied_methods
+from layoutmark.compare.rows import cells_by_instance_count, result_row
+from layoutmark.compare.stored_runs import compare_runs, read_rows, restore_results
 
 __all__ = [
-    "adversaries_ahead", "all_pairs", "all_ranks", "all_ties", "by_count", "compare_runs", "design_study", "incomplete",
-    "normalised", "pareto",
-    "read_rows", "restored", "result_row",
-]  # fmt: skip
+    "add_normalised_values",
+    "cells_by_instance_count",
+    "compare_runs",
+    "design_study",
+    "incomplete_methods",
+    "metrics_led_by_adversaries",
+    "paired_differences",
+    "pareto_set",
+    "rank_methods",
+    "read_rows",
+    "restore_results",
+    "result_row",
+    "tied_methods",
+]

@@ -1,4 +1,4 @@
-"""How a difference of a metric that is no mean of images varies between prompts, and between seeds of one."""
+"""Variation of a set metric's difference between prompts and between seeds, for planning studies."""
 
 from __future__ import annotations
 
@@ -8,44 +8,66 @@ from dataclasses import replace
 
 import numpy as np
 
-from layoutmark.compare.rows import Resamples
+from layoutmark.compare.rows import ResampleCache
 from layoutmark.evidence import Evidence
 from layoutmark.metrics import SetMetric
-from layoutmark.statistics import Spread, paired_statistic_difference, pseudo_values, split_spread
+from layoutmark.statistics import Spread, estimate_spread, paired_statistic_difference, pseudo_values
 from layoutmark.statistics.clusters import clustered_mean
 
-PILOT = 500
-"""Most groups of images that a spread is split by; each of their images is left out once."""
+MAX_PILOT_GROUPS = 500
+"""Maximum number of groups of images whose images are left out one by one to split the spread."""
 
 
-def set_spread(
+def set_metric_spread(
     metric: SetMetric, a: Sequence[Evidence], b: Sequence[Evidence], groups: Sequence[str] = (),
-    resamples: Resamples | None = None,
+    resamples: ResampleCache | None = None,
 ) -> Spread | None:  # fmt: skip
-    """Standard deviations of a - b between groups and between seeds of one sample; image i of both is the same one.
+    """Standard deviations of a - b between groups, and between the seeds of one sample.
 
-    `groups`: a key for each image (default: its prompt).  The size is that of the standard error which comparisons
-    state (halves of the prompts); only how it splits follows from pseudo-values, because leaving out single images
-    says too much of a ranking that jumps.  None where the metric has no such error, or with fewer than two groups.
+    The overall size is that of the standard error which comparisons report (half-samples of the prompts). Jackknife
+    pseudo-values only decide how it splits, because leaving out single images overstates the variation of a statistic
+    that jumps, such as AP. Returns None if the metric has no such standard error, or for fewer than two groups.
+
+    Args:
+        metric: The metric.
+        a: Images of the first row.
+        b: Images of the second row; image i of both has the same sample and seed.
+        groups: A key per image (default: its prompt).
+        resamples: Cache shared with other calls on the same evidence.
+
+    >>> from layoutmark.metrics import all_metrics
+    >>> from layoutmark.metrics.examples import example_image
+    >>> boxes = {True: {"cat": (0, 0, 0.5, 0.5)}, False: {}}
+    >>> a = [example_image(prompt=p, detections=boxes[True]) for p in "pqrs"]
+    >>> b = [example_image(prompt=p, detections=boxes[p != "p"]) for p in "pqrs"]
+    >>> spread = set_metric_spread(all_metrics({"detector": "yolo"})[0], a, b)
+    >>> round(spread.between_prompts, 1), spread.between_seeds
+    (0.5, None)
     """
     prompts = [e.sample.prompt for e in a]
     keys = list(groups or prompts)
-    resamples = resamples or Resamples()
-    (value_a, off_a), (value_b, off_b) = resamples.of(metric, a), resamples.of(metric, b)
-    if value_a is None or value_b is None or off_a is None or off_b is None or len(set(keys)) < 2:
+    resamples = resamples or ResampleCache()
+    value_a, deviations_a = resamples.value_and_deviations(metric, a)
+    value_b, deviations_b = resamples.value_and_deviations(metric, b)
+    if value_a is None or value_b is None or deviations_a is None or deviations_b is None or len(set(keys)) < 2:
         return None
-    pair = paired_statistic_difference(value_a, value_b, off_a, off_b, len(set(prompts)))
-    pilot = set(sorted(set(keys))[:: -(-len(set(keys)) // PILOT)])
-    out = [k for k, key in enumerate(keys) if key in pilot]
-    weights = np.ones((len(out), len(a)), dtype=np.int8)
-    weights[np.arange(len(out)), out] = 0
-    left_out = metric.resampled(a, weights) - metric.resampled(b, weights)
-    if pair is None or np.isnan(left_out).any():
+    pair = paired_statistic_difference(value_a, value_b, deviations_a, deviations_b, len(set(prompts)))
+    pilot_keys = set(sorted(set(keys))[:: -(-len(set(keys)) // MAX_PILOT_GROUPS)])
+    pilot = [k for k, key in enumerate(keys) if key in pilot_keys]
+    weights = np.ones((len(pilot), len(a)), dtype=np.int8)
+    weights[np.arange(len(pilot)), pilot] = 0
+    leave_one_out = metric.resampled_values(a, weights) - metric.resampled_values(b, weights)
+    if pair is None or np.isnan(leave_one_out).any():
         return None
-    values = pseudo_values(value_a - value_b, left_out, len(a))
-    split = split_spread(values, [keys[k] for k in out], [a[k].sample.id for k in out])
-    alone = clustered_mean(values, [prompts[k] for k in out])
-    if alone is None or alone.standard_error == 0:
-        return replace(split, prompts=pair.error * math.sqrt(pair.clusters))
-    scale = pair.error * math.sqrt(pair.clusters) / (alone.standard_error * math.sqrt(alone.clusters))
-    return replace(split, prompts=split.prompts * scale, seeds=None if split.seeds is None else split.seeds * scale)
+    values = pseudo_values(value_a - value_b, leave_one_out, len(a))
+    split = estimate_spread(values, [keys[k] for k in pilot], [a[k].sample.id for k in pilot])
+    deviation = pair.standard_error * math.sqrt(pair.clusters)
+    pseudo_mean = clustered_mean(values, [prompts[k] for k in pilot])
+    if pseudo_mean is None or pseudo_mean.standard_error == 0:
+        return replace(split, between_prompts=deviation)
+    scale = deviation / (pseudo_mean.standard_error * math.sqrt(pseudo_mean.clusters))
+    return replace(
+        split,
+        between_prompts=split.between_prompts * scale,
+        between_seeds=None if split.between_seeds is None else split.between_seeds * scale,
+    )

@@ -1,4 +1,4 @@
-"""Rows of finished runs, read back without any model: which of them may be compared at all, and how they compare."""
+"""Rows of finished runs, read back without any model, and their comparison."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layoutmark.api import Metric
-from layoutmark.compare.pairs import all_pairs
-from layoutmark.compare.ranking import all_ranks, all_ties, incomplete, pareto
+from layoutmark.compare.pairs import paired_differences
+from layoutmark.compare.ranking import incomplete_methods, pareto_set, rank_methods, tied_methods
 from layoutmark.compare.rows import result_row
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections, Evidence, InstanceOutcome, SampleOutcome
 from layoutmark.layout import Sample, sample_from_json
-from layoutmark.metrics import HEADLINE, all_metrics
+from layoutmark.metrics import HEADLINE_METRICS, all_metrics
 from layoutmark.score import Outcome, Score, Status, Unscored
 from layoutmark.store import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSIONS = frozenset({"code", "metrics"})
-"""Parts of a protocol that differ when only the versions of the package do."""
+VERSION_PARTS = frozenset({"code", "metrics"})
+"""Parts of a protocol that differ when only the package versions differ."""
+Address = tuple[str, RunFolder, str | None]
+"""(label, run, method or None for all methods of the run)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Rows that may be compared, under one protocol (its hash): evidence by row, outcomes by row and metric."""
+class ComparableRows:
+    """Rows measured under one protocol, given by its hash: evidence by row, outcomes by row and metric."""
 
     protocol: str
     metrics: list[Metric]
@@ -38,10 +40,18 @@ class Rows:
     outcomes: dict[str, dict[str, list[SampleOutcome]]]
 
 
-def read_rows(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> Rows:
-    """Rows of finished runs: `addresses` are (label, run, method or None for all its methods).
+def read_rows(addresses: Sequence[Address]) -> ComparableRows:
+    """Read rows of finished runs.
 
-    Raises LayoutmarkError when protocols differ, a method is unknown, or fewer than two rows are named.
+    Args:
+        addresses: (label, run, method) triples; method None stands for all methods of the run.
+
+    Raises LayoutmarkError when protocols differ, when a run was measured by other metric versions, when a method is
+    unknown, or when there are fewer than two rows.
+
+    >>> read_rows([])
+    Traceback (most recent call last):
+    layoutmark.errors.LayoutmarkError: compare: found 0 method; expected at least two. Name another RUN or RUN:METHOD.
     """
     evidence: dict[str, list[Evidence]] = {}
     outcomes: dict[str, dict[str, list[SampleOutcome]]] = {}
@@ -49,137 +59,182 @@ def read_rows(addresses: Sequence[tuple[str, RunFolder, str | None]]) -> Rows:
     metrics: list[Metric] = []
     for label, run, method in addresses:
         results = run.read_results()
-        here = str(results["protocol"]["hash"])
-        if protocol is not None and here != protocol[1]:
-            differing = _differing(addresses[0][1], results)
-            advice = "Score both again with the same suite, stack, seeds and version."
-            if VERSIONS.issuperset(differing):
-                paths = " and ".join(f"layoutmark measure {r.path}" for r in (addresses[0][1], run))
-                advice = f"Bring both up to this version: {paths}"
-            raise LayoutmarkError(
-                f"runs {protocol[0]!r} and {label!r}",
-                found=f"protocols {protocol[1]} and {here}: {', '.join(differing)} differ",
-                expected="one protocol",
-                do=advice,
-            )
-        protocol = (label, here)
-        parts = results["protocol"]["parts"]
-        metrics = all_metrics(parts["stack"]["names"])
-        now = {m.info.name: m.info.version for m in metrics}
-        if now != parts["metrics"]:
-            other = sorted({name for name, _ in now.items() ^ parts["metrics"].items()})
-            raise LayoutmarkError(
-                f"run {label!r}",
-                found=f"other versions of {', '.join(other)}",
-                expected="those of this version",
-                do=f"Run: layoutmark measure {results['name']}",
-            )
-        known = {m["name"]: m["kind"] for m in results["methods"]}
-        close = difflib.get_close_matches(method or "", known, n=1)
-        if method is not None and method not in known:
-            raise LayoutmarkError(
-                f"run {label!r}",
-                found=f"no method {method!r}",
-                expected="one of " + ", ".join(known),
-                do=f"Did you mean {close[0]!r}?" if close else "Name RUN:METHOD.",
-            )
-        names = [method] if method is not None else [n for n, kind in known.items() if kind != "reference"]
-        rows_of = restored(results, run.read_detections())
-        for name in names:
-            key = _unused(label if method is not None else f"{label}:{name}", evidence)
-            evidence[key], outcomes[key] = rows_of[name]
+        protocol_hash = str(results["protocol"]["hash"])
+        if protocol is not None and protocol_hash != protocol[1]:
+            raise _protocol_error(addresses[0][1], run, results, protocol, (label, protocol_hash))
+        protocol = (label, protocol_hash)
+        metrics = all_metrics(results["protocol"]["parts"]["stack"]["names"])
+        _check_metric_versions(label, results, metrics)
+        stored_rows = restore_results(results, run.read_detections())
+        for name in _selected_methods(label, results, method):
+            key = _unused_key(label if method is not None else f"{label}:{name}", evidence)
+            evidence[key], outcomes[key] = stored_rows[name]
     if protocol is None or len(evidence) < 2:
         raise LayoutmarkError(
             "compare", found=f"{len(evidence)} method", expected="at least two", do="Name another RUN or RUN:METHOD."
         )
-    return Rows(protocol[1], metrics, evidence, outcomes)
+    return ComparableRows(protocol[1], metrics, evidence, outcomes)
 
 
-def compare_runs(addresses: Sequence[tuple[str, RunFolder, str | None]], metrics: Sequence[str] = ()) -> dict[str, Any]:
-    """Compare rows of finished runs on the metrics of these names, or on the headline ones.
+def _protocol_error(
+    first: RunFolder, run: RunFolder, results: Mapping[str, Any], expected: tuple[str, str], found: tuple[str, str]
+) -> LayoutmarkError:
+    differing_parts = _differing_parts(first, results)
+    advice = "Score both again with the same suite, stack, seeds and version."
+    if VERSION_PARTS.issuperset(differing_parts):
+        commands = " and ".join(f"layoutmark measure {r.path}" for r in (first, run))
+        advice = f"Bring both up to this version: {commands}"
+    return LayoutmarkError(
+        f"runs {expected[0]!r} and {found[0]!r}",
+        found=f"protocols {expected[1]} and {found[1]}: {', '.join(differing_parts)} differ",
+        expected="one protocol",
+        do=advice,
+    )
 
-    Raises LayoutmarkError as `read_rows` does, and for a metric that the runs have not.
+
+def _check_metric_versions(label: str, results: Mapping[str, Any], metrics: Sequence[Metric]) -> None:
+    current = {m.info.name: m.info.version for m in metrics}
+    stored = results["protocol"]["parts"]["metrics"]
+    if current != stored:
+        differing = sorted({name for name, _ in current.items() ^ stored.items()})
+        raise LayoutmarkError(
+            f"run {label!r}",
+            found=f"other versions of {', '.join(differing)}",
+            expected="those of this version",
+            do=f"Run: layoutmark measure {results['name']}",
+        )
+
+
+def _selected_methods(label: str, results: Mapping[str, Any], method: str | None) -> list[str]:
+    """The method itself, or all methods of the run that are not reference rows."""
+    kind_by_name = {m["name"]: m["kind"] for m in results["methods"]}
+    if method is None:
+        return [name for name, kind in kind_by_name.items() if kind != "reference"]
+    if method not in kind_by_name:
+        close = difflib.get_close_matches(method, kind_by_name, n=1)
+        raise LayoutmarkError(
+            f"run {label!r}",
+            found=f"no method {method!r}",
+            expected="one of " + ", ".join(kind_by_name),
+            do=f"Did you mean {close[0]!r}?" if close else "Name RUN:METHOD.",
+        )
+    return [method]
+
+
+def compare_runs(addresses: Sequence[Address], metric_names: Sequence[str] = ()) -> dict[str, Any]:
+    """Compare rows of finished runs on the named metrics (default: the headline metrics).
+
+    Args:
+        addresses: (label, run, method) triples, as for `read_rows`.
+        metric_names: Names of metrics.
+
+    Returns `protocol` (its hash), `rows`, `pairs`, `ties`, `unranked`, `ranks` and `pareto`, as the functions of this
+    package give them. Raises LayoutmarkError under the conditions of `read_rows`, and for a metric that the runs lack.
+
+    >>> compare_runs([])
+    Traceback (most recent call last):
+    layoutmark.errors.LayoutmarkError: compare: found 0 method; expected at least two. Name another RUN or RUN:METHOD.
     """
-    found = read_rows(addresses)
-    evidence, outcomes = found.evidence, found.outcomes
-    known = [m.info.name for m in found.metrics]
-    headline = [named(found.metrics, name) for name in metrics or [name for name in HEADLINE if name in known]]
-    rows = [result_row(n, m, evidence[n], outcomes[n][m.info.name]) for n in evidence for m in headline]
-    pairs = all_pairs(evidence, outcomes, headline)
-    ties = all_ties(rows, pairs, list(evidence), headline)
+    comparable = read_rows(addresses)
+    evidence, outcomes = comparable.evidence, comparable.outcomes
+    known = [m.info.name for m in comparable.metrics]
+    names = metric_names or [name for name in HEADLINE_METRICS if name in known]
+    metrics = [find_metric(comparable.metrics, name) for name in names]
+    rows = [result_row(n, m, evidence[n], outcomes[n][m.info.name]) for n in evidence for m in metrics]
+    pairs = paired_differences(evidence, outcomes, metrics)
+    ties = tied_methods(rows, pairs, list(evidence), metrics)
     return {
-        "protocol": found.protocol,
+        "protocol": comparable.protocol,
         "rows": rows,
         "pairs": pairs,
         "ties": ties,
-        "unranked": incomplete(rows),
-        "ranks": all_ranks(evidence, outcomes, pairs, ties, headline),
-        "pareto": pareto(rows),
+        "unranked": incomplete_methods(rows),
+        "ranks": rank_methods(evidence, outcomes, pairs, ties, metrics),
+        "pareto": pareto_set(rows),
     }
 
 
-def named(metrics: Sequence[Metric], name: str) -> Metric:
-    """The metric of this name.  Raises LayoutmarkError with the closest name."""
-    known = {m.info.name: m for m in metrics}
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
+def find_metric(metrics: Sequence[Metric], name: str) -> Metric:
+    """The metric of this name. Raises LayoutmarkError, suggesting the closest name, if there is none.
+
+    >>> find_metric(all_metrics({"detector": "yolo"}), "miou").info.title
+    'mIoU'
+    """
+    metric_by_name = {m.info.name: m for m in metrics}
+    if name not in metric_by_name:
+        close = difflib.get_close_matches(name, metric_by_name, n=1)
         raise LayoutmarkError(
-            "unknown metric", found=repr(name), expected="one of " + ", ".join(known),
+            "unknown metric", found=repr(name), expected="one of " + ", ".join(metric_by_name),
             do=f"Did you mean {close[0]!r}?" if close else "Name a metric of these runs.",
         )  # fmt: skip
-    return known[name]
+    return metric_by_name[name]
 
 
-def _unused(name: str, taken: Container[str]) -> str:
-    """The name itself, or with a number where it is compared with itself."""
+def _unused_key(name: str, taken: Container[str]) -> str:
+    """The name itself, or the name with a number if a row is compared with itself."""
     return next(n for n in chain([name], (f"{name} ({k})" for k in count(2))) if n not in taken)
 
 
-def _differing(run: RunFolder, results: Mapping[str, Any]) -> list[str]:
+def _differing_parts(run: RunFolder, results: Mapping[str, Any]) -> list[str]:
     first, second = run.read_results()["protocol"]["parts"], results["protocol"]["parts"]
     return [part for part in first if first[part] != second.get(part)]
 
 
-def restored(
+def restore_results(
     results: Mapping[str, Any], detections: pd.DataFrame
 ) -> dict[str, tuple[list[Evidence], dict[str, list[SampleOutcome]]]]:
-    """Evidence (detections) and outcomes of stored results by method, without any model.
+    """Evidence (detections only) and outcomes of stored results by method, without any model.
 
-    `results` needs `samples`, `images` and `metrics` as in results.json (samples may be read already), `detections`
-    are those of its images.
+    Args:
+        results: `samples`, `images` and `metrics` as in results.json; samples may already be `Sample` objects.
+        detections: The stored detections of these images.
+
+    >>> import pandas as pd
+    >>> from layoutmark.metrics.examples import example_image
+    >>> image = {"method": "ours", "sample": "a cat", "seed": 0, "image": None, "status": "failed", "reason": "",
+    ...     "scores": {"miou": {"unscored": "failed"}}, "instances": {}}
+    >>> results = {"samples": [example_image().sample], "images": [image], "metrics": [{"name": "miou"}]}
+    >>> columns = ["method", "sample", "seed", "x0", "y0", "x1", "y1", "score", "label"]
+    >>> evidence, outcomes = restore_results(results, pd.DataFrame(columns=columns))["ours"]
+    >>> outcomes["miou"][0].outcome
+    Unscored(reason='failed')
     """
-    read = (s if isinstance(s, Sample) else sample_from_json(s) for s in results["samples"])
-    samples = {s.id: s for s in read}
-    seen = _by_image(detections)
-    nothing = Detections(np.empty((0, 4)), np.empty(0), ())
+    samples = {s.id: s for s in (s if isinstance(s, Sample) else sample_from_json(s) for s in results["samples"])}
+    detections_by_image = _group_by_image(detections)
+    no_detections = Detections(np.empty((0, 4)), np.empty(0), ())
     names = [m["name"] for m in results["metrics"]]
-    found: dict[str, tuple[list[Evidence], dict[str, list[SampleOutcome]]]] = {}
+    rows: dict[str, tuple[list[Evidence], dict[str, list[SampleOutcome]]]] = {}
     for image in results["images"]:
-        evidence, outcomes = found.setdefault(image["method"], ([], {n: [] for n in names}))
+        evidence, outcomes = rows.setdefault(image["method"], ([], {n: [] for n in names}))
         key = (image["method"], image["sample"], image["seed"])
-        pixels = image["image"] is not None
+        has_pixels = image["image"] is not None
         evidence.append(
             Evidence(
                 samples[image["sample"]], image["seed"], Status(image["status"]), image["reason"],
-                detections=seen.get(key, nothing) if pixels else None,
+                detections=detections_by_image.get(key, no_detections) if has_pixels else None,
             )
         )  # fmt: skip
         for name in names:
-            parts = tuple(InstanceOutcome(i, _outcome(s[name])) for i, s in image["instances"].items() if name in s)
-            outcomes[name].append(SampleOutcome(image["sample"], image["seed"], _outcome(image["scores"][name]), parts))
-    return found
+            instances = tuple(
+                InstanceOutcome(i, _read_outcome(scores[name]))
+                for i, scores in image["instances"].items()
+                if name in scores
+            )
+            outcome = _read_outcome(image["scores"][name])
+            outcomes[name].append(SampleOutcome(image["sample"], image["seed"], outcome, instances))
+    return rows
 
 
-def _by_image(detections: pd.DataFrame) -> dict[tuple[str, str, int], Detections]:
+def _group_by_image(detections: pd.DataFrame) -> dict[tuple[str, str, int], Detections]:
     """Detections by (method, sample, seed), each in the order of the table."""
     boxes = detections[["x0", "y0", "x1", "y1"]].to_numpy(dtype=np.float64)
     scores, labels = detections["score"].to_numpy(dtype=np.float64), detections["label"].to_numpy(dtype=object)
-    rows = detections.groupby(["method", "sample", "seed"], sort=False).indices
+    groups = detections.groupby(["method", "sample", "seed"], sort=False).indices
     return {
-        (method, sample, int(seed)): Detections(boxes[at], scores[at], tuple(labels[at]))
-        for (method, sample, seed), at in rows.items()
+        (method, sample, int(seed)): Detections(boxes[positions], scores[positions], tuple(labels[positions]))
+        for (method, sample, seed), positions in groups.items()
     }
 
 
-def _outcome(data: Any) -> Outcome:
+def _read_outcome(data: Any) -> Outcome:
     return Unscored(str(data["unscored"])) if isinstance(data, Mapping) else Score(float(data))

@@ -1,9 +1,9 @@
-"""The public conformance suite: what every method must do, whoever wrote it.
+"""The public conformance suite: rules that every method must follow, shipped or not.
 
-`subject_of(entry)` takes a method off the shelf; `check_method(subject)` gives a verdict for each of `CHECKS`.
+`make_candidate(entry)` prepares a registered method; `check_method(candidate)` yields a verdict for each of `CHECKS`.
 """
 
-from layoutmark.conformance.candidate import Candidate, candidate_of
+from layoutmark.conformance.candidate import Candidate, make_candidate
 from layoutmark.conformance.checks import CHECKS, Check, check_method, run_check
 from layoutmark.conformance.golden import replay
 from layoutmark.conformance.verdict import Outcome, Verdict
@@ -14,8 +14,8 @@ __all__ = [
     "Check",
     "Outcome",
     "Verdict",
-    "candidate_of",
     "check_method",
+    "make_candidate",
     "replay",
     "run_check",
 ]

@@ -1,4 +1,4 @@
-"""The method under test: its card, its folder, a stack and few steps."""
+"""The method under test: its card, its folder, a stack and a small number of steps."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from transformers.utils import logging
 from layoutmark.api import Method
 from layoutmark.conformance import tiny_models
 from layoutmark.conformance.requests import Request
-from layoutmark.diffusion import Stack, load_stack, numbers
+from layoutmark.diffusion import Stack, load_stack, parse_dtype
 from layoutmark.registry import Dtype, MethodCard, MethodEntry, Registry, resolve_settings
 
-STEPS = 4
-"""Steps of a picture, where the method has a setting `steps`: enough for a beginning, a middle and an end."""
+MAX_STEPS = 4
+"""Upper bound of the setting `steps`: enough for a first, a middle and a last step."""
 MINI, TINY = "mini", "tiny"
 UNTRAINED: Mapping[str, object] = {"allow_untrained": True, "weights": "", "subject_backend": "none"}
-"""Settings by these names let a method draw without weights of its own."""
+"""Settings that let a method run without trained weights."""
 
 
-class Unwilling(Exception):
-    """The method says that a request is not applicable; the text is its reason."""
+class NotApplicableError(Exception):
+    """The method declared a request not applicable; the message is its reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A method on a stack.  Each check builds it anew, so that what one leaves behind does not reach the next."""
+    """A method on a stack.  Each check builds a fresh instance, so checks cannot affect each other."""
 
     card: MethodCard
     folder: Path
     build: Callable[[Stack, Mapping[str, object]], Method]
     stack: Stack
     stack_name: str
-    """Whose settings of the card apply."""
+    """The stack whose settings in the card apply."""
     overrides: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def untrained(self) -> bool:
-        """Whether it runs with random weights of its own."""
+        """Whether the method runs with random weights."""
         return self.overrides.get("allow_untrained") is True
 
     def settings(self, preset: str | None = None) -> dict[str, object]:
-        """All settings of a preset, None for the card's own, with the overrides and few steps."""
-        found = resolve_settings(self.card, self.stack_name, preset, self.overrides)
-        steps = found.get("steps")
-        return found | ({"steps": min(steps, STEPS)} if isinstance(steps, int) else {})
+        """All settings of a preset (None for the defaults), with the overrides and at most `MAX_STEPS` steps."""
+        settings = resolve_settings(self.card, self.stack_name, preset, self.overrides)
+        steps = settings.get("steps")
+        return settings | ({"steps": min(steps, MAX_STEPS)} if isinstance(steps, int) else {})
 
-    def new(self, preset: str | None = None) -> Method:
-        """The method, freshly built."""
+    def build_method(self, preset: str | None = None) -> Method:
+        """A fresh instance of the method."""
         return self.build(self.stack, self.settings(preset))
 
-    def draw(self, *requests: Request, preset: str | None = None) -> torch.Tensor:
-        """Images (B, 3, H, W) of one call of a fresh method, as it gives them.  Raises Unwilling."""
-        return draw(self.new(preset), *requests)
+    def generate(self, *requests: Request, preset: str | None = None) -> torch.Tensor:
+        """Images (B, 3, H, W) as returned by one call of a fresh method.  May raise NotApplicableError."""
+        return generate(self.build_method(preset), *requests)
 
 
-def draw(method: Method, *requests: Request) -> torch.Tensor:
-    """One call.  Raises Unwilling if the method does not want one of the requests."""
+def generate(method: Method, *requests: Request) -> torch.Tensor:
+    """Call the method once.  Raises NotApplicableError if it declares one of the requests not applicable."""
     for request in requests:
         reason = method.applicable(request.layout, request.prompt, request.refs)
         if reason:
-            raise Unwilling(reason)
+            raise NotApplicableError(reason)
     return method.generate(
         [request.layout for request in requests],
         [request.prompt for request in requests],
@@ -72,7 +72,7 @@ def draw(method: Method, *requests: Request) -> torch.Tensor:
     )
 
 
-def candidate_of(
+def make_candidate(
     entry: MethodEntry,
     stack: Stack | str | None = None,
     overrides: Mapping[str, object] | None = None,
@@ -80,36 +80,36 @@ def candidate_of(
     device: str = "cpu",
     dtype: str = Dtype.FP32,
 ) -> Candidate:
-    """A method ready for the checks.
+    """Prepare a method for the checks.
 
     Args:
-        entry: from the shelf.
-        stack: a loaded stack, the name of one, `tiny` for random models of toy size, or None for `mini` if the method
-            has weights for it, else `tiny`.
-        overrides: settings that stand above those of the card.  On a loaded stack and on `tiny` a method runs without
-            trained weights (`UNTRAINED`), unless they say otherwise.
-        device: where a stack that is not loaded yet goes.
-        dtype: numbers of its weights.
+        entry: the method, from the registry.
+        stack: a loaded stack, the name of one, `tiny` for toy models with random weights, or None for `mini` if the
+            method has weights for it, else `tiny`.
+        overrides: settings that override those of the card.  On a loaded stack and on `tiny`, a method runs without
+            trained weights (`UNTRAINED`) unless they say otherwise.
+        device: device of a stack loaded by name.
+        dtype: dtype of its weights.
 
-    Raises LayoutmarkError if adapter or stack cannot be used.
+    Raises LayoutmarkError if the adapter or the stack cannot be used.
     """
-    entry.load()  # an adapter that cannot be imported is said before a stack is loaded
+    entry.load()  # report an adapter that cannot be imported before loading a stack
     if stack is None:
-        stack = MINI if _made_for_mini(entry) else TINY
-    given = dict(overrides or {})
+        stack = MINI if _has_weights_for_mini(entry) else TINY
+    settings = dict(overrides or {})
     if isinstance(stack, str) and stack != TINY:
-        found = Registry().get_stack(stack)
-        logging.disable_progress_bar()  # a second of loading needs no bar
-        loaded = load_stack(found.folder / found.card.generator.folder, device, numbers(dtype))
-        return Candidate(entry.card, entry.folder, entry.build, loaded, stack, given)
+        stack_entry = Registry().get_stack(stack)
+        logging.disable_progress_bar()  # loading takes about a second
+        loaded = load_stack(stack_entry.folder / stack_entry.card.generator.folder, device, parse_dtype(dtype))
+        return Candidate(entry.card, entry.folder, entry.build, loaded, stack, settings)
     name = MINI if MINI in entry.card.stacks else entry.card.stacks[0]
-    without = {key: value for key, value in UNTRAINED.items() if key in entry.card.settings.default}
-    chosen = tiny_models.stack(0, device, numbers(dtype)) if isinstance(stack, str) else stack
-    return Candidate(entry.card, entry.folder, entry.build, chosen, name, without | given)
+    untrained = {key: value for key, value in UNTRAINED.items() if key in entry.card.settings.default}
+    loaded = tiny_models.stack(0, device, parse_dtype(dtype)) if isinstance(stack, str) else stack
+    return Candidate(entry.card, entry.folder, entry.build, loaded, name, untrained | settings)
 
 
-def _made_for_mini(entry: MethodEntry) -> bool:
-    """Whether the stack `mini` is there, and whatever the method itself needs for it."""
+def _has_weights_for_mini(entry: MethodEntry) -> bool:
+    """Whether the stack `mini` and the method's weights for it are installed."""
     stacks = Registry().stacks()
     if MINI not in entry.card.stacks or MINI not in stacks:
         return False

@@ -1,4 +1,4 @@
-"""Replay of recorded tensors by the method they were recorded for."""
+"""Replay recorded tensors with the method they were recorded for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from layoutmark.diffusion.golden import Difference
 from layoutmark.errors import LayoutmarkError
 from layoutmark.registry import MethodEntry
 
-MOST = 300
-"""Letters of another package's error that are shown."""
+MAX_MESSAGE_LENGTH = 300
+"""Maximum number of characters shown of another package's error message."""
 
 
 def replay(entry: MethodEntry, folder: Path) -> Sequence[Difference]:
-    """What `golden.py` of a method says of a folder of recorded tensors.
+    """Differences that `golden.py` of a method reports for a folder of recorded tensors.
 
     Raises LayoutmarkError if the method has no `golden.py`, or the folder cannot be replayed.
     """
@@ -26,22 +26,24 @@ def replay(entry: MethodEntry, folder: Path) -> Sequence[Difference]:
         )  # fmt: skip
     package = entry.load().__package__
     try:
-        found: Sequence[Difference] = importlib.import_module(f"{package}.golden").replay(folder)
+        differences: Sequence[Difference] = importlib.import_module(f"{package}.golden").replay(folder)
     except LayoutmarkError:
         raise
     except KeyError as error:
         raise LayoutmarkError(
             f"golden folder {folder.name!r}", found=f"no tensor or entry {error}",
-            expected=f"a recording that method {entry.name!r} can replay", do="--debug shows where it is asked for.",
+            expected=f"a recording that method {entry.name!r} can replay",
+            do="Run with --debug to see where it is read.",
         ) from error  # fmt: skip
     except Exception as error:
         raise LayoutmarkError(
-            f"golden folder {folder.name!r}", found=f"{type(error).__name__}: {' '.join(str(error).split())[:MOST]}",
-            expected=f"a recording that method {entry.name!r} can replay", do="--debug shows where it broke.",
+            f"golden folder {folder.name!r}",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:MAX_MESSAGE_LENGTH]}",
+            expected=f"a recording that method {entry.name!r} can replay", do="Run with --debug to see the traceback.",
         ) from error  # fmt: skip
-    if not any(difference.tolerance is not None for difference in found):
+    if not any(difference.tolerance is not None for difference in differences):
         raise LayoutmarkError(
-            f"golden folder {folder.name!r}", found="nothing that can be compared", expected="recorded tensors",
+            f"golden folder {folder.name!r}", found="no tensors to compare", expected="recorded tensors",
             do="Check the folder.",
         )  # fmt: skip
-    return found
+    return differences

@@ -1,4 +1,4 @@
-"""Checks that a method reads what its card declares, and nothing else: one thing of a request changes at a time."""
+"""Checks that a method reads exactly the inputs its card declares, by changing one input of a request at a time."""
 
 from __future__ import annotations
 
@@ -7,73 +7,75 @@ from dataclasses import replace
 
 import torch
 
-from layoutmark.conformance.candidate import Candidate, Unwilling
+from layoutmark.conformance.candidate import Candidate, NotApplicableError
 from layoutmark.conformance.requests import Request, box_mask, scene
 from layoutmark.conformance.verdict import PASSED, Verdict, failed, not_applicable
 from layoutmark.errors import LayoutmarkError
 from layoutmark.layout import Box, Instance
 from layoutmark.registry.card_types import Input
 
-ELSEWHERE = Box(0.05, 0.4, 0.6, 0.95)
+OTHER_BOX = Box(0.05, 0.4, 0.6, 0.95)
 
 
-def _first(request: Request, **parts: object) -> Request:
-    """The request with other parts in its first instance."""
+def _change_first(request: Request, **fields: object) -> Request:
+    """The request with other fields in its first instance."""
     first, *others = request.layout.instances
-    return request.with_instances([replace(first, **parts), *others])  # type: ignore[arg-type]
+    return request.with_instances([replace(first, **fields), *others])  # type: ignore[arg-type]
 
 
-def _phrases_swapped(request: Request) -> Request:
-    def called(instance: Instance, other: Instance) -> Instance:
+def _swap_phrases(request: Request) -> Request:
+    def with_phrase_of(instance: Instance, other: Instance) -> Instance:
         return replace(instance, phrase=other.phrase, category=other.category)
 
-    one, two = request.layout.instances
-    return request.with_instances([called(one, two), called(two, one)])
+    first, second = request.layout.instances
+    return request.with_instances([with_phrase_of(first, second), with_phrase_of(second, first)])
 
 
-def _other_references(request: Request) -> Request:
-    return replace(request, refs={key: replace(r, image=255 - r.image) for key, r in request.refs.items()})
+def _invert_references(request: Request) -> Request:
+    return replace(request, refs={key: replace(ref, image=255 - ref.image) for key, ref in request.refs.items()})
 
 
 CHANGES: dict[Input, Callable[[Request], Request]] = {
     Input.PROMPT: lambda request: replace(request, prompt=f"a photo of {request.prompt}"),
-    Input.PHRASES: _phrases_swapped,
-    Input.BOXES: lambda request: _first(request, box=ELSEWHERE),
-    Input.MASKS: lambda request: _first(request, mask=box_mask(ELSEWHERE)),
-    Input.POINTS: lambda request: _first(request, point=(0.4, 0.8)),
-    Input.SCRIBBLES: lambda request: _first(request, scribble=((0.1, 0.5), (0.3, 0.9), (0.5, 0.6))),
-    Input.ATTRIBUTES: lambda request: _first(request, attributes={"colour": "blue"}),
-    Input.REFERENCES: _other_references,
+    Input.PHRASES: _swap_phrases,
+    Input.BOXES: lambda request: _change_first(request, box=OTHER_BOX),
+    Input.MASKS: lambda request: _change_first(request, mask=box_mask(OTHER_BOX)),
+    Input.POINTS: lambda request: _change_first(request, point=(0.4, 0.8)),
+    Input.SCRIBBLES: lambda request: _change_first(request, scribble=((0.1, 0.5), (0.3, 0.9), (0.5, 0.6))),
+    Input.ATTRIBUTES: lambda request: _change_first(request, attributes={"colour": "blue"}),
+    Input.REFERENCES: _invert_references,
 }
-"""For each input, a request that differs in it alone."""
+"""For each input, a function that changes only that input of a request."""
 
 
 def input_check(kind: Input) -> Callable[[Candidate], Verdict]:
-    """The check of one input.
+    """The check for one input.
 
-    A method that does not declare it draws the same bits; one that does draws another picture, with its own preset or
-    with any other.
+    If the method does not declare the input, changing it leaves the image bit-identical; if it does, changing it
+    changes the image with the default settings or with some preset.
     """
 
     def check(candidate: Candidate) -> Verdict:
-        plain = scene(2)
-        changed = CHANGES[kind](plain)
+        original = scene(2)
+        changed = CHANGES[kind](original)
         if kind not in candidate.card.inputs:
-            if torch.equal(candidate.draw(plain), candidate.draw(changed)):
+            if torch.equal(candidate.generate(original), candidate.generate(changed)):
                 return PASSED
-            return failed(f"the picture depends on {kind}, which the card does not declare")
-        # With random weights presets differ in nothing that could be seen.
+            return failed(f"the image depends on {kind}, which the card does not declare")
+        # With random weights, presets show no visible difference.
         for preset in (None,) if candidate.untrained else (None, *candidate.card.presets):
             try:
-                if not torch.equal(candidate.draw(plain, preset=preset), candidate.draw(changed, preset=preset)):
+                if not torch.equal(
+                    candidate.generate(original, preset=preset), candidate.generate(changed, preset=preset)
+                ):
                     return PASSED
-            except (Unwilling, LayoutmarkError):
-                # A preset may want more than a scene has, or weights that are not here.
+            except (NotApplicableError, LayoutmarkError):
+                # A preset may need inputs that the scene lacks, or weights that are not installed.
                 if preset is None:
                     raise
         if candidate.untrained:
-            return not_applicable("random weights: nothing to see")
-        return failed(f"the card declares {kind}, and no preset's picture depends on it")
+            return not_applicable("random weights: no visible effect")
+        return failed(f"the card declares {kind}, but no preset's image depends on it")
 
-    check.__doc__ = f"The picture depends on {kind} if and only if the card declares it."
+    check.__doc__ = f"The image depends on {kind} if and only if the card declares it."
     return check

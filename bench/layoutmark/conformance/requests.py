@@ -1,4 +1,4 @@
-"""Requests that the checks make: scenes whose instances have everything an instance can have."""
+"""Requests used by the checks: scenes whose instances have every optional field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CATEGORIES = ("dog", "cat", "clock", "bird", "car", "bed")
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What one picture is asked for."""
+    """The inputs of one image."""
 
     layout: Layout
     prompt: str
@@ -24,7 +24,7 @@ class Request:
     seed: int = 1
 
     def with_instances(self, instances: Sequence[Instance]) -> Request:
-        """The same with other instances."""
+        """A copy with other instances."""
         return replace(self, layout=Layout(self.layout.canvas, tuple(instances)))
 
 
@@ -36,19 +36,19 @@ def scene(count: int, seed: int = 1) -> Request:
         Box(x * cell + 0.1 * cell, y * cell + 0.15 * cell, x * cell + 0.9 * cell, y * cell + 0.85 * cell)
         for y, x in (divmod(number, columns) for number in range(count))
     ]
-    return scene_of(boxes, seed)
+    return scene_from_boxes(boxes, seed)
 
 
-def scene_of(boxes: Sequence[Box], seed: int = 1) -> Request:
-    """A scene with these boxes; what belongs to an instance lies in its box."""
+def scene_from_boxes(boxes: Sequence[Box], seed: int = 1) -> Request:
+    """A scene with these boxes; masks, points and scribbles lie inside the box of their instance."""
     instances = [_instance(number, box) for number, box in enumerate(boxes)]
-    named = list(dict.fromkeys(instance.phrase for instance in instances)) or ["a photo"]
+    phrases = list(dict.fromkeys(instance.phrase for instance in instances)) or ["a photo"]
     refs = {str(instance.reference): _reference(number) for number, instance in enumerate(instances)}
-    return Request(Layout(Canvas(SIDE, SIDE), tuple(instances)), " and ".join(named), refs, seed)
+    return Request(Layout(Canvas(SIDE, SIDE), tuple(instances)), " and ".join(phrases), refs, seed)
 
 
 def box_mask(box: Box) -> Mask:
-    """The ellipse inside a box, at least one pixel."""
+    """The ellipse inscribed in a box, at least one pixel."""
     y, x = (np.mgrid[0:SIDE, 0:SIDE] + 0.5) / SIDE
     centre_x, centre_y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
     inside = ((x - centre_x) / (box.x1 - box.x0)) ** 2 + ((y - centre_y) / (box.y1 - box.y0)) ** 2 <= 0.25
@@ -58,12 +58,12 @@ def box_mask(box: Box) -> Mask:
 
 def _instance(number: int, box: Box) -> Instance:
     category = CATEGORIES[number % len(CATEGORIES)]
-    shares = np.linspace(0.2, 0.8, 5)
+    fractions = np.linspace(0.2, 0.8, 5)
     return Instance(
         str(number), f"a {category}", category, box,
         mask=box_mask(box),
         point=((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2),
-        scribble=tuple((box.x0 + s * (box.x1 - box.x0), box.y0 + s * (box.y1 - box.y0)) for s in shares.tolist()),
+        scribble=tuple((box.x0 + s * (box.x1 - box.x0), box.y0 + s * (box.y1 - box.y0)) for s in fractions.tolist()),
         attributes={"colour": "red"},
         reference=f"reference-{number}",
     )  # fmt: skip

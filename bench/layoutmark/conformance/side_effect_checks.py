@@ -1,4 +1,4 @@
-"""Checks of what a call leaves behind: processors, modes, hooks, weights, gradients, random state."""
+"""Checks for side effects of a call: processors, modes, hooks, weights, gradients, random state."""
 
 from __future__ import annotations
 
@@ -13,79 +13,79 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from layoutmark.conformance.candidate import Candidate, draw
+from layoutmark.conformance.candidate import Candidate, generate
 from layoutmark.conformance.requests import scene
 from layoutmark.conformance.verdict import PASSED, Verdict, failed, not_applicable
 from layoutmark.diffusion import Stack
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+HOOK_ATTRIBUTES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 FAILING_CALL = 2
-"""The U-Net's call that stumbles: inside the loop, after something has been set up."""
+"""The U-Net call that fails: inside the sampling loop, after the setup."""
 
 
-class Stumble(RuntimeError):
-    """The error that a check makes happen."""
+class InjectedError(RuntimeError):
+    """The error injected by a check."""
 
 
-def restored_after_a_call(candidate: Candidate) -> Verdict:
-    """Attention processors are the same objects as before, modules in the same mode."""
+def stack_is_restored_after_a_call(candidate: Candidate) -> Verdict:
+    """Attention processors are the same objects as before, and modules are in the same mode."""
     before = _processors(candidate.stack) | _modes(candidate.stack)
-    candidate.draw(scene(2))
-    return _same(before, _processors(candidate.stack) | _modes(candidate.stack))
+    candidate.generate(scene(2))
+    return _check_unchanged(before, _processors(candidate.stack) | _modes(candidate.stack))
 
 
-def restored_after_an_error(candidate: Candidate) -> Verdict:
+def stack_is_restored_after_an_error(candidate: Candidate) -> Verdict:
     """An error inside the sampling loop reaches the caller and leaves stack and method as they were."""
     before = _processors(candidate.stack) | _modes(candidate.stack) | _hooks(candidate.stack)
-    method = candidate.new()
-    with _stumbling() as calls:
+    method = candidate.build_method()
+    with _failing_unet() as calls:
         try:
-            draw(method, scene(2, seed=3))
-        except Stumble:
+            generate(method, scene(2, seed=3))
+        except InjectedError:
             pass
         else:
             if len(calls) < FAILING_CALL:
-                return not_applicable(f"no U-Net is called {FAILING_CALL} times")
+                return not_applicable(f"the U-Net is not called {FAILING_CALL} times")
             return failed("an error inside the loop does not reach the caller")
-    left = _same(before, _processors(candidate.stack) | _modes(candidate.stack) | _hooks(candidate.stack))
-    if left is not PASSED:
-        return left
-    if not torch.equal(draw(method, scene(2)), candidate.draw(scene(2))):
-        return failed("after an error the method draws another picture than a fresh one")
+    verdict = _check_unchanged(before, _processors(candidate.stack) | _modes(candidate.stack) | _hooks(candidate.stack))
+    if verdict is not PASSED:
+        return verdict
+    if not torch.equal(generate(method, scene(2)), candidate.generate(scene(2))):
+        return failed("after an error, the method generates a different image than a fresh instance")
     return PASSED
 
 
-def no_hooks_left(candidate: Candidate) -> Verdict:
+def no_hooks_remain(candidate: Candidate) -> Verdict:
     """No module of the stack has more or fewer hooks than before."""
     before = _hooks(candidate.stack)
-    candidate.draw(scene(2))
-    return _same(before, _hooks(candidate.stack))
+    candidate.generate(scene(2))
+    return _check_unchanged(before, _hooks(candidate.stack))
 
 
-def weights_unchanged(candidate: Candidate) -> Verdict:
+def weights_are_unchanged(candidate: Candidate) -> Verdict:
     """The stack's weights have the same digest as before."""
     before = _digests(candidate.stack)
-    candidate.draw(scene(2))
-    return _same(before, _digests(candidate.stack))
+    candidate.generate(scene(2))
+    return _check_unchanged(before, _digests(candidate.stack))
 
 
-def no_gradients_left(candidate: Candidate) -> Verdict:
-    """No parameter of the stack has a gradient or wants one, and images are in no graph."""
-    images = candidate.draw(scene(2))
+def no_gradients_remain(candidate: Candidate) -> Verdict:
+    """No parameter of the stack has or requires a gradient, and images are detached."""
+    images = candidate.generate(scene(2))
     for name, model in _models(candidate.stack).items():
-        for part, weights in model.named_parameters():
+        for parameter_name, weights in model.named_parameters():
             if weights.grad is not None:
-                return failed(f"{name}.{part} has a gradient")
+                return failed(f"{name}.{parameter_name} has a gradient")
             if weights.requires_grad:
-                return failed(f"{name}.{part} wants a gradient")
-    return failed("the images are still in a graph") if images.requires_grad else PASSED
+                return failed(f"{name}.{parameter_name} requires a gradient")
+    return failed("the images are still attached to a graph") if images.requires_grad else PASSED
 
 
-def random_state_untouched(candidate: Candidate) -> Verdict:
-    """Neither building nor drawing uses the global generators of torch, numpy or Python."""
+def global_random_state_is_unchanged(candidate: Candidate) -> Verdict:
+    """Building the method and generating images do not use the global generators of torch, numpy or Python."""
     before = _random_state()
-    candidate.draw(scene(2))
-    return _same(before, _random_state())
+    candidate.generate(scene(2))
+    return _check_unchanged(before, _random_state())
 
 
 def _models(stack: Stack) -> dict[str, torch.nn.Module]:
@@ -94,59 +94,63 @@ def _models(stack: Stack) -> dict[str, torch.nn.Module]:
 
 def _modules(stack: Stack) -> Iterator[tuple[str, Any]]:
     for name, model in _models(stack).items():
-        yield from ((f"{name}.{part}".rstrip("."), module) for part, module in model.named_modules())
+        yield from ((f"{name}.{path}".rstrip("."), module) for path, module in model.named_modules())
 
 
 def _processors(stack: Stack) -> dict[str, Any]:
-    # The objects themselves: held here, no new one can have their identity.
+    # Holding the objects keeps their ids from being reused.
     return {f"processor of {n}": m.processor for n, m in _modules(stack) if hasattr(m, "processor")}
 
 
 def _modes(stack: Stack) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    modes: dict[str, Any] = {}
     for name, module in _modules(stack):
-        found[f"training mode of {name}"] = module.training
-        found[f"gradient checkpointing of {name}"] = getattr(module, "gradient_checkpointing", None)
-    return found
+        modes[f"training mode of {name}"] = module.training
+        modes[f"gradient checkpointing of {name}"] = getattr(module, "gradient_checkpointing", None)
+    return modes
 
 
 def _hooks(stack: Stack) -> dict[str, Any]:
-    return {f"{kind} of {name}": tuple(getattr(module, kind)) for name, module in _modules(stack) for kind in HOOKS}
+    return {
+        f"{kind} of {name}": tuple(getattr(module, kind))
+        for name, module in _modules(stack)
+        for kind in HOOK_ATTRIBUTES
+    }
 
 
 def _digests(stack: Stack) -> dict[str, str]:
     return {
-        f"{name}.{part}": hashlib.sha256(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
+        f"{name}.{key}": hashlib.sha256(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
         for name, model in _models(stack).items()
-        for part, tensor in model.state_dict().items()
+        for key, tensor in model.state_dict().items()
     }
 
 
 def _random_state() -> dict[str, Any]:
     name, keys, *rest = np.random.get_state(legacy=True)
-    found = {"torch": torch.get_rng_state().numpy().tobytes(), "numpy": (name, np.asarray(keys).tobytes(), *rest)}
-    return {f"the global generator of {package}": state for package, state in found.items()} | {
+    states = {"torch": torch.get_rng_state().numpy().tobytes(), "numpy": (name, np.asarray(keys).tobytes(), *rest)}
+    return {f"the global generator of {package}": state for package, state in states.items()} | {
         "the global generator of Python": random.getstate()
     }
 
 
-def _same(before: dict[str, Any], after: dict[str, Any]) -> Verdict:
+def _check_unchanged(before: dict[str, Any], after: dict[str, Any]) -> Verdict:
     for name in before | after:
         if name not in after or name not in before or not (before[name] is after[name] or before[name] == after[name]):
-            return failed(f"{name} is not what it was")
+            return failed(f"{name} has changed")
     return PASSED
 
 
 @contextmanager
-def _stumbling() -> Iterator[list[None]]:
-    """Within this block a U-Net's second call raises; yields a list as long as the number of calls."""
+def _failing_unet() -> Iterator[list[None]]:
+    """Make the U-Net's second call raise within this block; yields a list with one item per call."""
     calls: list[None] = []
 
     def hook(module: torch.nn.Module, _: Any) -> None:
         if isinstance(module, UNet2DConditionModel):
             calls.append(None)
             if len(calls) == FAILING_CALL:
-                raise Stumble("made to happen by a conformance check")
+                raise InjectedError("injected by a conformance check")
 
     handle = register_module_forward_pre_hook(hook)
     try:

@@ -1,4 +1,4 @@
-"""Real models of toy size with seeded random weights: two U-Net levels, 16 x 16 latents, a byte-pair tokenizer."""
+"""Toy models with seeded random weights: a two-level U-Net, 16 x 16 latents and a byte-pair tokenizer."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from layoutmark.diffusion import Stack
 
-# Whole words; "teddy" and "giraffe" stay split into two tokens each.
+# Single-token words; "teddy" and "giraffe" remain split into two tokens each.
 TEXT = "a an the and red blue book clock dog dogs cat hot bear on mat photo of ted gira dy ffe"
 SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
 def tokenizer(without: str = "") -> CLIPTokenizer:
-    """CLIP's kind of byte-pair tokenizer with a small vocabulary; every byte is known, except letters in `without`."""
+    """A byte-pair tokenizer like CLIP's, with a small vocabulary that covers every byte except letters in `without`."""
     start, end = "<|startoftext|>", "<|endoftext|>"
     alphabet = sorted(set(ByteLevel.alphabet()) - set(without))
     merges: list[tuple[str, str]] = []
     open_ended = {"ted", "gira"}
     for word in TEXT.split():
-        parts = list(word) if word in open_ended else [*word[:-1], word[-1] + "</w>"]
-        while len(parts) > 1:
-            pair = (parts[0], parts[1])
+        symbols = list(word) if word in open_ended else [*word[:-1], word[-1] + "</w>"]
+        while len(symbols) > 1:
+            pair = (symbols[0], symbols[1])
             if pair not in merges:
                 merges.append(pair)
-            parts = [parts[0] + parts[1], *parts[2:]]
+            symbols = [symbols[0] + symbols[1], *symbols[2:]]
     words = [*alphabet, *(letter + "</w>" for letter in alphabet)]
     words += [joined for joined in dict.fromkeys(a + b for a, b in merges) if joined not in words]
     vocabulary = {word: index for index, word in enumerate([*words, start, end])}
@@ -42,7 +42,7 @@ def tokenizer(without: str = "") -> CLIPTokenizer:
 
 
 def unet(seed: int = 0) -> UNet2DConditionModel:
-    """Two levels, cross-attention on both and in the middle; the global random state is left as it was."""
+    """A U-Net with two levels and cross-attention on both and in the middle; preserves the global random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = UNet2DConditionModel(
@@ -52,7 +52,7 @@ def unet(seed: int = 0) -> UNet2DConditionModel:
             block_out_channels=(16, 24), layers_per_block=1, cross_attention_dim=24, attention_head_dim=2,
             norm_num_groups=8,
         )  # fmt: skip
-    # Fresh attention is nearly uniform; sharper projections make maps that can be told apart.
+    # Freshly initialised attention is nearly uniform; sharper projections make distinguishable maps.
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if "attn2.to_q" in name or "attn2.to_k" in name:
@@ -61,10 +61,10 @@ def unet(seed: int = 0) -> UNet2DConditionModel:
 
 
 def stack(seed: int = 0, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Stack:
-    """A whole random pipeline; its images are 32 x 32 pixels (a codec of factor 2).
+    """A complete random pipeline with images of 32 x 32 pixels (a codec with factor 2).
 
-    The weights are drawn on the CPU in single precision, so they are the same everywhere up to rounding.  The global
-    random state is left as it was.
+    Weights are sampled on the CPU in single precision, so they are equal everywhere up to rounding.  The global random
+    state is preserved.
     """
     words = tokenizer()
     end = words.eos_token_id
@@ -82,7 +82,7 @@ def stack(seed: int = 0, device: str = "cpu", dtype: torch.dtype = torch.float32
             mid_block_add_attention=False,
         )  # fmt: skip
     config = SCHEDULE | {"_class_name": "PNDMScheduler", "steps_offset": 1}
-    # Not their own `to`, which warns of modules to keep in single precision, of which there are none.
+    # The models' own `to` would warn about modules that must stay in single precision, but there are none.
     models = (torch.nn.Module.to(model, device, dtype) for model in (unet(seed), vae, text_encoder))
-    drawing, codec, reading = models
-    return Stack(drawing, codec, words, reading, config, torch.device(device), dtype)
+    denoiser, codec, reader = models
+    return Stack(denoiser, codec, words, reader, config, torch.device(device), dtype)

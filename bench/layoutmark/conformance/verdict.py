@@ -1,4 +1,4 @@
-"""What a check says of a method."""
+"""The verdict of a check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """A check that cannot be made is neither passed nor failed."""
+    """Outcome of a check; a check that cannot run is neither passed nor failed."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -16,7 +16,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An outcome; every one but `passed` has a reason."""
+    """An outcome, with a reason unless it is `passed`."""
 
     outcome: Outcome
     reason: str = ""
@@ -31,5 +31,5 @@ def failed(reason: str) -> Verdict:
 
 
 def not_applicable(reason: str) -> Verdict:
-    """The rule says nothing about this method, or cannot be tried on this stack."""
+    """The rule does not apply to this method, or cannot be checked on this stack."""
     return Verdict(Outcome.NOT_APPLICABLE, reason)

@@ -1,5 +1,5 @@
-"""The name under which suite builders are imported; the builders themselves are guests outside the package."""
+"""Namespace in which suite builders are imported; they are plug-ins and live outside the package."""
 
-from layoutmark.registry.plugin_paths import module_paths
+from layoutmark.registry.plugin_paths import plugin_module_paths
 
-__path__ = module_paths("datasets")
+__path__ = plugin_module_paths("datasets")

@@ -1,7 +1,7 @@
-"""Look into cross-attention and change it: logits before the softmax, probabilities after it.
+"""Read and edit cross-attention: logits before the softmax, probabilities after it.
 
-Only `attn2` is touched.  While nothing acts, every layer runs the processor that was there before, so an idle control
-changes no bit: an explicit softmax is not bit-equal to the fused one.
+Only `attn2` layers are touched.  While neither an edit nor a reader is set, every layer runs its previous processor, so
+outputs stay bit-identical: an explicit softmax is not bit-equal to the fused one.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from diffusers.models.attention_processor import Attention
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One cross-attention layer in the pass under way: its name in the UNet and the grid of its queries.
+    """One attention layer in the current forward pass: its name in the UNet and the grid of its queries.
 
-    `height` x `width` is the latent's grid divided by `stride`, rounded up.
+    `height` x `width` is the latent grid divided by `stride`, rounded up.
     """
 
     name: str
@@ -31,16 +31,16 @@ class Layer:
 
 
 LogitEdit = Callable[[torch.Tensor, Layer], torch.Tensor]
-"""Unscaled logits Q K^T, (rows, heads, height*width, tokens), to logits of the same shape."""
+"""Maps unscaled logits Q K^T, (rows, heads, height*width, tokens), to logits of the same shape."""
 ProbabilityReader = Callable[[torch.Tensor, Layer], None]
-"""Sees the probabilities, (rows, heads, height*width, tokens), still in the graph if there is one."""
+"""Receives the probabilities, (rows, heads, height*width, tokens), attached to the graph if there is one."""
 
 
 class CrossAttention:
     """Control over the cross-attention of one UNet, installed as a context manager.
 
-    On exit, also after an exception, the previous processors and no hook are left.  Whoever runs the UNet sets `rows`
-    to the part of the batch that is conditional: the others never reach an edit or a reader.
+    On exit, also after an exception, the previous processors are restored and the hook is removed.  The caller of the
+    UNet sets `rows` to the conditional rows of the batch: edits and readers never see the other rows.
     """
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
@@ -53,7 +53,7 @@ class CrossAttention:
         self._hook: torch.utils.hooks.RemovableHandle | None = None
 
     def __enter__(self) -> CrossAttention:
-        self._hook = self.unet.register_forward_pre_hook(self._note_grid, with_kwargs=True)
+        self._hook = self.unet.register_forward_pre_hook(self.record_grid, with_kwargs=True)
         for name, module in self._layers():
             self._previous[name] = module.processor
             module.set_processor(_Processor(self, name, module.processor))
@@ -69,8 +69,11 @@ class CrossAttention:
         self._hook = None
 
     @contextmanager
-    def acting(self, edit: LogitEdit | None = None, read: ProbabilityReader | None = None) -> Iterator[None]:
-        """Within this block every pass uses `edit` and `read`.  If the UNet recomputes, take gradients inside it."""
+    def using(self, edit: LogitEdit | None = None, read: ProbabilityReader | None = None) -> Iterator[None]:
+        """Apply `edit` and `read` in every forward pass within this block.
+
+        With gradient checkpointing, gradients must be taken inside the block too.
+        """
         self.edit, self.read = edit, read
         try:
             yield
@@ -78,7 +81,7 @@ class CrossAttention:
             self.edit = self.read = None
 
     def layer(self, name: str, queries: int) -> Layer:
-        """The grid of a layer with that many queries; its stride is the power of two that divides the latent so."""
+        """The layer `name` with the power-of-two stride at which the latent grid has that many queries."""
         height, width = self.grid
         for stride in (1, 2, 4, 8, 16, 32, 64):
             rows, columns = -(-height // stride), -(-width // stride)
@@ -90,14 +93,15 @@ class CrossAttention:
         named = self.unet.named_modules()
         return [(name, module) for name, module in named if name.endswith("attn2") and isinstance(module, Attention)]
 
-    def _note_grid(self, _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def record_grid(self, _: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Forward pre-hook of the UNet: remember the height and width of its input."""
         sample = args[0] if args else kwargs["sample"]
         self.grid = (int(sample.shape[-2]), int(sample.shape[-1]))
 
 
 @contextmanager
-def recomputing(unet: UNet2DConditionModel, active: bool = True) -> Iterator[None]:
-    """Gradient checkpointing within this block: less memory, one more forward pass of work for each gradient."""
+def gradient_checkpointing(unet: UNet2DConditionModel, active: bool = True) -> Iterator[None]:
+    """Enable gradient checkpointing within this block: less memory, one more forward pass per gradient."""
     if active:
         unet.enable_gradient_checkpointing()
     try:
@@ -108,7 +112,7 @@ def recomputing(unet: UNet2DConditionModel, active: bool = True) -> Iterator[Non
 
 
 class _Processor:
-    """Explicit softmax attention in at least float32, or the previous processor while idle."""
+    """Explicit softmax attention in at least float32, or the previous processor if nothing is read or edited."""
 
     def __init__(self, control: CrossAttention, name: str, previous: Any) -> None:
         self.control = control

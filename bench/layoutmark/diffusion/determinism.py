@@ -1,9 +1,9 @@
-"""The same numbers from the same seed on a GPU too.
+"""Bit-identical results from the same seed, on GPUs too.
 
-Two things are needed there.  cuDNN may pick convolutions, forward ones among them, whose parts are added in the order
-in which threads end, or pick by a race against the clock: `promise` rules both out for the whole process.  Backward
-passes of attention, interpolation and indexing add in any order unless torch is told otherwise: a gradient is taken
-within `repeatable`.  What torch promises: `torch.use_deterministic_algorithms` and its notes on reproducibility.
+GPUs need two measures.  cuDNN may select convolutions, in forward passes too, that sum partial results in a varying
+order, and may select them by timing: `configure_determinism` rules out both for the whole process.  Backward passes of
+attention, interpolation and indexing sum in a varying order by default: gradients must be taken within
+`deterministic_algorithms`.  See `torch.use_deterministic_algorithms` and PyTorch's notes on reproducibility.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from contextlib import contextmanager
 import torch
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-"""Read by cuBLAS before its first product; older versions of torch refuse to promise repeatable ones without it."""
+"""Read by cuBLAS before its first product; older torch versions require it for deterministic algorithms."""
 
 
-def promise(device: torch.device) -> None:
-    """Prepare a device before anything is computed on it, for the whole process.
+def configure_determinism(device: torch.device) -> None:
+    """Make convolutions on a device deterministic, for the whole process; call it before computing anything there.
 
-    cuDNN takes algorithms that repeat themselves, chosen by rule and not by trial.  An environment that says more of
-    cuBLAS stands.  On a CPU nothing is done.
+    cuDNN then selects deterministic algorithms by rule, not by timing.  A value of `CUBLAS_WORKSPACE_CONFIG` in the
+    environment is kept.  Does nothing for a CPU.
     """
     if device.type == "cuda":
         os.environ.setdefault(WORKSPACE, ":4096:8")
@@ -31,26 +31,26 @@ def promise(device: torch.device) -> None:
 
 
 @contextmanager
-def repeatable(device: torch.device) -> Iterator[None]:
-    """Within this block torch takes only algorithms that repeat themselves bit for bit; before and after as it was.
+def deterministic_algorithms(device: torch.device) -> Iterator[None]:
+    """Within this block torch uses deterministic algorithms only; the previous mode is restored afterwards.
 
-    Forward and backward pass belong inside together: which attention is taken forward decides how it goes back.  On a
-    CPU nothing changes: its results repeat themselves.  Seen without it on a GPU: gradients of attention losses
-    that move a picture by one grey level from one call to the next.
+    Forward and backward pass must both be inside: the attention kernel of the forward pass determines that of the
+    backward pass.  Does nothing for a CPU, where results are deterministic.  Without it, gradients of attention losses
+    on a GPU changed images by one grey level from call to call.
 
     Raises:
-        RuntimeError: from torch, by name, for an operation that has no such algorithm.
+        RuntimeError: from torch, naming an operation that has no deterministic algorithm.
     """
     if device.type != "cuda":
         yield
         return
-    before, only_warned = (
+    was_enabled, was_warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    # Not merely warned: fused attention keeps to one order of adding only if torch would refuse another.
+    # A warning would not suffice: fused attention is deterministic only if torch would refuse other kernels.
     torch.use_deterministic_algorithms(True, warn_only=False)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=only_warned)
+        torch.use_deterministic_algorithms(was_enabled, warn_only=was_warn_only)

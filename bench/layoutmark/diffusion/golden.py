@@ -1,7 +1,8 @@
-"""Recorded tensors of a public implementation, and how far a replay of them is from the recording.
+"""Replay of tensors recorded from a public implementation, and their distance from the recording.
 
-A method that can be replayed offers `golden.py` with `replay(folder: Path) -> Sequence[Difference]`.  A folder holds
-`manifest.json` and safetensors files; what is not there is not compared, what nobody compares is told.
+A method with recordings offers `golden.py` with `replay(folder: Path) -> Sequence[Difference]`.  A folder holds
+`manifest.json` and safetensors files.  Tensors that were not recorded are not compared; recorded tensors that the
+replay does not compute are reported.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ from safetensors.torch import load_file
 from layoutmark.errors import LayoutmarkError
 
 FORMAT = "layoutmark-golden-1"
-CALL = 1e-5
-"""Relative L2 distance allowed after one evaluation from recorded inputs, in float32."""
-TRAJECTORY = 1e-4
-"""The same at the end of, or on the way along, a whole trajectory."""
-EXACT = 0.0
+CALL_TOLERANCE = 1e-5
+"""Largest relative L2 distance after one evaluation on recorded inputs, in float32."""
+TRAJECTORY_TOLERANCE = 1e-4
+"""Largest relative L2 distance at any step of a whole trajectory, in float32."""
+EXACT_TOLERANCE = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A recorded tensor beside ours: largest absolute and relative L2 distance, and how large the latter may be.
+    """Distance between a recorded tensor and ours.
 
-    `tolerance` None means that the tensor was not compared; `note` says why, or what else is to be known.
+    `absolute` is the largest absolute difference, `relative` the relative L2 distance and `tolerance` its upper limit.
+    `tolerance` None means that the tensor was not compared; `note` gives the reason or other remarks.
     """
 
     tensor: str
@@ -43,54 +45,58 @@ class Difference:
 
     @property
     def ok(self) -> bool:
-        """Whether it is within tolerance; a distance that is not a number is not."""
+        """Whether the relative distance is within tolerance; NaN is not."""
         return self.tolerance is None or self.relative <= self.tolerance
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; a distance that is infinite or not a number is null."""
+        """Plain data; infinite and NaN distances become null."""
         data = asdict(self) | {"ok": self.ok}
         return data | {key: None for key in ("absolute", "relative") if not math.isfinite(data[key])}
 
 
 def difference(tensor: str, ours: Any, theirs: Any, tolerance: float) -> Difference:
-    """Compare two tensors, or numbers and lists of them, in float64; another shape is infinitely far away."""
-    a, b = _float64(ours), _float64(theirs)
+    """Compare two tensors, numbers or (nested) lists of numbers in float64; the distance of unequal shapes is infinite.
+
+    >>> difference("noise", [3.0, 4.0], [3.0, 5.0], tolerance=0.1).absolute
+    1.0
+    """
+    a, b = _to_float64(ours), _to_float64(theirs)
     if a.shape != b.shape:
         return Difference(tensor, math.inf, math.inf, tolerance, f"shape {tuple(a.shape)}, recorded {tuple(b.shape)}")
-    gap, size = a - b, float(b.norm())
-    distance = float(gap.norm())
-    relative = distance / size if size else (math.inf if distance else 0.0)
-    return Difference(tensor, float(gap.abs().max()) if gap.numel() else 0.0, relative, tolerance)
+    delta, norm = a - b, float(b.norm())
+    distance = float(delta.norm())
+    relative = distance / norm if norm else (math.inf if distance else 0.0)
+    return Difference(tensor, float(delta.abs().max()) if delta.numel() else 0.0, relative, tolerance)
 
 
-def not_compared(tensor: str, why: str) -> Difference:
-    """A recorded tensor that the replay makes nothing of."""
-    return Difference(tensor, math.nan, math.nan, None, f"not compared: {why}")
+def not_compared(tensor: str, reason: str) -> Difference:
+    """A recorded tensor that the replay does not compute."""
+    return Difference(tensor, math.nan, math.nan, None, f"not compared: {reason}")
 
 
 def read_manifest(folder: Path, method: str) -> dict[str, Any]:
-    """`manifest.json` of a folder.  Raises LayoutmarkError if it is of another format or another method."""
+    """Read a folder's `manifest.json`.  Raises LayoutmarkError if its format or method is a different one."""
     manifest: dict[str, Any] = read_facts(folder, "manifest.json")
     for key, expected in (("format", FORMAT), ("method", method)):
         if manifest.get(key, expected) != expected:
             raise LayoutmarkError(
                 f"golden folder {folder.name!r}, {key}", found=repr(manifest[key]), expected=repr(expected),
-                do="Check method and folder.",
+                do="Check the method and the folder.",
             )  # fmt: skip
     return manifest
 
 
 def check_files(folder: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
-    """Hold a folder to what its manifest lists: file to tensor to [shape, dtype].
+    """Check a folder against its manifest, which maps each file to its tensors and these to [shape, dtype].
 
-    Raises LayoutmarkError for a file or tensor that is not there, or of another shape.
+    Raises LayoutmarkError for a missing file, a missing tensor, or a tensor of another shape.
     """
     for file, tensors in listed.items():
         if not (folder / file).is_file():
             raise _unreadable(folder, file, FileNotFoundError())
         try:
-            with safe_open(folder / file, framework="pt") as held:
-                shapes = {name: list(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
+            with safe_open(folder / file, framework="pt") as tensors_file:
+                shapes = {name: list(tensors_file.get_slice(name).get_shape()) for name in tensors_file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise _unreadable(folder, file, error) from error
         for name, (shape, _) in tensors.items():
@@ -98,12 +104,12 @@ def check_files(folder: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
                 raise LayoutmarkError(
                     f"golden folder {folder.name!r}, tensor {name!r} of {file}",
                     found=f"shape {shapes[name]}" if name in shapes else "none", expected=f"shape {list(shape)}",
-                    do="The manifest lists it: record the folder again.",
+                    do="Record the folder again: its manifest lists this tensor.",
                 )  # fmt: skip
 
 
 def read_facts(folder: Path, file: str) -> Any:
-    """A JSON file of a folder.  Raises LayoutmarkError if it is missing or unreadable."""
+    """Read a JSON file of a folder.  Raises LayoutmarkError if it is missing or unreadable."""
     try:
         return json.loads((folder / file).read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -111,7 +117,7 @@ def read_facts(folder: Path, file: str) -> Any:
 
 
 def read_recorded(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    """`NAME.safetensors` of a folder; half precision becomes float32.  Raises LayoutmarkError as `read_facts`."""
+    """Read `NAME.safetensors` of a folder; float16 becomes float32.  Raises LayoutmarkError like `read_facts`."""
     try:
         recorded = load_file(folder / f"{name}.safetensors")
     except (OSError, SafetensorError) as error:
@@ -119,14 +125,14 @@ def read_recorded(folder: Path, name: str) -> dict[str, torch.Tensor]:
     return {key: value.float() if value.dtype == torch.float16 else value for key, value in recorded.items()}
 
 
-def _float64(values: Any) -> torch.Tensor:
+def _to_float64(values: Any) -> torch.Tensor:
     tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.asarray(values))
     return tensor.detach().cpu().double()
 
 
 def _unreadable(folder: Path, file: str, error: Exception) -> LayoutmarkError:
-    there = (folder / file).is_file()
+    exists = (folder / file).is_file()
     return LayoutmarkError(
-        f"golden folder {folder.name!r}", found=f"{file}: {error}" if there else f"no {file}",
+        f"golden folder {folder.name!r}", found=f"{file}: {error}" if exists else f"no {file}",
         expected="a manifest and the tensor files it names", do="Check the path, or record the folder again.",
     )  # fmt: skip

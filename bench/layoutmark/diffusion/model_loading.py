@@ -1,7 +1,7 @@
-"""Models from folders, whole or not at all.
+"""Loading of pretrained models that refuses incomplete weights.
 
-The libraries fill what a file of weights lacks with random numbers and go on, with a warning at most: pictures would
-then be wrong and nobody would know.
+diffusers and transformers initialise missing weights at random, with at most a warning: images would be wrong without
+an error.
 """
 
 from __future__ import annotations
@@ -12,42 +12,45 @@ from typing import Any
 
 from layoutmark.errors import LayoutmarkError
 
-FITTING = "a config.json and weights as safetensors that belong together"
+EXPECTED_FILES = "a config.json and safetensors weights that match it"
+MAX_MESSAGE_CHARACTERS = 300
+"""Length to which a library's error message is cut."""
 
 
-def load_whole(kind: Any, folder: Path, what: str, **told: Any) -> Any:
-    """A model of a class of diffusers or transformers from its folder: local files, safetensors only.
+def load_pretrained(kind: Any, folder: Path, what: str, **options: Any) -> Any:
+    """Load a diffusers or transformers model of class `kind` from a local folder, safetensors only.
 
-    Raises LayoutmarkError, which names `what`, if the folder cannot be read or a tensor of the model is not in it.
+    Raises LayoutmarkError naming `what` if the folder cannot be read or lacks a tensor of the model.
     """
     try:
         model, info = kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **told
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
         )
-    except Exception as error:  # each library has errors of its own
-        raise unfit(what, error) from error
-    if lacking := sorted(str(name) for name in info.get("missing_keys", ())):
+    except Exception as error:  # each library raises its own errors
+        raise unusable_model_error(what, error) from error
+    if missing_keys := sorted(str(name) for name in info.get("missing_keys", ())):
         raise LayoutmarkError(
-            what, found=f"no weights for {lacking[0]!r} and {len(lacking) - 1} more", expected=FITTING,
+            what, found=f"no weights for {missing_keys[0]!r} and {len(missing_keys) - 1} more", expected=EXPECTED_FILES,
             do="Fetch the files again.",
         )  # fmt: skip
     return model
 
 
 def read_config(path: Path, what: str) -> dict[str, Any]:
-    """A JSON file that holds a table.  Raises LayoutmarkError, which names `what`, if it is none."""
+    """Read a JSON object from a file.  Raises LayoutmarkError naming `what` if the file holds anything else."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        config = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise unfit(what, error) from error
-    if not isinstance(found, dict):
-        raise unfit(what, ValueError(f"{path.name} is no table"))
-    return found
+        raise unusable_model_error(what, error) from error
+    if not isinstance(config, dict):
+        raise unusable_model_error(what, ValueError(f"{path.name} is not a JSON object"))
+    return config
 
 
-def unfit(what: str, error: Exception) -> LayoutmarkError:
-    """The error for files of a model that a library cannot use."""
-    said = " ".join(str(error).split())[:300]
+def unusable_model_error(what: str, error: Exception) -> LayoutmarkError:
+    """Error for model files that a library cannot load."""
+    message = " ".join(str(error).split())[:MAX_MESSAGE_CHARACTERS]
     return LayoutmarkError(
-        what, found=f"{type(error).__name__}: {said}", expected=FITTING, do="Check the path, or fetch the files again."
-    )
+        what, found=f"{type(error).__name__}: {message}", expected=EXPECTED_FILES,
+        do="Check the path, or fetch the files again.",
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How training pictures become noisy latents, and how much the error of a step counts."""
+"""From training images to noisy latents, and the loss weight of a noise level."""
 
 from __future__ import annotations
 
@@ -10,66 +10,67 @@ import numpy.typing as npt
 import torch
 from diffusers import DDPMScheduler
 
-from layoutmark.diffusion.recipe import Pictures
+from layoutmark.diffusion.recipe import ImageArray
 from layoutmark.diffusion.stack import Stack
 
 BLOCK_PIXELS = 2**20
-"""Pixels that are encoded together: 256 miniature pictures, or 4 of 512 pixels."""
-MOST_WEIGHT = 30.0
-MOST_SIGNAL = 10.0
+"""Pixels that `LatentCache` encodes in one batch: 256 images of the stack `mini`, or 4 of 512 x 512 pixels."""
+MAX_LOSS_WEIGHT = 30.0
+MAX_SNR = 10.0
+"""Above this signal-to-noise ratio the loss weight falls."""
 
 
-def kept_signal(scheduler_config: Mapping[str, Any]) -> torch.Tensor:
-    """Share of the signal's variance that is left at each training step, (1000,), falling from almost 1 to almost 0."""
+def get_alphas_cumprod(scheduler_config: Mapping[str, Any]) -> torch.Tensor:
+    """Cumulative product of alphas at each training timestep, (1000,), falling from almost 1 to almost 0."""
     keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
     betas = {key: scheduler_config[key] for key in keys if scheduler_config.get(key) is not None}
-    kept: torch.Tensor = DDPMScheduler(**betas).alphas_cumprod
-    return kept
+    alphas_cumprod: torch.Tensor = DDPMScheduler(**betas).alphas_cumprod
+    return alphas_cumprod
 
 
-def noisy(clean: torch.Tensor, noise: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """Latents (B, C, h, w) with noise of the same shape; `kept` (B,) is the share of the signal's variance left."""
-    share = kept.view(-1, 1, 1, 1)
-    return share.sqrt() * clean + (1 - share).sqrt() * noise
+def add_noise(clean: torch.Tensor, noise: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """sqrt(abar) * clean + sqrt(1 - abar) * noise: latents and noise (B, C, h, w), `alphas_cumprod` (B,)."""
+    abar = alphas_cumprod.view(-1, 1, 1, 1)
+    return abar.sqrt() * clean + (1 - abar).sqrt() * noise
 
 
 def loss_weight(snr: torch.Tensor) -> torch.Tensor:
-    """Weight of the noise error at a signal-to-noise ratio: that of the velocity error, bounded at both ends.
+    """Weight of the squared noise error at a signal-to-noise ratio: that of the velocity error, bounded at both ends.
 
-    With the plain error the noisiest third of the steps weighs almost nothing (0.004 against 0.2), and there it is
-    decided what is drawn where: after 5,500 steps the miniature generator was worse there than the mean picture, and
-    words hardly mattered.
+    With an unweighted loss the noisiest third of the timesteps contributes almost nothing (0.004 against 0.2), although
+    the composition is decided there: after 5,500 steps the generator of `mini` was worse at those timesteps than the
+    mean image, and prompts had hardly any effect.
     """
-    return torch.clamp(1 + 1 / snr, max=MOST_WEIGHT) * torch.clamp(MOST_SIGNAL / snr, max=1.0)
+    return torch.clamp(1 + 1 / snr, max=MAX_LOSS_WEIGHT) * torch.clamp(MAX_SNR / snr, max=1.0)
 
 
-def encode_pictures(stack: Stack, pixels: Pictures, at_once: int = 256) -> torch.Tensor:
-    """Pictures uint8 (n, H, W, 3) to latents (n, C, h, w) in half precision on the CPU: the mean of the posterior."""
-    return torch.cat([_encoded(stack, pixels[at : at + at_once]) for at in range(0, len(pixels), at_once)])
+def encode_images(stack: Stack, pixels: ImageArray, batch_size: int = 256) -> torch.Tensor:
+    """Images uint8 (n, H, W, 3) to latents (n, C, h, w), float16 on the CPU: the mode of the posterior."""
+    return torch.cat([_encode(stack, pixels[i : i + batch_size]) for i in range(0, len(pixels), batch_size)])
 
 
-class Latents:
-    """Latents of training pictures as `encode_pictures` gives them, made when first asked for and kept.
+class LatentCache:
+    """Latents of training images as `encode_images` gives them, computed on first access.
 
-    Pictures are encoded in fixed blocks, so a latent does not depend on which were asked for before.
+    Images are encoded in fixed blocks, so a latent does not depend on the order of access.
     """
 
-    def __init__(self, stack: Stack, pixels: Pictures) -> None:
+    def __init__(self, stack: Stack, pixels: ImageArray) -> None:
         self.stack = stack
         self.pixels = pixels
-        self.block = max(1, BLOCK_PIXELS // (pixels.shape[1] * pixels.shape[2]))
-        self._made: dict[int, torch.Tensor] = {}
+        self.block_size = max(1, BLOCK_PIXELS // (pixels.shape[1] * pixels.shape[2]))
+        self._blocks: dict[int, torch.Tensor] = {}
 
-    def __getitem__(self, which: Sequence[int]) -> torch.Tensor:
-        """Latents (len(which), C, h, w) of these pictures."""
-        for number in sorted({index // self.block for index in which} - self._made.keys()):
-            start = number * self.block
-            self._made[number] = _encoded(self.stack, self.pixels[start : start + self.block])
-        return torch.stack([self._made[index // self.block][index % self.block] for index in which])
+    def __getitem__(self, indices: Sequence[int]) -> torch.Tensor:
+        """Latents (len(indices), C, h, w) of these images."""
+        size = self.block_size
+        for block in sorted({index // size for index in indices} - self._blocks.keys()):
+            self._blocks[block] = _encode(self.stack, self.pixels[block * size : (block + 1) * size])
+        return torch.stack([self._blocks[index // size][index % size] for index in indices])
 
 
 @torch.no_grad()
-def _encoded(stack: Stack, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+def _encode(stack: Stack, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
     shift = stack.vae.config.get("shift_factor") or 0.0
     unit = torch.from_numpy(np.array(pixels)).to(stack.device).permute(0, 3, 1, 2).to(stack.vae.dtype) / 127.5 - 1
     mean = stack.vae.encode(unit).latent_dist.mode()

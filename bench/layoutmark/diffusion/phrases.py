@@ -1,7 +1,7 @@
-"""Which token positions of a prompt speak of which instance.
+"""Token positions of a prompt that refer to the instances of a layout.
 
-Positions count from the start token: 0 is the start, 1..75 are content.  A phrase is found as a subsequence of token
-ids that begins and ends at word borders, so sub-word splits and punctuation need no special care.
+Position 0 is the start token, positions 1 to 75 are content.  A phrase is matched as a subsequence of token ids that
+starts and ends at word boundaries, so sub-word splits and punctuation need no special handling.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ a an the this that these those some any each every another my your his her its o
 seven eight nine ten
 """
 DETERMINERS = frozenset(_DETERMINERS.split())
-# Words after which a noun phrase no longer names its head: "a cat on a mat", "a dog wearing a hat".
+# The head noun of a phrase stands before the first of these words: "a cat on a mat", "a dog wearing a hat".
 _BREAKS = """
 of on in at with without by near under over above below behind beside between from to for and or that which who is are
 has wearing holding sitting standing lying eating looking riding
@@ -33,11 +33,11 @@ IRREGULAR = {
 
 
 class PhraseNotFound(LayoutmarkError):
-    """A phrase has no tokens in the part of the prompt that the model sees."""
+    """A phrase does not occur in the part of the prompt that the model sees."""
 
     @classmethod
     def of(cls, phrase: str, found: str) -> PhraseNotFound:
-        """Name the phrase and what was found instead."""
+        """Error for `phrase`; `found` says what the prompt has instead."""
         return cls(
             f"phrase {phrase!r}",
             found=found,
@@ -47,46 +47,46 @@ class PhraseNotFound(LayoutmarkError):
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """Token positions that stand for one instance, the span they were taken from, and the wording that was found."""
+class LocatedPhrase:
+    """Token positions that refer to one instance, the span of its phrase in the prompt, and the wording found there."""
 
     positions: tuple[int, ...]
     span: range
     wording: str
 
 
-def phrase_tokens(tokenizer: CLIPTokenizer, prompt: str, phrase: str, *, after: int = 0) -> range:
-    """Positions of the first occurrence of `phrase` in `prompt` that begins after position `after`.
+def find_phrase(tokenizer: CLIPTokenizer, prompt: str, phrase: str, *, after: int = 0) -> range:
+    """Positions of the first occurrence of `phrase` in `prompt` that starts after position `after`.
 
-    Raises PhraseNotFound if it is absent, has a word the tokenizer does not know, or lies where the prompt is cut.
+    Raises PhraseNotFound if the phrase is absent, has a word unknown to the tokenizer, or is truncated.
     """
     for span in _occurrences(tokenizer, prompt, phrase):
         if span.start > after:
             if span[-1] > LAST_CONTENT:
                 raise PhraseNotFound.of(phrase, f"it only at token position {span[-1]}, where the prompt is cut")
             return span
-    if _unknown(tokenizer, phrase):
+    if _has_unknown_word(tokenizer, phrase):
         raise PhraseNotFound.of(phrase, "a word that the tokenizer does not know")
     raise PhraseNotFound.of(phrase, "no such words" + (f" after token position {after}" if after else ""))
 
 
-def locate(
+def locate_phrases(
     tokenizer: CLIPTokenizer,
     prompt: str,
     instances: Sequence[Instance],
     *,
     include_modifiers: bool = False,
     category_fallback: bool = True,
-) -> list[Located | PhraseNotFound]:
-    """Positions for every instance, in order; an instance without any gets the error as a value.
+) -> list[LocatedPhrase | PhraseNotFound]:
+    """Locate the phrase of every instance, in order; the result for a missing phrase is the error as a value.
 
-    Each phrase is looked for after the previous match, then from the start, each time preferring words that no earlier
-    instance has taken; if all are taken the last occurrence is shared.  With `category_fallback` a phrase that is
-    absent is replaced by itself without determiner, then by the category, singular or plural.  Kept are the tokens of
-    the head noun (see `head`), or of all words but the determiner with `include_modifiers`.
+    Each phrase is searched after the previous match first, then from the start, preferring tokens that no earlier
+    instance uses; if all are used, the last occurrence is shared.  With `category_fallback` an absent phrase is
+    replaced by itself without its determiner, then by the category, singular or plural.  The positions are those of the
+    head noun (see `head_noun`), or with `include_modifiers` of all words but the determiner.
     """
-    found: list[Located | PhraseNotFound] = []
-    taken: set[int] = set()
+    located: list[LocatedPhrase | PhraseNotFound] = []
+    used_positions: set[int] = set()
     after = 0
     for instance in instances:
         wordings = _wordings(instance) if category_fallback else [instance.phrase]
@@ -97,83 +97,93 @@ def locate(
                 break
         if not spans:
             try:
-                phrase_tokens(tokenizer, prompt, instance.phrase)
+                find_phrase(tokenizer, prompt, instance.phrase)
             except PhraseNotFound as error:
-                found.append(error)
+                located.append(error)
             continue
-        free = [s for s in spans if taken.isdisjoint(s)]
+        free = [s for s in spans if used_positions.isdisjoint(s)]
         span = next((s for s in free if s.start > after), (free or spans[-1:])[0])
-        taken.update(span)
+        used_positions.update(span)
         after = span[-1]
-        noun = _without_determiner(wording) if include_modifiers else head(wording, instance.category)
+        noun = _without_determiner(wording) if include_modifiers else head_noun(wording, instance.category)
         inner = [s for s in _occurrences(tokenizer, prompt, noun) if span.start <= s.start and s[-1] <= span[-1]]
-        found.append(Located(tuple(inner[-1] if inner else span), span, wording))
-    return found
+        located.append(LocatedPhrase(tuple(inner[-1] if inner else span), span, wording))
+    return located
 
 
-def head(phrase: str, category: str = "") -> str:
-    """The noun a phrase is about: the category's words if it holds them (singular or plural), else its last word.
+def head_noun(phrase: str, category: str = "") -> str:
+    """Head noun of a phrase: the category if the phrase contains it, singular or plural, else the last word.
 
-    What follows a preposition or a participle is left out.  Nouns of two words are recognised through the category.
+    Words from the first preposition or participle on are ignored.  Nouns of two words are recognised by the category.
+
+    >>> head_noun("a red dog on a mat")
+    'dog'
+    >>> head_noun("two wine glasses", "wine glass")
+    'wine glasses'
     """
     words = [word.strip(",.;:!?\"'") for word in phrase.lower().split()]
     for form in _forms(category):
-        part = form.split()
-        for start in range(len(words) - len(part) + 1):
-            if part and words[start : start + len(part)] == part:
+        noun = form.split()
+        for start in range(len(words) - len(noun) + 1):
+            if noun and words[start : start + len(noun)] == noun:
                 return form
     lead = words[: next((i for i, word in enumerate(words) if i and word in BREAKS), len(words))]
     return lead[-1] if lead else phrase
 
 
-def shared_positions(located: Sequence[Located | PhraseNotFound]) -> dict[int, list[int]]:
-    """Positions that stand for more than one instance -> the indices of these instances."""
+def shared_positions(located: Sequence[LocatedPhrase | PhraseNotFound]) -> dict[int, list[int]]:
+    """Positions that refer to more than one instance, mapped to the indices of these instances."""
     users: dict[int, list[int]] = {}
     for index, item in enumerate(located):
-        if isinstance(item, Located):
+        if isinstance(item, LocatedPhrase):
             for position in item.positions:
                 users.setdefault(position, []).append(index)
-    return {position: who for position, who in sorted(users.items()) if len(who) > 1}
+    return {position: indices for position, indices in sorted(users.items()) if len(indices) > 1}
 
 
-def locating_notes(
-    tokenizer: CLIPTokenizer, prompt: str, instances: Sequence[Instance], located: Sequence[Located | PhraseNotFound]
+def phrase_notes(
+    tokenizer: CLIPTokenizer,
+    prompt: str,
+    instances: Sequence[Instance],
+    located: Sequence[LocatedPhrase | PhraseNotFound],
 ) -> dict[str, str]:
-    """What a reader of the result should know: `not_found`, `shared_token`, `other_wording`, if it happened."""
+    """Notes for the run record: `not_found`, `shared_token` and `other_wording`, where they apply."""
     ids = content_ids(tokenizer, prompt)
     shared = [tokenizer.decode([ids[position - 1]]).strip() for position in shared_positions(located)]
     pairs = list(zip(instances, located, strict=True))
     notes = {
-        "not_found": [i.phrase for i, item in pairs if not isinstance(item, Located)],
+        "not_found": [i.phrase for i, item in pairs if not isinstance(item, LocatedPhrase)],
         "shared_token": shared,
         "other_wording": [
-            f"{i.phrase} -> {m.wording}" for i, m in pairs if isinstance(m, Located) and m.wording != i.phrase
+            f"{i.phrase} -> {m.wording}" for i, m in pairs if isinstance(m, LocatedPhrase) and m.wording != i.phrase
         ],
     }
     return {name: "; ".join(dict.fromkeys(values)) for name, values in notes.items() if values}
 
 
-def with_missing(prompt: str, instances: Sequence[Instance], located: Sequence[Located | PhraseNotFound]) -> str:
-    """The prompt with ", <phrase>" appended for every instance that was not found.  Record that it was changed."""
-    missing = [i.phrase for i, item in zip(instances, located, strict=True) if not isinstance(item, Located)]
+def append_missing_phrases(
+    prompt: str, instances: Sequence[Instance], located: Sequence[LocatedPhrase | PhraseNotFound]
+) -> str:
+    """Append ", <phrase>" to the prompt for every instance whose phrase is missing.  Callers should note the change."""
+    missing = [i.phrase for i, item in zip(instances, located, strict=True) if not isinstance(item, LocatedPhrase)]
     return ", ".join([prompt, *dict.fromkeys(missing)])
 
 
 def _occurrences(tokenizer: CLIPTokenizer, prompt: str, phrase: str) -> list[range]:
-    wanted = content_ids(tokenizer, phrase)
-    if not wanted or _unknown(tokenizer, phrase):
+    phrase_ids = content_ids(tokenizer, phrase)
+    if not phrase_ids or _has_unknown_word(tokenizer, phrase):
         return []
     ids = content_ids(tokenizer, prompt)
-    ends = [str(token).endswith("</w>") for token in tokenizer.convert_ids_to_tokens(ids)]
+    is_word_end = [str(token).endswith("</w>") for token in tokenizer.convert_ids_to_tokens(ids)]
     return [
-        range(start + 1, start + 1 + len(wanted))
-        for start in range(len(ids) - len(wanted) + 1)
-        if ids[start : start + len(wanted)] == wanted and (start == 0 or ends[start - 1])
+        range(start + 1, start + 1 + len(phrase_ids))
+        for start in range(len(ids) - len(phrase_ids) + 1)
+        if ids[start : start + len(phrase_ids)] == phrase_ids and (start == 0 or is_word_end[start - 1])
     ]
 
 
-def _unknown(tokenizer: CLIPTokenizer, phrase: str) -> bool:
-    # The unknown token is the end token in CLIP vocabularies: it would match any other unknown word.
+def _has_unknown_word(tokenizer: CLIPTokenizer, phrase: str) -> bool:
+    # In CLIP vocabularies the unknown token is the end token, so one unknown word would match any other.
     return tokenizer.unk_token_id in content_ids(tokenizer, phrase)
 
 

@@ -1,6 +1,6 @@
-"""What a method is trained by: pictures with what is in them, and a recipe that the harness runs.
+"""Training of a method's weights: annotated images, and the recipe that the harness runs.
 
-The method says what is trained and what one step's loss is; the harness owns the loop, its checkpoints and resumption.
+The method defines what is trained and the loss of one step; the harness owns the loop, checkpoints and resumption.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask
 
 
-class Pictures(Protocol):
-    """Pictures uint8 (n, side, side, 3): an array, or files that are read when they are asked for."""
+class ImageArray(Protocol):
+    """Images, uint8 (n, side, side, 3): an array, or files that are read on access."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -27,25 +27,25 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, at: Any, /) -> npt.NDArray[np.uint8]:
-        """One picture by its index, or several by a slice."""
+    def __getitem__(self, index: Any, /) -> npt.NDArray[np.uint8]:
+        """One image by its index, or several by a slice."""
         ...
 
 
 @dataclass(frozen=True)
-class Renders:
-    """Pictures as uint8 (n, side, side, 3); per picture plain data: `captions` (several), `things`.
+class TrainingImages:
+    """Images, uint8 (n, side, side, 3), each annotated with `captions` (a list of strings) and `things`.
 
-    A thing has `category`, `phrase`, `box` (fractions xyxy) and, where it is known, `mask` ([height, width, COCO run
-    lengths]).
+    A thing has `category`, `phrase`, `box` (xyxy, fractions of the image) and, if known, `mask` ([height, width, COCO
+    run lengths]).
     """
 
-    pixels: Pictures
-    facts: Sequence[Mapping[str, Any]]
+    pixels: ImageArray
+    annotations: Sequence[Mapping[str, Any]]
 
     def layout(self, index: int) -> Layout:
-        """What is where in a picture: boxes and visible masks, no points or scribbles."""
-        things = self.facts[index]["things"]
+        """Layout of an image: boxes and visible masks, no points or scribbles."""
+        things = self.annotations[index]["things"]
         height, width = self.pixels.shape[1:3]
         instances = [
             Instance(
@@ -59,32 +59,33 @@ class Renders:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """One training.  `methods/NAME/train.py` offers `recipe(stack, pictures, **told) -> Recipe`.
+    """One training run.  `methods/NAME/train.py` offers `recipe(stack, images, **options) -> Recipe`.
 
-    What it is told comes, later ones first, from the command (`batch`, `steps`), from `PRESETS` (preset to keywords),
-    from the card's settings named in `SETTINGS`, and from `STACKS` (stack to keywords; without it there is a recipe for
-    mini alone).  Every other weight of the stack stays as it is.  AdamW with a linear warm-up.
+    The options come from these sources, each overriding those after it: the command line (`batch`, `steps`),
+    `PRESETS` (preset name to keyword arguments), the card's settings that `SETTINGS` names, and `STACKS` (stack name to
+    keyword arguments; without it the recipe is for `mini` alone).  All other weights of the stack stay frozen.  The
+    optimiser is AdamW with a linear warm-up.
     """
 
-    trained: torch.nn.Module
-    """What is optimised and kept in checkpoints; parameters that need no gradient stay out of both."""
+    trainable: torch.nn.Module
+    """Its parameters that require a gradient are optimised and saved in checkpoints."""
     step_loss: Callable[[int, torch.Generator], torch.Tensor]
-    """Loss of the step of that index; all chance comes from the generator."""
+    """Loss of the step with this index; all randomness comes from the generator."""
     save: Callable[[Path], None]
-    """Write the weights that stand in `trained` to a safetensors file, in half precision."""
+    """Write the weights of `trainable` to a safetensors file, in half precision."""
     steps: int
     batch: int
-    """Pictures a step, for the record."""
-    rate: float
+    """Images per step, for the record."""
+    learning_rate: float
     warmup: int = 200
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.01
-    faster: Callable[[str], float] = lambda name: 1.0  # noqa: ARG005
-    """Factor on the rate of a parameter of `trained`, by its name."""
-    compiled: Sequence[torch.nn.Module] = ()
-    """Modules that a long training compiles first."""
-    curve: Literal["cosine", "constant"] = "cosine"
-    """What becomes of the rate after the warm-up: half a cosine down to a twentieth, or nothing."""
-    average: float | None = None
-    """Decay of the moving average whose weights are saved; None saves the last ones."""
+    learning_rate_factor: Callable[[str], float] = lambda name: 1.0  # noqa: ARG005
+    """Multiplies the learning rate of a parameter of `trainable`, given its name."""
+    modules_to_compile: Sequence[torch.nn.Module] = ()
+    """Modules that a long training run compiles first."""
+    learning_rate_schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up: half a cosine down to a twentieth, or constant."""
+    ema_decay: float | None = None
+    """Decay of the exponential moving average whose weights are saved; None saves the weights of the last step."""
     seed: int = 1

@@ -1,7 +1,7 @@
-"""Boxes and masks as cells of a latent grid, and that grid on coarser layers.
+"""Boxes and masks as cells of the latent grid, and their downsampling to coarser layers.
 
-A layer that sees the latent reduced by `stride` takes every `stride`-th row and column of the region, from 0 on (the
-rule of the public iLGD code).  Small regions can vanish there; strided grids do not commute with mirroring.
+On a layer with stride n a region keeps every n-th row and column, starting at 0 (the rule of the public iLGD code).
+Small regions can vanish there, and strided regions do not commute with mirroring.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from layoutmark.layout import Box
 
 
 def box_region(box: Box, height: int, width: int) -> torch.Tensor:
-    """Cells that a box touches, bool (height, width): floor of the first corner, ceil of the second, never empty."""
-    x0, y0, x1, y1 = box.cells(width, height)
+    """Cells that a box touches, bool (height, width): floor of the first corner, ceil of the second; never empty."""
+    x0, y0, x1, y1 = box.to_cells(width, height)
     region = torch.zeros(height, width, dtype=torch.bool)
     region[y0:y1, x0:x1] = True
     return region
 
 
 def mask_region(mask: npt.NDArray[np.bool_], height: int, width: int) -> torch.Tensor:
-    """Cells that a pixel mask (any size) touches, bool (height, width); agrees with `box_region` on boxes."""
+    """Cells that a pixel mask of any size touches, bool (height, width); equals `box_region` for a box."""
     pixels = torch.from_numpy(np.ascontiguousarray(mask)).to(torch.float32)[None]
     if pixels.shape[-2] < height or pixels.shape[-1] < width:
         pixels = torch.nn.functional.interpolate(pixels[None], (height, width), mode="nearest")[0]
     return torch.nn.functional.adaptive_max_pool2d(pixels, (height, width))[0] > 0
 
 
-def on_layer(region: torch.Tensor, stride: int, *, min_one_cell: bool = False) -> torch.Tensor:
-    """A region (..., height, width) on a layer of that stride: (..., ceil(height/stride), ceil(width/stride)).
+def downsample_region(region: torch.Tensor, stride: int, *, min_one_cell: bool = False) -> torch.Tensor:
+    """Downsample regions, bool (..., height, width), to (..., ceil(height/stride), ceil(width/stride)).
 
-    With `min_one_cell` a region that would vanish keeps the coarse cell that holds its centre.
+    With `min_one_cell` a region that would vanish keeps the coarse cell that contains its centre.
     """
     coarse = region[..., ::stride, ::stride]
     if not min_one_cell:

@@ -1,10 +1,11 @@
-"""Checks that find silent errors in seconds: contents, forms of pictures, geometry, and drift against stored values.
+"""Checks that find silent errors in seconds: suite contents, image formats, geometry, and drift from stored outputs.
 
-Each file offers `CHECKS`, name to question; a question that breaks is answered with its error and stops nobody else.
+Each check module offers `CHECKS`, a mapping from name to check.  A check that raises is reported as failed with its
+error, and the others still run.
 """
 
-from layoutmark.doctor.context import CANARIES, DoctorContext, admit
+from layoutmark.doctor.context import MAX_CANARIES, DoctorContext, open_context
 from layoutmark.doctor.drift_check import store_canaries
-from layoutmark.doctor.runner import Check, examine, questions
+from layoutmark.doctor.runner import CheckResult, all_checks, run_checks
 
-__all__ = ["CANARIES", "Check", "DoctorContext", "admit", "examine", "questions", "store_canaries"]
+__all__ = ["MAX_CANARIES", "CheckResult", "DoctorContext", "all_checks", "open_context", "run_checks", "store_canaries"]

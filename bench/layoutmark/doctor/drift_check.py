@@ -1,8 +1,8 @@
-"""Drift: what the scorers say of a few true images now, against what they said when the stack was made.
+"""Drift: outputs of the scorers on a few true images now, compared with those stored when the stack was made.
 
-A stack's folder `canaries` holds the pictures and `canaries.json`: detections of each, also of a second detector and
-the categories it was asked for, masks, vectors, quality and the LPIPS from the first picture; vectors of two texts, and
-the versions of the packages they were made with.
+A stack's folder `canaries` holds the images and `canaries.json`: for each image detections (also those of a second
+detector), masks, quality and the LPIPS from the first image; vectors of the images and of two texts; the categories the
+second detector was given; and package versions.
 """
 
 from __future__ import annotations
@@ -16,168 +16,209 @@ import numpy as np
 from PIL import Image
 
 from layoutmark.atomic import write_bytes, write_text
-from layoutmark.doctor.context import DoctorContext, Question, judges
-from layoutmark.doctor.mask_checks import overlap
+from layoutmark.doctor.context import DoctorCheck, DoctorContext, is_scalar_scorer
+from layoutmark.doctor.mask_checks import mask_iou
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
 from layoutmark.layout import Mask
-from layoutmark.metrics.matching import CONFIDENCE
-from layoutmark.provenance import digest_pixels, versions
-from layoutmark.registry.scorer_engines import CLIP, DETECTOR, LPIPS, SECOND, SEGMENTER
-from layoutmark.registry.scorer_engines import QUALITY as QUALITY_ROLE
-from layoutmark.store.images import encode
+from layoutmark.metrics.matching import MIN_CONFIDENCE
+from layoutmark.provenance import digest_pixels, package_versions
+from layoutmark.registry.scorer_engines import CLIP, DETECTOR, LPIPS, QUALITY, SECOND_DETECTOR, SEGMENTER
+from layoutmark.store.images import encode_png
 
 FOLDER, FILE, FORMAT = "canaries", "canaries.json", "layoutmark-canaries-1"
-KEPT = 4
-BOXES = {"detections": DETECTOR, SECOND: SECOND}
-"""Where a picture's detections stand, and whose they are."""
-JUDGES = (QUALITY_ROLE, LPIPS)
-"""How the roles begin that give a number of a picture."""
+MAX_STORED_CANARIES = 4
+DETECTION_KEYS = {"detections": DETECTOR, SECOND_DETECTOR: SECOND_DETECTOR}
+"""Keys of an image's detections, and the role each comes from."""
+SCALAR_ROLE_PREFIXES = (QUALITY, LPIPS)
+"""Prefixes of the roles that give one number per image."""
 TEXTS = ("a red pizza", "a photo of a dog on the grass")
-BOX, SCORE, COSINE, QUALITY, MASK = 0.01, 0.02, 1e-3, 0.01, 0.02
-"""Largest difference of a corner (of the canvas), a confidence, a cosine, a quality score, and of an IoU from 1.
+# Other hardware or another build of torch differs by 1e-5 or less; another resize, activation or weight by far more.
+MAX_CORNER_DRIFT = 0.01
+"""As a share of the canvas."""
+MAX_CONFIDENCE_DRIFT = 0.02
+MAX_COSINE_DRIFT = 1e-3
+MAX_SCALAR_DRIFT = 0.01
+MAX_MASK_DRIFT = 0.02
+"""As 1 - IoU."""
 
-Another machine or a build of torch differs by 1e-5 or less; another resize, activation or weight by far more.
-"""
 
-
-def _drift(ward: DoctorContext) -> tuple[bool, str]:
-    folder = ward.entry.folder / FOLDER
+def check_drift(context: DoctorContext) -> tuple[bool, str]:
+    """Check that the scorers give the outputs stored for the canaries; passes if none are stored."""
+    folder = context.entry.folder / FOLDER
     if not (folder / FILE).is_file():
         return True, "nothing is stored; to notice drift later: layoutmark doctor --store-canaries"
     stored = json.loads((folder / FILE).read_text("utf-8"))
     if stored.get("format") != FORMAT:
         raise LayoutmarkError(
             f"{FOLDER}/{FILE}", found=f"format {stored.get('format')!r}", expected=FORMAT,
-            do="Store them anew: layoutmark doctor --store-canaries",
+            do="Store the canaries again: layoutmark doctor --store-canaries",
         )  # fmt: skip
-    other = sorted(k for k, d in ward.scorers.digests().items() if stored["scorers"].get(k) != d)
-    if other:
-        return False, f"stored for other weights of {', '.join(other)}: layoutmark doctor --store-canaries"
-    pictures = [_read(folder, p) for p in stored["pictures"]]
-    now = _said(ward, pictures, stored.get("asked", ()))
-    worst, wrong = _compared(stored, now)
-    changed = [f"{k} {v} to {now['versions'].get(k, 'none')}" for k, v in stored["versions"].items()
-               if now["versions"].get(k) != v]  # fmt: skip
-    said = ", ".join(f"{k} {v:.1e}" for k, v in worst.items())
-    told = f"; {', '.join(wrong)}" if wrong else ""
-    return not wrong, f"largest drift: {said}{told}" + (f" (since then: {', '.join(changed)})" if changed else "")
+    changed_roles = sorted(k for k, d in context.scorers.digests().items() if stored["scorers"].get(k) != d)
+    if changed_roles:
+        return False, f"stored for other weights of {', '.join(changed_roles)}: layoutmark doctor --store-canaries"
+    images = [_read_image(folder, entry) for entry in stored["pictures"]]
+    current = _scorer_outputs(context, images, stored.get("asked", ()))
+    largest, problems = _compare_outputs(stored, current)
+    changed_versions = [
+        f"{package} {version} to {current['versions'].get(package, 'none')}"
+        for package, version in stored["versions"].items()
+        if current["versions"].get(package) != version
+    ]
+    detail = "largest drift: " + ", ".join(f"{k} {v:.1e}" for k, v in largest.items())
+    detail += f"; {', '.join(problems)}" if problems else ""
+    detail += f" (since then: {', '.join(changed_versions)})" if changed_versions else ""
+    return not problems, detail
 
 
-def _compared(stored: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
-    """The largest difference of each kind, and what is beyond its limit."""
-    worst: dict[str, float] = {}
-    wrong: list[str] = []
-    for number, (before, after) in enumerate(zip(stored["pictures"], now["pictures"], strict=True)):
-        seen = [(k, kind) for k, kind in BOXES.items() if k in before]
-        labels = {kind: [[d[5] for d in side[k]] for side in (before, after)] for k, kind in seen}
-        others = {kind: pair for kind, pair in labels.items() if pair[0] != pair[1]}
-        for kind, (was, is_now) in others.items():
-            by = "" if kind == DETECTOR else f" ({kind})"
-            wrong.append(f"picture {number}: {', '.join(is_now) or 'nothing'} in place of {', '.join(was)}{by}")
-        if others:
-            continue
-        for k, kind in seen:
-            apart = np.abs(_numbers(before[k]) - _numbers(after[k]))
-            by = "" if kind == DETECTOR else f" ({kind})"
-            for what, off in ((f"corner{by}", apart[:, :4]), (f"confidence{by}", apart[:, 4])):
-                worst[what] = max(worst.get(what, 0.0), float(off.max(initial=0)))
-        if "masks" in before:
-            pairs = zip(before["masks"], after["masks"], strict=True)
-            off = [1.0 - overlap(Mask(*a).array(), Mask(*b).array()) for a, b in pairs]
-            worst["mask"] = max([worst.get("mask", 0.0), *off])
-        for kind in (k for k in before if k.startswith(JUDGES)):
-            worst[kind] = max(worst.get(kind, 0.0), abs(before[kind] - after[kind]))
-    for kind, vectors in stored["vectors"].items():
-        a, b = np.array(vectors), np.array(now["vectors"][kind])
-        lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        worst[f"{kind} cosine"] = float((1 - (a * b).sum(1) / lengths).max())
-    wrong += [f"{k} beyond {_limit(k)}" for k, v in worst.items() if v > _limit(k)]
-    return worst, wrong
-
-
-def _limit(kind: str) -> float:
-    """Largest difference of a kind that is no drift."""
-    limits = {"corner": BOX, "confidence": SCORE, "mask": MASK, **dict.fromkeys(JUDGES, QUALITY)}
-    return next((limit for start, limit in limits.items() if kind.startswith(start)), COSINE)
-
-
-def _numbers(detections: list[list[Any]]) -> np.ndarray[Any, Any]:
-    return np.array([d[:5] for d in detections], dtype=np.float64).reshape(-1, 5)
-
-
-def _said(ward: DoctorContext, images: list[Any], asked: Sequence[str]) -> dict[str, Any]:
-    """What the scorers say of pictures and texts, in the form that is stored; `asked` are a second one's categories."""
-    pictures: list[dict[str, Any]] = [{"sha256": digest_pixels(i)} for i in images]
-    vectors: dict[str, Any] = {}
-    kinds = ward.scorers.kinds()
-    if SECOND in kinds:
-        least = ward.least(SECOND)
-        for picture, found in zip(pictures, ward.scorers.second_opinion(images, asked), strict=True):
-            picture[SECOND] = _rows(found, least)
-    if DETECTOR in kinds:
-        for picture, found in zip(pictures, ward.scorers.detector.detect(images), strict=True):
-            picture["detections"] = _rows(found, CONFIDENCE)
-        if SEGMENTER in kinds:
-            boxes = [_numbers(picture["detections"])[:, :4] for picture in pictures]
-            for picture, cut in zip(pictures, ward.scorers.segmenter.segment(images, boxes), strict=True):
-                picture["masks"] = [[mask.height, mask.width, mask.counts] for mask in cut]
-    for kind, say in ward.sayings().items():
-        values = say(images)
-        if judges(kind):
-            for picture, value in zip(pictures, values, strict=True):
-                picture[kind] = round(float(value[0]), 5)
-        else:
-            vectors[kind] = values.round(5).tolist()
-    for role in ward.scorers.roles(CLIP):
-        name = "text" if role == CLIP else f"{role} text"
-        vectors[name] = ward.scorers.text_encoder(role).texts(TEXTS).vectors.astype(np.float64).round(5).tolist()
-    return {
-        "format": FORMAT, "scorers": ward.scorers.digests(), "versions": versions(), "texts": list(TEXTS),
-        "pictures": pictures, "vectors": vectors, **({"asked": list(asked)} if SECOND in kinds else {}),
-    }  # fmt: skip
-
-
-def _rows(found: Detections, least: float) -> list[list[Any]]:
-    """Corners, confidence and category of each detection that counts as seen."""
-    sure = [k for k in range(len(found)) if found.scores[k] >= least]
-    rows = [[*found.boxes[k].round(5).tolist(), round(float(found.scores[k]), 5), found.labels[k]] for k in sure]
-    # By place, because two of nearly one confidence may change their order.
-    return sorted(rows, key=lambda r: (r[5], [round(v, 1) for v in r[:4]]))
-
-
-def store_canaries(ward: DoctorContext) -> Path:
-    """Write the folder `canaries` of the stack; returns its JSON file.  Raises LayoutmarkError without true images."""
-    folder = ward.entry.folder / FOLDER
-    images = ward.pictures[:KEPT]
+def store_canaries(context: DoctorContext) -> Path:
+    """Write the stack's folder `canaries` and return its JSON file.  Raises LayoutmarkError without true images."""
+    folder = context.entry.folder / FOLDER
+    images = context.canary_images[:MAX_STORED_CANARIES]
     for number, image in enumerate(images):
-        write_bytes(folder / f"{number}.png", encode(image))
-    asked = sorted({i.category for sample, _ in ward.shown[:KEPT] for i in sample.layout.instances})
-    data = _said(ward, images, asked)
-    for number, picture in enumerate(data["pictures"]):
-        picture["file"] = f"{number}.png"
-    # A line for each picture and vector: small, and a change shows where it is.
-    head = {k: v for k, v in data.items() if k not in ("pictures", "vectors")}
-    lines = [f" {json.dumps(k)}: {json.dumps(v, sort_keys=True)}" for k, v in sorted(head.items())]
-    pictures = ",\n".join(f"  {json.dumps(p, sort_keys=True)}" for p in data["pictures"])
-    vectors = ",\n".join(
-        f"  {json.dumps(k)}: [\n" + ",\n".join(f"   {json.dumps(v)}" for v in part) + "\n  ]"
-        for k, part in sorted(data["vectors"].items())
-    )
-    parts = [*lines, f' "pictures": [\n{pictures}\n ]', f' "vectors": {{\n{vectors}\n }}']
-    write_text(folder / FILE, "{\n" + ",\n".join(parts) + "\n}\n")
+        write_bytes(folder / f"{number}.png", encode_png(image))
+    stored_canaries = context.canaries[:MAX_STORED_CANARIES]
+    categories = sorted({i.category for sample, _ in stored_canaries for i in sample.layout.instances})
+    outputs = _scorer_outputs(context, images, categories)
+    for number, entry in enumerate(outputs["pictures"]):
+        entry["file"] = f"{number}.png"
+    write_text(folder / FILE, _to_json(outputs))
     return folder / FILE
 
 
-def _read(folder: Path, picture: Mapping[str, Any]) -> Any:
-    with Image.open(folder / picture["file"]) as image:
+def _to_json(outputs: Mapping[str, Any]) -> str:
+    """Return JSON with one line per image and vector: compact, and a diff shows what changed."""
+    simple_values = {k: v for k, v in outputs.items() if k not in ("pictures", "vectors")}
+    lines = [f" {json.dumps(k)}: {json.dumps(v, sort_keys=True)}" for k, v in sorted(simple_values.items())]
+    images = ",\n".join(f"  {json.dumps(entry, sort_keys=True)}" for entry in outputs["pictures"])
+    vectors = ",\n".join(
+        f"  {json.dumps(k)}: [\n" + ",\n".join(f"   {json.dumps(v)}" for v in rows) + "\n  ]"
+        for k, rows in sorted(outputs["vectors"].items())
+    )
+    members = [*lines, f' "pictures": [\n{images}\n ]', f' "vectors": {{\n{vectors}\n }}']
+    return "{\n" + ",\n".join(members) + "\n}\n"
+
+
+def _compare_outputs(stored: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
+    """Return the largest difference of each kind, and sentences about those beyond their limit."""
+    largest: dict[str, float] = {}
+    problems: list[str] = []
+    for number, (before, after) in enumerate(zip(stored["pictures"], current["pictures"], strict=True)):
+        changed_labels = _changed_labels(before, after)
+        problems += [f"image {number}: {change}" for change in changed_labels]
+        if changed_labels:
+            continue
+        for kind, difference in _image_differences(before, after):
+            largest[kind] = max(largest.get(kind, 0.0), difference)
+    for kind, vectors in stored["vectors"].items():
+        a, b = np.array(vectors), np.array(current["vectors"][kind])
+        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        largest[f"{kind} cosine"] = float((1 - (a * b).sum(1) / norms).max())
+    problems += [f"{k} beyond {_max_drift(k)}" for k, v in largest.items() if v > _max_drift(k)]
+    return largest, problems
+
+
+def _changed_labels(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    changes = []
+    for key, role in DETECTION_KEYS.items():
+        if key in before:
+            old_labels, new_labels = ([d[5] for d in entry[key]] for entry in (before, after))
+            if old_labels != new_labels:
+                change = f"{', '.join(new_labels) or 'nothing'} in place of {', '.join(old_labels)}"
+                changes.append(change + _role_suffix(role))
+    return changes
+
+
+def _image_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return (kind, difference) pairs of an image whose detections have the same labels."""
+    differences = []
+    for key, role in DETECTION_KEYS.items():
+        if key in before:
+            difference = np.abs(_detection_array(before[key]) - _detection_array(after[key]))
+            differences.append((f"corner{_role_suffix(role)}", float(difference[:, :4].max(initial=0))))
+            differences.append((f"confidence{_role_suffix(role)}", float(difference[:, 4].max(initial=0))))
+    if "masks" in before:
+        pairs = zip(before["masks"], after["masks"], strict=True)
+        ious = [mask_iou(Mask(*a).to_array(), Mask(*b).to_array()) for a, b in pairs]
+        differences.append(("mask", max([0.0, *(1.0 - iou for iou in ious)])))
+    for key in (k for k in before if k.startswith(SCALAR_ROLE_PREFIXES)):
+        differences.append((key, abs(before[key] - after[key])))
+    return differences
+
+
+def _role_suffix(role: str) -> str:
+    return "" if role == DETECTOR else f" ({role})"
+
+
+def _max_drift(kind: str) -> float:
+    """Return the largest difference of a kind that does not count as drift."""
+    limits = {
+        "corner": MAX_CORNER_DRIFT, "confidence": MAX_CONFIDENCE_DRIFT, "mask": MAX_MASK_DRIFT,
+        **dict.fromkeys(SCALAR_ROLE_PREFIXES, MAX_SCALAR_DRIFT),
+    }  # fmt: skip
+    return next((limit for prefix, limit in limits.items() if kind.startswith(prefix)), MAX_COSINE_DRIFT)
+
+
+def _detection_array(detections: list[list[Any]]) -> np.ndarray[Any, Any]:
+    """Return corners and confidence as an array (n, 5)."""
+    return np.array([d[:5] for d in detections], dtype=np.float64).reshape(-1, 5)
+
+
+def _scorer_outputs(context: DoctorContext, images: list[Any], categories: Sequence[str]) -> dict[str, Any]:
+    """Return the scorers' outputs in the stored format; `categories` are given to a second detector."""
+    entries: list[dict[str, Any]] = [{"sha256": digest_pixels(i)} for i in images]
+    vectors: dict[str, Any] = {}
+    roles = context.scorers.filled_roles()
+    if SECOND_DETECTOR in roles:
+        min_confidence = context.min_confidence(SECOND_DETECTOR)
+        second_detections = context.scorers.second_detections(images, categories)
+        for entry, detections in zip(entries, second_detections, strict=True):
+            entry[SECOND_DETECTOR] = _detection_rows(detections, min_confidence)
+    if DETECTOR in roles:
+        for entry, detections in zip(entries, context.scorers.detector.detect(images), strict=True):
+            entry["detections"] = _detection_rows(detections, MIN_CONFIDENCE)
+        if SEGMENTER in roles:
+            boxes = [_detection_array(entry["detections"])[:, :4] for entry in entries]
+            for entry, masks in zip(entries, context.scorers.segmenter.segment(images, boxes), strict=True):
+                entry["masks"] = [[mask.height, mask.width, mask.counts] for mask in masks]
+    for role, score_fn in context.image_scorers().items():
+        values = score_fn(images)
+        if is_scalar_scorer(role):
+            for entry, value in zip(entries, values, strict=True):
+                entry[role] = round(float(value[0]), 5)
+        else:
+            vectors[role] = values.round(5).tolist()
+    for role in context.scorers.roles(CLIP):
+        name = "text" if role == CLIP else f"{role} text"
+        text_vectors = context.scorers.text_encoder(role).texts(TEXTS).vectors
+        vectors[name] = text_vectors.astype(np.float64).round(5).tolist()
+    return {
+        "format": FORMAT, "scorers": context.scorers.digests(), "versions": package_versions(), "texts": list(TEXTS),
+        "pictures": entries, "vectors": vectors,
+        **({"asked": list(categories)} if SECOND_DETECTOR in roles else {}),
+    }  # fmt: skip
+
+
+def _detection_rows(detections: Detections, min_confidence: float) -> list[list[Any]]:
+    """Return corners, confidence and category of each detection of at least `min_confidence`."""
+    confident = [k for k in range(len(detections)) if detections.scores[k] >= min_confidence]
+    rows = [
+        [*detections.boxes[k].round(5).tolist(), round(float(detections.scores[k]), 5), detections.labels[k]]
+        for k in confident
+    ]
+    # Sorted by position, because two detections of almost equal confidence may swap places.
+    return sorted(rows, key=lambda r: (r[5], [round(v, 1) for v in r[:4]]))
+
+
+def _read_image(folder: Path, entry: Mapping[str, Any]) -> Any:
+    with Image.open(folder / entry["file"]) as image:
         pixels = np.asarray(image.convert("RGB"))
-    if digest_pixels(pixels) != picture["sha256"]:
+    if digest_pixels(pixels) != entry["sha256"]:
         raise LayoutmarkError(
-            f"{FOLDER}/{picture['file']}", found="other pixels than were stored", expected="the stored picture",
+            f"{FOLDER}/{entry['file']}", found="other pixels than were stored", expected="the stored image",
             do="Restore the file.",
         )  # fmt: skip
     return pixels
 
 
-CHECKS: dict[str, Question] = {"scorers say what they said": _drift}
+CHECKS: dict[str, DoctorCheck] = {"scorers match stored outputs": check_drift}

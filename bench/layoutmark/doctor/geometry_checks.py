@@ -1,4 +1,4 @@
-"""Geometry: where detectors say things are, whatever the canvas, the size and the company of a picture."""
+"""Checks of geometry: detections are in the right place on any canvas, at any size and in any batch."""
 
 from __future__ import annotations
 
@@ -8,139 +8,161 @@ import numpy as np
 from PIL import Image
 
 from layoutmark.api import Pixels
-from layoutmark.doctor.context import DoctorContext, Question
+from layoutmark.doctor.context import DoctorCheck, DoctorContext
 from layoutmark.evidence import Detections
 from layoutmark.features.images import GREY
-from layoutmark.metrics.coco import CONFIDENCE
-from layoutmark.metrics.matching import CONFIDENCE as SHOWN
-from layoutmark.metrics.matching import hits
+from layoutmark.metrics.coco import MIN_RANKED_CONFIDENCE
+from layoutmark.metrics.matching import MIN_CONFIDENCE, match_hits
 from layoutmark.registry.scorer_engines import DETECTOR
 
-FOUND, STRETCHED = 0.9, 0.8
-"""Least share of true objects found: on true images, and on canvases that the detector was not trained on."""
-ANOTHER = 0.5
-"""The same of a second detector, which need not know these things so well; on canvases it is held to its own share."""
-SAME = 1e-4
-"""Largest difference that the company of a picture may make: single precision adds up in another order."""
-FINE, SIDE = 3.7, 224
-"""Times the input's side that a fine pattern has, which a resize without antialiasing turns into a coarse one; and the
-side where a scorer names none."""
+MIN_RECALL = 0.9
+"""Recall of the detector on true images."""
+MIN_RECALL_ON_CANVAS = 0.8
+"""Recall of the detector on canvases and under patterns it was not trained on."""
+MIN_SECOND_RECALL = 0.5
+"""Recall of a second detector on true images, which it may know less well; on canvases its own recall counts."""
+MAX_BATCH_DIFFERENCE = 1e-4
+"""Largest difference that the rest of a batch may make: single precision sums in a different order."""
+MAX_PATTERN_DIFFERENCE = 0.05
+"""Largest difference of an output between a fine pattern and plain grey."""
+PATTERN_SCALE = 3.7
+"""Side of the fine pattern, in input sides.  A resize without antialiasing turns it into a coarse one."""
+DEFAULT_INPUT_SIDE = 224
+"""Used for a scorer that does not declare its input side."""
+OFFSETS = {"wide": (0.25, 0.0), "high": (0.0, 0.25)}
+"""Growth of the canvas to the left and at the top, as shares of the image."""
 
 
-def found_share(ward: DoctorContext, seen: Sequence[Detections], least: float) -> tuple[float, int]:
-    """Share of things that have a detection of their category at IoU 0.5, and how many things there are."""
-    hit = [
-        j >= 0
-        for (sample, _), found in zip(ward.shown, seen, strict=True)
-        for j in hits(sample.layout, found, confidence=least)
+def recall_and_count(
+    context: DoctorContext, detections: Sequence[Detections], min_confidence: float
+) -> tuple[float, int]:
+    """Return the share of canary instances detected with their category at IoU 0.5, and the number of instances."""
+    is_hit = [
+        match >= 0
+        for (sample, _), image_detections in zip(context.canaries, detections, strict=True)
+        for match in match_hits(sample.layout, image_detections, confidence=min_confidence)
     ]
-    return float(np.mean(hit)) if hit else 0.0, len(hit)
+    return float(np.mean(is_hit)) if is_hit else 0.0, len(is_hit)
 
 
-def _bar(ward: DoctorContext, role: str) -> float:
-    """Least recall on canvases and under patterns."""
+def _min_canvas_recall(context: DoctorContext, role: str) -> float:
+    """Return the recall required on canvases and under patterns."""
     if role == DETECTOR:
-        return STRETCHED
-    return STRETCHED * found_share(ward, ward.detectors()[role](ward.pictures), ward.least(role))[0]
+        return MIN_RECALL_ON_CANVAS
+    detections = context.detectors()[role](context.canary_images)
+    return MIN_RECALL_ON_CANVAS * recall_and_count(context, detections, context.min_confidence(role))[0]
 
 
-def _detector(ward: DoctorContext) -> tuple[bool, str]:
-    said, ok = [], True
-    for role, detect in ward.detectors().items():
-        seen, least = detect(ward.pictures), ward.least(role)
-        share, count = found_share(ward, seen, least)
-        shown = [d.scores[d.scores >= least] for d in seen]
-        confidence = float(np.mean([s.mean() if len(s) else 0.0 for s in shown]))
-        ok = ok and share >= (FOUND if role == DETECTOR else ANOTHER)
-        said.append(f"{role}: recall {share:.2f}, mean confidence {confidence:.2f} over {count} objects")
-    return ok, "; ".join(said)
+def check_recall(context: DoctorContext) -> tuple[bool, str]:
+    """Check that each detector finds the instances of the true images."""
+    details, ok = [], True
+    for role, detect in context.detectors().items():
+        detections, min_confidence = detect(context.canary_images), context.min_confidence(role)
+        recall, count = recall_and_count(context, detections, min_confidence)
+        confident = [d.scores[d.scores >= min_confidence] for d in detections]
+        mean_confidence = float(np.mean([s.mean() if len(s) else 0.0 for s in confident]))
+        ok = ok and recall >= (MIN_RECALL if role == DETECTOR else MIN_SECOND_RECALL)
+        details.append(f"{role}: recall {recall:.2f}, mean confidence {mean_confidence:.2f} over {count} objects")
+    return ok, "; ".join(details)
 
 
-def _low(ward: DoctorContext) -> tuple[bool, str]:
-    if DETECTOR not in ward.scorers.kinds():
+def check_low_confidence_detections(context: DoctorContext) -> tuple[bool, str]:
+    """Check that detections of low confidence, which AP needs, are kept."""
+    if DETECTOR not in context.scorers.filled_roles():
         return True, "no detector"
-    scores = np.concatenate([d.scores for d in ward.detectors()[DETECTOR](ward.pictures)])
-    least = float(scores.min()) if len(scores) else 1.0
-    return CONFIDENCE <= least < SHOWN / 2, f"lowest confidence {least:.4f}, stored from {CONFIDENCE}"
+    scores = np.concatenate([d.scores for d in context.detectors()[DETECTOR](context.canary_images)])
+    lowest = float(scores.min()) if len(scores) else 1.0
+    ok = MIN_RANKED_CONFIDENCE <= lowest < MIN_CONFIDENCE / 2
+    return ok, f"lowest confidence {lowest:.4f}, stored from {MIN_RANKED_CONFIDENCE}"
 
 
-def _canvas(ward: DoctorContext) -> tuple[bool, str]:
-    """True images at the right of a wide and at the bottom of a high canvas: boxes must lie where they lie."""
-    said, ok = [], True
-    for role, detect in ward.detectors().items():
-        bar = _bar(ward, role)
-        for name, (across, down) in {"wide": (0.25, 0.0), "high": (0.0, 0.25)}.items():
-            placed = [on_canvas(true, across, down) for true in ward.pictures]
-            seen = detect([canvas for canvas, _ in placed])
-            back = [_moved_back(found, *place) for found, (_, place) in zip(seen, placed, strict=True)]
-            share, _ = found_share(ward, back, ward.least(role))
-            ok = ok and share >= bar
-            said.append(f"{name} canvas {share:.2f} ({role})")
-    return ok, "recall on " + ", on ".join(said)
+def check_boxes_on_canvas(context: DoctorContext) -> tuple[bool, str]:
+    """Check that boxes are correct for true images at the right of a wide canvas and at the bottom of a high one."""
+    details, ok = [], True
+    for role, detect in context.detectors().items():
+        min_recall = _min_canvas_recall(context, role)
+        for name, (across, down) in OFFSETS.items():
+            placed = [paste_on_canvas(true_image, across, down) for true_image in context.canary_images]
+            detections = detect([canvas for canvas, _ in placed])
+            on_image = [_from_canvas(d, *placement) for d, (_, placement) in zip(detections, placed, strict=True)]
+            recall, _ = recall_and_count(context, on_image, context.min_confidence(role))
+            ok = ok and recall >= min_recall
+            details.append(f"{name} canvas {recall:.2f} ({role})")
+    return ok, "recall on " + ", on ".join(details)
 
 
-def on_canvas(true: Pixels, across: float, down: float) -> tuple[Pixels, tuple[int, int, int, int]]:
-    """A picture at the lower right of a grey canvas, larger by these shares; left, top, width and height there."""
-    height, width = true.shape[:2]
+def paste_on_canvas(pixels: Pixels, across: float, down: float) -> tuple[Pixels, tuple[int, int, int, int]]:
+    """Paste an image at the lower right of a grey canvas that is larger by these shares.
+
+    Returns the canvas, and left, top, width and height of the image on it in pixels.
+    """
+    height, width = pixels.shape[:2]
     left, top = round(width * across), round(height * down)
     canvas = np.full((height + top, width + left, 3), GREY, np.uint8)
-    canvas[top:, left:] = true
+    canvas[top:, left:] = pixels
     return canvas, (left, top, width, height)
 
 
-def _moved_back(found: Detections, left: int, top: int, width: int, height: int) -> Detections:
-    """Boxes of the canvas as boxes of the picture that lies in it."""
-    size = np.array([width + left, height + top] * 2, dtype=np.float64)
-    boxes = (found.boxes * size - [left, top, left, top]) / [width, height, width, height]
-    return Detections(boxes, found.scores, found.labels)
+def _from_canvas(detections: Detections, left: int, top: int, width: int, height: int) -> Detections:
+    """Convert boxes from canvas coordinates to those of the image pasted on it."""
+    canvas_size = np.array([width + left, height + top] * 2, dtype=np.float64)
+    boxes = (detections.boxes * canvas_size - [left, top, left, top]) / [width, height, width, height]
+    return Detections(boxes, detections.scores, detections.labels)
 
 
-def _kernel(ward: DoctorContext) -> tuple[bool, str]:
-    """A pattern too fine to be seen must look like grey, and hide no things of a picture four times as large."""
-    said, ok = [], True
-    for kind, say in ward.sayings().items():
-        side = round(FINE * int(getattr(ward.scorers.encoder(kind), "image_size", SIDE)))
-        pattern = np.broadcast_to((np.indices((side, side)).sum(0) % 2 * 255)[..., None], (side, side, 3))
-        fine, flat = say([np.ascontiguousarray(pattern, np.uint8), np.full((side, side, 3), 128, np.uint8)])
-        apart = float(np.abs(fine - flat).max())
-        ok = ok and apart < 0.05
-        said.append(f"{kind} {apart:.3f}")
-    large = []
-    for picture in ward.pictures:
-        height, width = picture.shape[:2]
-        grown = np.asarray(Image.fromarray(picture).resize((4 * width, 4 * height), Image.Resampling.BICUBIC), np.int16)
-        grain = (np.indices(grown.shape[:2]).sum(0) % 2 * 160 - 80)[..., None]
-        large.append(np.clip(grown + grain, 0, 255).astype(np.uint8))
-    shares = []
-    for role, detect in ward.detectors().items():
-        share, _ = found_share(ward, detect(large), ward.least(role))
-        ok = ok and share >= _bar(ward, role)
-        shares.append(f"{share:.2f} ({role})")
-    return ok, f"a fine pattern differs from grey by {', '.join(said)}; recall under it {', '.join(shares)}"
+def check_antialiasing(context: DoctorContext) -> tuple[bool, str]:
+    """Check that a pattern too fine to see looks like grey, and hides no objects in images enlarged four times."""
+    differences, ok = [], True
+    for role, score_fn in context.image_scorers().items():
+        side = round(PATTERN_SCALE * int(getattr(context.scorers.encoder(role), "image_size", DEFAULT_INPUT_SIDE)))
+        checkerboard = np.broadcast_to((np.indices((side, side)).sum(0) % 2 * 255)[..., None], (side, side, 3))
+        grey = np.full((side, side, 3), 128, np.uint8)
+        pattern_output, grey_output = score_fn([np.ascontiguousarray(checkerboard, np.uint8), grey])
+        difference = float(np.abs(pattern_output - grey_output).max())
+        ok = ok and difference < MAX_PATTERN_DIFFERENCE
+        differences.append(f"{role} {difference:.3f}")
+    enlarged = [_enlarge_with_pattern(image) for image in context.canary_images]
+    recalls = []
+    for role, detect in context.detectors().items():
+        recall, _ = recall_and_count(context, detect(enlarged), context.min_confidence(role))
+        ok = ok and recall >= _min_canvas_recall(context, role)
+        recalls.append(f"{recall:.2f} ({role})")
+    return ok, f"a fine pattern differs from grey by {', '.join(differences)}; recall under it {', '.join(recalls)}"
 
 
-def _batch(ward: DoctorContext) -> tuple[bool, str]:
-    images = ward.pictures
-    worst = {}
-    for role, detect in ward.detectors().items():
+def _enlarge_with_pattern(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[:2]
+    enlarged = Image.fromarray(pixels).resize((4 * width, 4 * height), Image.Resampling.BICUBIC)
+    pattern = (np.indices((4 * height, 4 * width)).sum(0) % 2 * 160 - 80)[..., None]
+    return np.asarray(np.clip(np.asarray(enlarged, np.int16) + pattern, 0, 255), np.uint8)
+
+
+def check_batch_invariance(context: DoctorContext) -> tuple[bool, str]:
+    """Check that each scorer gives the same output for an image alone and in a batch."""
+    images = context.canary_images
+    differences = {}
+    for role, detect in context.detectors().items():
         together, alone = detect(images), [detect([i])[0] for i in images]
-        worst[role] = max(_apart(a, b) for a, b in zip(together, alone, strict=True))
-    for kind, say in ward.sayings().items():
-        worst[kind] = float(np.abs(say(images) - np.concatenate([say([i]) for i in images])).max())
-    said = ", ".join(f"{k} {v:.1e}" for k, v in worst.items())
-    return max(worst.values()) < SAME, f"largest difference alone and in company: {said}"
+        differences[role] = max(_max_difference(a, b) for a, b in zip(together, alone, strict=True))
+    for role, score_fn in context.image_scorers().items():
+        alone_outputs = np.concatenate([score_fn([i]) for i in images])
+        differences[role] = float(np.abs(score_fn(images) - alone_outputs).max())
+    detail = ", ".join(f"{role} {v:.1e}" for role, v in differences.items())
+    return max(
+        differences.values()
+    ) < MAX_BATCH_DIFFERENCE, f"largest difference between alone and in a batch: {detail}"
 
 
-def _apart(a: Detections, b: Detections) -> float:
+def _max_difference(a: Detections, b: Detections) -> float:
     if len(a) != len(b):
         return 1.0
     return float(max(np.abs(a.scores - b.scores).max(initial=0), np.abs(a.boxes - b.boxes).max(initial=0)))
 
 
-CHECKS: dict[str, Question] = {
-    "detector finds true objects": _detector,
-    "detections are stored from low confidence": _low,
-    "boxes lie right on any canvas": _canvas,
-    "resizing is antialiased": _kernel,
-    "scores do not depend on the batch": _batch,
+CHECKS: dict[str, DoctorCheck] = {
+    "detector finds true objects": check_recall,
+    "detections are stored from low confidence": check_low_confidence_detections,
+    "boxes are right on any canvas": check_boxes_on_canvas,
+    "resizing is antialiased": check_antialiasing,
+    "scores do not depend on the batch": check_batch_invariance,
 }

@@ -1,4 +1,4 @@
-"""All questions to a suite and a stack, and their answers."""
+"""Runs all checks on a suite and a stack."""
 
 from __future__ import annotations
 
@@ -6,51 +6,47 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from layoutmark.doctor import content_checks as content
-from layoutmark.doctor import drift_check as drift
-from layoutmark.doctor import geometry_checks as geometry
-from layoutmark.doctor import image_checks, text_checks
-from layoutmark.doctor import mask_checks as masks
-from layoutmark.doctor.context import DoctorContext, Question, admit
+from layoutmark.doctor import content_checks, drift_check, geometry_checks, image_checks, mask_checks, text_checks
+from layoutmark.doctor.context import DoctorCheck, DoctorContext, open_context
 from layoutmark.errors import LayoutmarkError
 from layoutmark.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One question and its answer."""
+class CheckResult:
+    """Result of one check: its name, whether it passed, and what it measured."""
 
     name: str
     ok: bool
     detail: str
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return asdict(self)
 
 
-def questions() -> Mapping[str, Question]:
-    """Every question by name, in the order they are asked."""
+def all_checks() -> Mapping[str, DoctorCheck]:
+    """Return every check by name, in the order they run."""
     return {
-        **content.CHECKS,
-        **geometry.CHECKS,
-        **masks.CHECKS,
+        **content_checks.CHECKS,
+        **geometry_checks.CHECKS,
+        **mask_checks.CHECKS,
         **image_checks.CHECKS,
         **text_checks.CHECKS,
-        **drift.CHECKS,
+        **drift_check.CHECKS,
     }
 
 
-def examine(registry: Registry, suite_name: str, stack_name: str) -> list[Check]:
-    """Ask everything."""
-    ward = admit(registry, suite_name, stack_name)
-    return [Check(name, *answer(question, ward)) for name, question in questions().items()]
+def run_checks(registry: Registry, suite_name: str, stack_name: str) -> list[CheckResult]:
+    """Run every check.  Raises LayoutmarkError for an unknown suite or stack."""
+    context = open_context(registry, suite_name, stack_name)
+    return [CheckResult(name, *perform_check(check, context)) for name, check in all_checks().items()]
 
 
-def answer(question: Question, ward: DoctorContext) -> tuple[bool, str]:
-    """(in order, what was found); an error is an answer."""
+def perform_check(check: DoctorCheck, context: DoctorContext) -> tuple[bool, str]:
+    """Return whether a check passed and what it measured; a check that raises has failed, with its error as detail."""
     try:
-        return question(ward)
+        return check(context)
     except LayoutmarkError as error:
         return False, str(error)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What heavy models see in an image: detections, embeddings, quality.  Each model loads on first use.
+"""Outputs of heavy models on images: detections, embeddings, quality.  Each model is loaded on first use.
 
-Nothing here imports torch before a model is asked for; `scorers.Scorers` is the way in.
+`scorers.Scorers` is the entry point.  Nothing here imports torch before a model is used.
 """

@@ -1,9 +1,9 @@
-"""Reads pickled checkpoints of whole models without running any of their code.
+"""Read pickled checkpoints of whole models without running any of their code.
 
-A checkpoint of ultralytics is a pickled Python object, not a table of tensors: `torch.load(weights_only=True)` refuses
-it, and an allow-list of its classes would still build objects as the file says.  Here every class that the file names
-becomes an inert `Shell`, which only remembers what was put into it; nothing is imported or called but torch's functions
-that rebuild tensors.  What a shell holds is then read as data: tensors by their place in the tree, names, architecture.
+An ultralytics checkpoint is a pickled Python object, not a table of tensors: `torch.load(weights_only=True)` refuses
+it, and an allow-list of its classes would still build objects as the file says.  Here every class named in the file
+becomes an `InertObject` that only stores what is put into it; the only functions called are torch's that rebuild
+tensors.  The content is then read as data: tensors by their position in the module tree, class names, architecture.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.optional_packages import needed
+from layoutmark.features.optional_packages import require_package
 
-REBUILDS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
-"""Functions of torch._utils that make tensors out of stored bytes."""
+TENSOR_BUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
+"""Functions of torch._utils that make tensors from stored bytes."""
 
 
-class Shell:
-    """Stands for an object of a class named `kind`: remembers its state and what was put into it, and does nothing."""
+class InertObject:
+    """Stands for an object of the class named `kind`: stores its state and items, and does nothing."""
 
     kind = ""
 
-    def __new__(cls, *args: Any, **_: Any) -> Shell:
-        """Accept whatever the real class would."""
-        found = super().__new__(cls)
-        found.__dict__.update(state={}, args=args, items=[])
-        return found
+    def __new__(cls, *args: Any, **_: Any) -> InertObject:
+        """Accept any arguments, as the real class might."""
+        inert = super().__new__(cls)
+        inert.__dict__.update(state={}, args=args, items=[])
+        return inert
 
     def __init__(self, *_: Any, **__: Any) -> None:
         return
@@ -43,71 +43,74 @@ class Shell:
         self.__dict__["items"].append((key, value))
 
     def append(self, value: Any) -> None:
-        """As a list has it."""
+        """Store an item of a pickled list."""
         self.__dict__["items"].append(value)
 
     def extend(self, values: Any) -> None:
-        """As a list has it."""
+        """Store items of a pickled list."""
         self.__dict__["items"].extend(values)
 
-    def __call__(self, *_: Any, **__: Any) -> Shell:
-        """Calls that the file asks for are not made."""
+    def __call__(self, *_: Any, **__: Any) -> InertObject:
+        """Ignore a call that the file requests."""
         return self
 
     def __hash__(self) -> int:
         return id(self)
 
 
-def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
-    """Content of a pickled checkpoint, a dict at the top; objects of classes are shells, tensors are tensors.
+def read_checkpoint(path: Path, label: str) -> dict[str, Any]:
+    """Return the content of a pickled checkpoint: a dict in which objects are inert and tensors are tensors.
 
-    Raises LayoutmarkError if the file is not one.
+    `label` names the checkpoint in errors.  Raises LayoutmarkError if the file is not a checkpoint.
     """
-    torch = needed(what, "torch", "torch")
-    module = SimpleNamespace(
-        __name__=__name__, Unpickler=_Inert, load=lambda file, **settings: _Inert(file, **settings).load()
+    torch = require_package(label, "torch", "torch")
+    pickle_module = SimpleNamespace(
+        __name__=__name__,
+        Unpickler=_InertUnpickler,
+        load=lambda file, **settings: _InertUnpickler(file, **settings).load(),
     )
     try:
-        found = torch.load(path, map_location="cpu", pickle_module=module, weights_only=False)
+        content = torch.load(path, map_location="cpu", pickle_module=pickle_module, weights_only=False)
     except Exception as error:
-        said = str(error).splitlines()[0] if str(error) else "unreadable"
+        first_line = str(error).splitlines()[0] if str(error) else "unreadable"
         raise LayoutmarkError(
-            f"{what} {path.name!r}", found=f"{type(error).__name__}: {said}", expected="a checkpoint written by torch",
-            do="Fetch it again; check that it is the .pt file, not an export.",
+            f"{label} {path.name!r}", found=f"{type(error).__name__}: {first_line}",
+            expected="a checkpoint written by torch",
+            do="Download it again; check that it is the .pt file, not an export.",
         ) from error  # fmt: skip
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise LayoutmarkError(
-            f"{what} {path.name!r}", found=type(found).__name__, expected="a dict with the model in it",
+            f"{label} {path.name!r}", found=type(content).__name__, expected="a dict that contains the model",
             do="Check that it is a checkpoint of the training package.",
         )  # fmt: skip
-    return found
+    return content
 
 
-def tensors(module: Shell, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and tensors of a pickled torch module, as its state_dict would give them."""
+def tensors(module: InertObject, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield names and tensors of a pickled torch module, as its state_dict would give them."""
     state = module.__dict__["state"]
-    unsaved = state.get("_non_persistent_buffers_set") or ()
-    unsaved = set() if isinstance(unsaved, Shell) else set(unsaved)
-    for part in ("_parameters", "_buffers"):
-        for name, value in dict(state.get(part) or {}).items():
-            if value is not None and name not in unsaved:
+    not_persistent = state.get("_non_persistent_buffers_set") or ()
+    not_persistent = set() if isinstance(not_persistent, InertObject) else set(not_persistent)
+    for table in ("_parameters", "_buffers"):
+        for name, value in dict(state.get(table) or {}).items():
+            if value is not None and name not in not_persistent:
                 yield prefix + name, value
     for name, child in dict(state.get("_modules") or {}).items():
-        if isinstance(child, Shell):
+        if isinstance(child, InertObject):
             yield from tensors(child, f"{prefix}{name}.")
 
 
-class _Inert(pickle.Unpickler):
-    """Resolves no name of the file but those in `_known`."""
+class _InertUnpickler(pickle.Unpickler):
+    """Resolves only the names that `find_class` lists; every other class becomes an inert one."""
 
     def __init__(self, file: BinaryIO, **settings: Any) -> None:
         super().__init__(file, **settings)
 
     def find_class(self, module: str, name: str, /) -> Any:
-        """The real thing for tensors and plain containers, else a shell of that name."""
+        """Return the real object for tensors and plain containers, else an inert class of that name."""
         import torch
 
-        if module == "torch._utils" and name in REBUILDS:
+        if module == "torch._utils" and name in TENSOR_BUILDERS:
             return getattr(torch._utils, name)
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
@@ -117,4 +120,4 @@ class _Inert(pickle.Unpickler):
             return OrderedDict
         if (module, name) in (("builtins", "set"), ("__builtin__", "set")):
             return set
-        return type("Shell", (Shell,), {"kind": f"{module}.{name}"})
+        return type("InertObject", (InertObject,), {"kind": f"{module}.{name}"})

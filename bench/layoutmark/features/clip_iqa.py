@@ -1,7 +1,7 @@
-"""CLIP-IQA: how much rather a picture is described by a praising prompt than by a blaming one.
+"""CLIP-IQA: how much better a praising prompt describes an image than a disparaging one.
 
-After Wang, Chan and Loy, Exploring CLIP for Assessing the Look and Feel of Images, AAAI 2023; here through the
-stack's own CLIP, at the temperature that model learned, on the picture squashed to its square.
+After Wang, Chan and Loy, Exploring CLIP for Assessing the Look and Feel of Images, AAAI 2023; computed with the stack's
+own CLIP at its learned temperature, on the image squashed to the model's square.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class ClipIqa:
         self._prompts = clip.texts([positive, negative]).vectors.astype(np.float64)
 
     def scores(self, images: Sequence[Pixels]) -> npt.NDArray[np.float64]:
-        """Quality (n,) in [0, 1] of RGB pictures; higher is better."""
+        """Return the quality (n,) of RGB images, in [0, 1]; higher is better."""
         return self.scores_of(self._clip.images(images))
 
     def scores_of(self, vectors: Floats) -> npt.NDArray[np.float64]:
-        """The same from vectors (n, d) that `OpenClip.images` of this scorer's CLIP gave."""
-        likeness = vectors.astype(np.float64) @ self._prompts.T
-        lead = self._clip.logit_scale * (likeness[:, 0] - likeness[:, 1])
-        # The logistic of the difference is the softmax of two; written so that no power overflows.
-        small = np.exp(-np.abs(lead))
-        return np.where(lead >= 0, 1 / (1 + small), small / (1 + small))
+        """Return the same from vectors (n, d) that this scorer's `OpenClip.images` gave."""
+        cosines = vectors.astype(np.float64) @ self._prompts.T
+        logit = self._clip.logit_scale * (cosines[:, 0] - cosines[:, 1])
+        # The softmax of two values is the logistic of their difference, written so that no exponential overflows.
+        small = np.exp(-np.abs(logit))
+        return np.where(logit >= 0, 1 / (1 + small), small / (1 + small))

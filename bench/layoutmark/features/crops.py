@@ -1,7 +1,7 @@
-"""Cuts out of a picture: where a thing should be, and where it was found.
+"""Crops of an image: where an instance should be, and where it was detected.
 
-A crop is the smallest range of whole pixels that holds the box, at least 2 x 2, moved inwards at the border.  It is
-not padded: nothing outside the picture or the box is invented.
+A crop is the smallest range of whole pixels that contains the box, at least 2 x 2, moved inwards at the border.  It is
+never padded.
 """
 
 from __future__ import annotations
@@ -11,63 +11,63 @@ import numpy.typing as npt
 
 from layoutmark.api import Pixels
 from layoutmark.evidence import Detections
-from layoutmark.features.images import checked
+from layoutmark.features.images import check_pixels
 from layoutmark.layout import Box, Layout
-from layoutmark.metrics.matching import CONFIDENCE, likeliest
+from layoutmark.metrics.matching import MIN_CONFIDENCE, match_nearest
 
-LEAST = 2
-PAINT = 128
-"""Grey value, of 255, that takes the place of what is not in a mask."""
+MIN_CROP_SIDE = 2
+MASK_FILL_GREY = 128
+"""Grey value, of 255, that replaces pixels outside a mask."""
 
 
 def crop(pixels: Pixels, box: Box) -> Pixels:
-    """The part of RGB pixels (h, w, 3) under a normalised box; a copy, at least 2 x 2 where the picture is."""
-    height, width = checked(pixels).shape[:2]
-    x0, y0, x1, y1 = box.cells(width, height)
-    left, right = _at_least(x0, x1, width)
-    top, bottom = _at_least(y0, y1, height)
+    """Return a copy of the RGB pixels (h, w, 3) under a normalised box, at least 2 x 2 if the image is."""
+    height, width = check_pixels(pixels).shape[:2]
+    x0, y0, x1, y1 = box.to_cells(width, height)
+    left, right = _widen(x0, x1, width)
+    top, bottom = _widen(y0, y1, height)
     return pixels[top:bottom, left:right].copy()
 
 
-def masked(pixels: Pixels, mask: npt.NDArray[np.bool_]) -> Pixels:
-    """RGB pixels (h, w, 3) with all that is outside a mask painted `PAINT` grey.
+def paint_outside_mask(pixels: Pixels, mask: npt.NDArray[np.bool_]) -> Pixels:
+    """Return RGB pixels (h, w, 3) with everything outside a mask painted `MASK_FILL_GREY`.
 
-    A mask on a grid of another size is read at the centre of each pixel.
+    A mask of another size is resampled at the centre of each pixel.
     """
-    height, width = checked(pixels).shape[:2]
-    return np.where(on_grid(mask, height, width)[..., None], pixels, np.uint8(PAINT))
+    height, width = check_pixels(pixels).shape[:2]
+    return np.where(resample_mask(mask, height, width)[..., None], pixels, np.uint8(MASK_FILL_GREY))
 
 
-def on_grid(mask: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
-    """A mask (h, w) on a grid (height, width): the value of the cell that the centre of each pixel lies in."""
+def resample_mask(mask: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """Resample a mask (h, w) to (height, width): each pixel takes the cell that its centre is in."""
     rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(np.intp)
     return np.asarray(mask[np.ix_(rows, columns)], dtype=np.bool_)
 
 
 def target_crops(pixels: Pixels, layout: Layout) -> list[Pixels]:
-    """The crop under each instance's own box, in the layout's order."""
+    """Return the crop under each instance's target box, in the layout's order."""
     return [crop(pixels, instance.box) for instance in layout.instances]
 
 
-def detected_boxes(layout: Layout, detections: Detections, confidence: float = CONFIDENCE) -> list[Box | None]:
-    """For each instance the box of the detection taken for it, wherever it lies, or None if none is left.
+def detected_boxes(layout: Layout, detections: Detections, confidence: float = MIN_CONFIDENCE) -> list[Box | None]:
+    """Return the detected box matched to each instance, wherever it is, or None if there is none.
 
-    One-to-one within the category, by generalised IoU, over detections of at least `confidence`.
+    Matching is one-to-one within a category, by generalised IoU, over detections of at least `confidence`.
     """
-    taken = likeliest(layout, detections, confidence)
-    return [Box(*(float(c) for c in detections.boxes[j])) if j >= 0 else None for j in taken]
+    matches = match_nearest(layout, detections, confidence)
+    return [Box(*(float(c) for c in detections.boxes[j])) if j >= 0 else None for j in matches]
 
 
 def detected_crops(
-    pixels: Pixels, layout: Layout, detections: Detections, confidence: float = CONFIDENCE
+    pixels: Pixels, layout: Layout, detections: Detections, confidence: float = MIN_CONFIDENCE
 ) -> list[Pixels | None]:
-    """The crop under each instance's detection, in the layout's order; None where nothing was found."""
+    """Return the crop under each instance's matched detection, in the layout's order; None where there is none."""
     boxes = detected_boxes(layout, detections, confidence)
     return [None if box is None else crop(pixels, box) for box in boxes]
 
 
-def _at_least(first: int, last: int, size: int) -> tuple[int, int]:
-    """Widen a range to `LEAST` pixels, to the right first, to the left at the border."""
-    last = min(size, max(last, first + LEAST))
-    return max(0, min(first, last - LEAST)), last
+def _widen(start: int, stop: int, size: int) -> tuple[int, int]:
+    """Widen a range to `MIN_CROP_SIDE` pixels: to the right first, to the left at the border."""
+    stop = min(size, max(stop, start + MIN_CROP_SIDE))
+    return max(0, min(start, stop - MIN_CROP_SIDE)), stop

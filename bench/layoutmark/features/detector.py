@@ -1,8 +1,8 @@
-"""A YOLO detector: boxes with category names and confidences, stored from 0.001 up.
+"""A YOLO detector in this project's folder format: boxes with category names, stored from a confidence of 0.001.
 
-The folder holds `model.json` (`architecture`: the ultralytics configuration; `image_size`: side of the square the
-picture is fitted into), `names.json` (`names` in class order, with the sha256 of that list) and `weights.safetensors`.
-Categories travel by name, never by index.
+The folder holds `model.json` (`architecture`: the ultralytics configuration; `image_size`: side of the square input),
+`names.json` (`names` in class order, with the sha256 of that list) and `weights.safetensors`.  Categories are
+identified by name, never by index.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layoutmark.api import Pixels
+from layoutmark.atomic import write_bytes, write_text
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
-from layoutmark.features.images import in_batches, letterboxed
-from layoutmark.features.optional_packages import needed
-from layoutmark.features.quiet_ultralytics import FEATURE, ultralytics
-from layoutmark.features.scorer_folder import read_json, require
-from layoutmark.metrics.coco import CONFIDENCE, MAX_DETECTIONS
-from layoutmark.provenance import canonical, digest
+from layoutmark.features.images import letterbox, run_in_batches
+from layoutmark.features.optional_packages import require_package
+from layoutmark.features.quiet_ultralytics import FEATURE, import_ultralytics
+from layoutmark.features.scorer_folder import read_json, require_files
+from layoutmark.metrics.coco import MAX_DETECTIONS, MIN_RANKED_CONFIDENCE
+from layoutmark.provenance import canonical_json, digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,45 +31,51 @@ if TYPE_CHECKING:
 NMS_IOU = 0.7
 BATCH = 8
 FILES = ("model.json", "names.json", "weights.safetensors")
+Placement = tuple[float, float, float, float]
+"""Left, top, width and height of an image on the square input, in pixels."""
 
 
 class YoloDetector:
-    """An ultralytics detection model in float32, not fused, on fixed batches of square pictures.
+    """An ultralytics detection model in float32, not fused, on batches of a fixed number of square images.
 
-    `names` are its categories in class order, `image_size` the side in pixels that pictures are fitted into.
-    Raises LayoutmarkError if a file is missing, the names do not fit their checksum or the weights not the model.
+    `names` are its categories in class order, `image_size` the side of its input in pixels.  Raises LayoutmarkError if
+    a file is missing, the names do not match their checksum, or the weights do not fit the architecture.
     """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         self.names, self.image_size = read_names(folder), read_image_size(folder)
-        self._torch = needed(FEATURE, "torch", "torch")
+        self._torch = require_package(FEATURE, "torch", "torch")
         self._model = _load(folder, len(self.names)).to(device)
         self._device = device
 
     def detect(self, images: Sequence[Pixels]) -> list[Detections]:
-        """Detections of each image, best first; boxes normalised xyxy on that image, clipped to it.
+        """Return the detections of each image, best first; boxes are normalised xyxy, clipped to the image.
 
-        A box may carry several labels (each class above the confidence counts, as in ultralytics' validation).
+        A box may have several labels: each class above the confidence counts, as in ultralytics' validation.
         """
         if not images:
             return []
         torch = self._torch
-        fitted = [letterboxed(image, self.image_size) for image in images]
-        inputs = torch.from_numpy(np.stack([picture for picture, _ in fitted])).to(self._device)
+        letterboxed = [letterbox(image, self.image_size) for image in images]
+        inputs = torch.from_numpy(np.stack([image for image, _ in letterboxed])).to(self._device)
         with torch.inference_mode():
-            raw = in_batches(lambda batch: self._model(batch)[0], inputs, BATCH)
-            kept = suppressed(raw.float().cpu(), len(self.names))
-        return [placed(rows.numpy(), place, self.names)[0] for rows, (_, place) in zip(kept, fitted, strict=True)]
+            raw = run_in_batches(lambda batch: self._model(batch)[0], inputs, BATCH)
+            rows = suppress_overlaps(raw.float().cpu(), len(self.names))
+        return [
+            rows_to_detections(image_rows.numpy(), placement, self.names)[0]
+            for image_rows, (_, placement) in zip(rows, letterboxed, strict=True)
+        ]
 
 
-def placed(
-    rows: np.ndarray[Any, Any], place: tuple[float, float, float, float], names: Sequence[str]
+def rows_to_detections(
+    rows: np.ndarray[Any, Any], placement: Placement, names: Sequence[str]
 ) -> tuple[Detections, np.ndarray[Any, Any]]:
-    """Detections on the picture out of rows (n, 6 or more) as `suppressed` gives them, and which rows these are.
+    """Convert rows (n, 6 or more) of `suppress_overlaps` to detections on the image, best first.
 
-    `place` is where the picture lies in the square.  Boxes are clipped to it; those beside it are left out.
+    Boxes are clipped to the image, and those outside it are left out.  Also returns the indices of the rows used, in
+    the order of the detections.
     """
-    left, top, width, height = place
+    left, top, width, height = placement
     boxes = (rows[:, :4].astype(np.float64) - [left, top, left, top]) / [width, height, width, height]
     boxes = np.clip(boxes, 0.0, 1.0)
     inside = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
@@ -77,28 +84,28 @@ def placed(
     return Detections(boxes[order], rows[order, 4].astype(np.float64), labels), order
 
 
-def suppressed(raw: Tensor, classes: int, iou: float = NMS_IOU) -> list[Tensor]:
-    """Non-maximum suppression per class by ultralytics: (B, 4 + classes + m, anchors) to B tensors (n, 6 + m).
+def suppress_overlaps(raw: Tensor, classes: int, iou: float = NMS_IOU) -> list[Tensor]:
+    """Apply ultralytics' non-maximum suppression per class: (B, 4 + classes + m, anchors) to B tensors (n, 6 + m).
 
-    Rows are x0, y0, x1, y1 in pixels of the square, confidence, class index, and m values that a mask is made of.
+    Rows are x0, y0, x1, y1 in pixels of the square input, confidence, class index, and m mask coefficients.
     """
-    suppress = ultralytics("ultralytics.utils.nms").non_max_suppression
-    kept: list[Tensor] = suppress(
+    non_max_suppression = import_ultralytics("ultralytics.utils.nms").non_max_suppression
+    rows: list[Tensor] = non_max_suppression(
         raw,
-        conf_thres=CONFIDENCE,
+        conf_thres=MIN_RANKED_CONFIDENCE,
         iou_thres=iou,
         multi_label=True,
         max_det=MAX_DETECTIONS,
         nc=classes,
-        # By default a slow machine gets empty lists for the images that come after its time is up.
+        # By default, once a time limit is exceeded, the remaining images get empty lists.
         max_time_img=float("inf"),
     )
-    return kept
+    return rows
 
 
 def read_names(folder: Path) -> tuple[str, ...]:
-    """Category names in class order; LayoutmarkError if they are not the ones that were written."""
-    require(folder, FILES)
+    """Return the category names in class order.  Raises LayoutmarkError if they do not match their checksum."""
+    require_files(folder, FILES)
     data = read_json(folder / "names.json")
     names = tuple(str(n) for n in data["names"])
     if data.get("sha256") != digest(list(names)) or len(set(names)) != len(names):
@@ -112,30 +119,30 @@ def read_names(folder: Path) -> tuple[str, ...]:
 
 
 def read_image_size(folder: Path) -> int:
-    """Side in pixels of the square that pictures are fitted into."""
-    require(folder, FILES)
+    """Return the side in pixels of the square input."""
+    require_files(folder, FILES)
     return int(read_json(folder / "model.json")["image_size"])
 
 
 def save_detector(
     folder: Path, architecture: Mapping[str, Any], image_size: int, names: Sequence[str], weights: Mapping[str, Tensor]
 ) -> None:
-    """Write a detector's folder; floating weights are stored in half precision."""
-    torch, st = needed(FEATURE, "torch", "torch"), needed(FEATURE, "safetensors.torch", "torch")
+    """Write a detector's folder; floating-point weights are stored in half precision."""
+    torch, st = require_package(FEATURE, "torch", "torch"), require_package(FEATURE, "safetensors.torch", "torch")
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {k: v for k, v in architecture.items() if k not in ("yaml_file", "ch", "channels")}
-    model = {"architecture": {**kept, "nc": len(names)}, "image_size": image_size}
-    (folder / "model.json").write_text(canonical(model) + "\n", "utf-8")
-    listed = {"names": list(names), "sha256": digest(list(names))}
-    (folder / "names.json").write_text(canonical(listed) + "\n", "utf-8")
+    stored_architecture = {k: v for k, v in architecture.items() if k not in ("yaml_file", "ch", "channels")}
+    model = {"architecture": {**stored_architecture, "nc": len(names)}, "image_size": image_size}
+    write_text(folder / "model.json", canonical_json(model) + "\n")
+    names_with_digest = {"names": list(names), "sha256": digest(list(names))}
+    write_text(folder / "names.json", canonical_json(names_with_digest) + "\n")
     half = {k: (v.to(torch.float16) if v.is_floating_point() else v).contiguous().cpu() for k, v in weights.items()}
-    # Not save_file: it leaves the file readable by its owner alone.
-    (folder / "weights.safetensors").write_bytes(st.save(half))
+    # Not save_file: it makes the file readable by its owner only.
+    write_bytes(folder / "weights.safetensors", st.save(half))
 
 
 def _load(folder: Path, classes: int) -> Any:
-    torch, st = needed(FEATURE, "torch", "torch"), needed(FEATURE, "safetensors.torch", "torch")
-    tasks = ultralytics("ultralytics.nn.tasks")
+    torch, st = require_package(FEATURE, "torch", "torch"), require_package(FEATURE, "safetensors.torch", "torch")
+    tasks = import_ultralytics("ultralytics.nn.tasks")
     architecture = copy.deepcopy(read_json(folder / "model.json")["architecture"])
     if "activation" in architecture:
         # ultralytics evaluates this text as Python; a folder of weights must not be able to run code.

@@ -1,7 +1,7 @@
-"""Which module of this folder makes a scorer of each engine, imported when it is asked for.
+"""Maps each engine to the module of this package that loads it; the module is imported on first use.
 
-Such a module offers ``describe(spec) -> str`` (the full name) and ``load(spec, device)``, and ``digests(spec)`` where
-its files are not those that the card names.
+Such a module offers ``describe(spec) -> str`` (the full name) and ``load(spec, device)``, and ``digests(spec)`` if its
+files are not those named in the card.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from layoutmark.features.scorer_spec import Spec
+from layoutmark.features.scorer_spec import ScorerSpec
 from layoutmark.provenance import digest
 
 MODULES = {
     "yolo": "yolo_file",
-    "owlv2": "owl",
-    "grounding-dino": "grounding",
+    "owlv2": "owlv2",
+    "grounding-dino": "grounding_dino",
     "open_clip": "open_clip_model",
     "vit": "transformers_vit",
     "timm": "timm_vit",
-    "clip-iqa": "named_clip_iqa",
+    "clip-iqa": "open_clip_iqa",
     "pyiqa": "pyiqa_quality",
     "torchmetrics": "torchmetrics_quality",
     "lpips": "lpips",
@@ -28,23 +28,23 @@ MODULES = {
 }
 
 
-def describe(spec: Spec) -> str:
-    """The full name of a scorer; needs no heavy package and no file."""
+def describe(spec: ScorerSpec) -> str:
+    """Return the full name of a scorer; needs no heavy package and no file."""
     return str(_module(spec).describe(spec))
 
 
-def load(spec: Spec, device: str) -> Any:
-    """The scorer itself; fetches its weights if need be, and checks them."""
+def load(spec: ScorerSpec, device: str) -> Any:
+    """Load a scorer; its weights are downloaded if necessary, and checked."""
     return _module(spec).load(spec, device)
 
 
-def scorer_digest(spec: Spec) -> str:
-    """sha256 of a scorer's files, engine, version and settings."""
+def scorer_digest(spec: ScorerSpec) -> str:
+    """Return the sha256 of a scorer's files, engine, version and settings."""
     module = _module(spec)
     files = module.digests(spec) if hasattr(module, "digests") else spec.digests()
     parts = {"files": files, "engine": spec.engine, "settings": spec.settings, "version": spec.scorer.version}
     return digest(parts)
 
 
-def _module(spec: Spec) -> Any:
+def _module(spec: ScorerSpec) -> Any:
     return importlib.import_module(f"layoutmark.features.{MODULES[spec.engine]}")

@@ -1,6 +1,6 @@
-"""Any model of open_clip: by name and pretrained tag, a file of weights for a name, a folder, or a public repository.
+"""Any open_clip model: by name and pretrained tag, by name and weight file, from a folder or from a repository.
 
-Preprocessing is the card's (`fitting`), so the same picture gives the same numbers whatever open_clip does with it.
+Preprocessing follows the card (`preprocessing`), so results do not depend on open_clip's own transforms.
 """
 
 from __future__ import annotations
@@ -13,119 +13,125 @@ from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.features.clip import FEATURE, OpenClip
 from layoutmark.features.images import Floats
-from layoutmark.features.optional_packages import needed
-from layoutmark.features.preprocessing import fitting_of, same_normalisation
-from layoutmark.features.scorer_folder import read_json, require
-from layoutmark.features.scorer_spec import Spec
+from layoutmark.features.optional_packages import require_package
+from layoutmark.features.preprocessing import check_normalisation, preprocessing_from
+from layoutmark.features.scorer_folder import read_json, require_files
+from layoutmark.features.scorer_spec import ScorerSpec
 from layoutmark.provenance import digest_file
-from layoutmark.store.downloads import check_locks, not_here, offline, recorded
+from layoutmark.store.downloads import check_digests, is_offline, not_downloaded_error, recorded_digests
 
 
-def describe(spec: Spec) -> str:
-    """Its full name."""
-    return spec.full_name(str(fitting_of(spec.settings)))
+def describe(spec: ScorerSpec) -> str:
+    """Return the scorer's full name."""
+    return spec.full_name(str(preprocessing_from(spec.settings)))
 
 
-def load(spec: Spec, device: str) -> NamedClip:
-    """The model."""
-    return NamedClip(spec, device)
+def load(spec: ScorerSpec, device: str) -> OpenClipModel:
+    """Load the model."""
+    return OpenClipModel(spec, device)
 
 
-def digests(spec: Spec) -> dict[str, str]:
-    """sha256 of its files; of a tag's, the one recorded at the first download, without which it is fetched."""
+def digests(spec: ScorerSpec) -> dict[str, str]:
+    """Return the sha256 of its files.
+
+    For a pretrained tag it is the one recorded at the first download; without a record the weights are downloaded.
+    """
     settings = spec.settings
     if not settings["pretrained"]:
         return spec.digests()
-    if (name := _lock_name(settings)) not in recorded():
-        _tagged(settings)
-    return {name: recorded()[name]}
+    if (name := _lock_name(settings)) not in recorded_digests():
+        _download_tag(settings)
+    return {name: recorded_digests()[name]}
 
 
-class NamedClip(OpenClip):
+class OpenClipModel(OpenClip):
     """A CLIP in float32 with the preprocessing of its card.
 
-    Raises LayoutmarkError for an unknown name or tag, weights that do not fit, or another picture size or normalisation
-    than they were trained with.
+    Raises LayoutmarkError for an unknown name or tag, for weights that do not fit, and if the image size or the
+    normalisation differs from the one the weights were trained with.
     """
 
-    def __init__(self, spec: Spec, device: str = "cpu") -> None:
-        self._torch = needed(FEATURE, "torch", "torch")
-        self._open_clip = needed(FEATURE, "open_clip", "clip")
-        settings, self._what = spec.settings, f"CLIP {spec.label}"
-        place, more, config = self._source(spec)
+    def __init__(self, spec: ScorerSpec, device: str = "cpu") -> None:
+        self._torch = require_package(FEATURE, "torch", "torch")
+        self._open_clip = require_package(FEATURE, "open_clip", "clip")
+        settings, self._label = spec.settings, f"CLIP {spec.label}"
+        model_name, arguments, config = self._source(spec)
         try:
             with self._torch.random.fork_rng(devices=[]):
-                # Without weights open_clip goes on with random ones unless told to refuse.
+                # Without require_pretrained, open_clip replaces missing weights by random ones.
                 self._model = self._open_clip.create_model(
-                    place, precision="fp32", device=device, require_pretrained=True, **more
+                    model_name, precision="fp32", device=device, require_pretrained=True, **arguments
                 )
-            self._tokenizer = self._open_clip.get_tokenizer(place)
+            self._tokenizer = self._open_clip.get_tokenizer(model_name)
         except LayoutmarkError:
             raise
-        except Exception as error:  # open_clip's own, and those of each form of weights it reads
-            raise self._refused(
+        except Exception as error:  # open_clip's own, and those of each weight format it reads
+            raise self._error(
                 " ".join(str(error).split())[:200], "weights and tokenizer of one training",
                 "Keep configuration and weights of one training together.",
             ) from error  # fmt: skip
         self._model.float().eval().requires_grad_(False)
-        self._device, self._fitting = device, fitting_of(settings)
-        self.image_size, self._width = self._fitting.size, int(config["embed_dim"])
-        taken = self._model.visual.image_size
-        if taken not in (self.image_size, (self.image_size,) * 2, [self.image_size] * 2):
-            raise self._refused(f"image_size {self.image_size}", f"{taken}", "Correct the setting.")
+        self._device, self._preprocessing = device, preprocessing_from(settings)
+        self.image_size, self._width = self._preprocessing.size, int(config["embed_dim"])
+        model_size = self._model.visual.image_size
+        if model_size not in (self.image_size, (self.image_size,) * 2, [self.image_size] * 2):
+            raise self._error(f"image_size {self.image_size}", f"{model_size}", "Correct the setting.")
         visual = self._model.visual
-        same_normalisation(self._what, self._fitting.normalisation, visual.image_mean, visual.image_std)
+        check_normalisation(self._label, self._preprocessing.normalisation, visual.image_mean, visual.image_std)
         self.logit_scale = float(self._model.logit_scale.exp())
 
     def images(self, images: Sequence[Pixels]) -> Floats:
-        """Unit vectors (n, d) of RGB pictures."""
-        return self._run(self._model.encode_image, self._torch.from_numpy(self._fitting(images)))
+        """Return unit vectors (n, d) of RGB images."""
+        return self._run(self._model.encode_image, self._torch.from_numpy(self._preprocessing(images)))
 
-    def _source(self, spec: Spec) -> tuple[str, dict[str, Any], Mapping[str, Any]]:
-        """What open_clip is asked for, with which further arguments, and the configuration that is meant."""
+    def _source(self, spec: ScorerSpec) -> tuple[str, dict[str, Any], Mapping[str, Any]]:
+        """Return open_clip's model name, further arguments of `create_model`, and the model's configuration."""
         settings, name = spec.settings, str(spec.settings["model"])
         if spec.scorer.folder or (spec.scorer.repository and not name):
             folder = spec.folder()
-            require(folder, ["open_clip_config.json"])
+            require_files(folder, ["open_clip_config.json"])
             return f"local-dir:{folder}", {}, read_json(folder / "open_clip_config.json")["model_cfg"]
         config = self._open_clip.get_model_config(name)
         if config is None:
-            raise self._refused(
+            raise self._error(
                 f"model {name!r}", "a name that open_clip knows, or a folder", "See open_clip.list_models()."
             )
         if settings["pretrained"]:
-            path, tag = _tagged(settings)
+            path, tag_config = _download_tag(settings)
             # A tag whose weights were trained with QuickGELU gives wrong vectors without it, and no error.
-            more = {"pretrained": str(path), "force_quick_gelu": bool(tag.get("quick_gelu")),
-                    "force_preprocess_cfg": {k: tag[k] for k in ("mean", "std") if k in tag}}  # fmt: skip
-            return name, more, config
+            arguments = {
+                "pretrained": str(path),
+                "force_quick_gelu": bool(tag_config.get("quick_gelu")),
+                "force_preprocess_cfg": {k: tag_config[k] for k in ("mean", "std") if k in tag_config},
+            }
+            return name, arguments, config
         return name, {"pretrained": str(spec.file())}, config
 
-    def _refused(self, found: str, expected: str, do: str) -> LayoutmarkError:
-        return LayoutmarkError(self._what, found=found, expected=expected, do=do)
+    def _error(self, found: str, expected: str, do: str) -> LayoutmarkError:
+        return LayoutmarkError(self._label, found=found, expected=expected, do=do)
 
 
 def _lock_name(settings: Mapping[str, Any]) -> str:
     return f"open_clip:{settings['model']}:{settings['pretrained']}"
 
 
-def _tagged(settings: Mapping[str, Any]) -> tuple[Path, Mapping[str, Any]]:
-    """The weight file of a model's pretrained tag, fetched if need be and checked, and what open_clip knows of it."""
-    known = needed(FEATURE, "open_clip.pretrained", "clip")
+def _download_tag(settings: Mapping[str, Any]) -> tuple[Path, Mapping[str, Any]]:
+    """Return the weight file of a model's pretrained tag, downloaded if necessary and checked, and the tag's config."""
+    pretrained = require_package(FEATURE, "open_clip.pretrained", "clip")
     model, tag, name = str(settings["model"]), str(settings["pretrained"]), _lock_name(settings)
-    about = known.get_pretrained_cfg(model, tag)
-    if not about:
-        tags = known.list_pretrained_tags_by_model(model)
+    tag_config = pretrained.get_pretrained_cfg(model, tag)
+    if not tag_config:
+        tags = pretrained.list_pretrained_tags_by_model(model)
         raise LayoutmarkError(
             f"CLIP {model!r}", found=f"tag {tag!r}", expected="one of " + (", ".join(sorted(tags)) or "(none)"),
             do="See open_clip.list_pretrained().",
         )  # fmt: skip
-    hub, url = about.get("hf_hub"), str(about.get("url", ""))
-    if offline() and not hub and url and not (Path("~/.cache/clip").expanduser() / Path(url).name).is_file():
-        raise not_here(name)
+    hub, url = tag_config.get("hf_hub"), str(tag_config.get("url", ""))
+    if is_offline() and not hub and url and not (Path("~/.cache/clip").expanduser() / Path(url).name).is_file():
+        raise not_downloaded_error(name)
     try:
-        path = Path(known.download_pretrained(about))
+        path = Path(pretrained.download_pretrained(tag_config))
     except Exception as error:
-        raise not_here(name) from error
-    check_locks({name: digest_file(path)})
-    return path, about
+        raise not_downloaded_error(name) from error
+    check_digests({name: digest_file(path)})
+    return path, tag_config

@@ -1,4 +1,4 @@
-"""What detectors that are asked for categories by name have in common: from boxes and scores to detections."""
+"""Shared by detectors that are given category names: from boxes and scores to detections."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from layoutmark.evidence import Detections
-from layoutmark.features.optional_packages import needed
-from layoutmark.metrics.coco import CONFIDENCE, MAX_DETECTIONS
+from layoutmark.features.optional_packages import require_package
+from layoutmark.metrics.coco import MAX_DETECTIONS, MIN_RANKED_CONFIDENCE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CANDIDATES = 10_000
-"""Pairs of box and name that take part in suppression, the most confident first."""
+MAX_CANDIDATES = 10_000
+"""Pairs of box and name that enter non-maximum suppression, the most confident first."""
 
 
-def corners(boxes: Tensor) -> Tensor:
-    """(..., 4) of centre and size as (..., 4) of corners."""
+def centre_to_corners(boxes: Tensor) -> Tensor:
+    """Convert boxes (..., 4) from centre and size to corners."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
-    return needed("detector", "torch", "torch").cat([centre - half, centre + half], -1)  # type: ignore[no-any-return]
+    return require_package("detector", "torch", "torch").cat([centre - half, centre + half], -1)  # type: ignore[no-any-return]
 
 
 def detections_of(boxes: Tensor, scores: Tensor, names: Sequence[str], iou: float) -> Detections:
-    """Detections, best first, of boxes (n, 4) normalised xyxy on the picture with scores (n, k) for k names.
+    """Return detections, best first, from boxes (n, 4) normalised xyxy on the image and scores (n, k) for k names.
 
-    A box may carry several names.  Boxes are clipped to the picture, suppressed within each name above `iou`.
+    A box may have several names.  Boxes are clipped to the image, and suppressed within each name above IoU `iou`.
     """
-    torch, ops = needed("detector", "torch", "torch"), needed("detector", "torchvision.ops", "torch")
+    torch = require_package("detector", "torch", "torch")
+    ops = require_package("detector", "torchvision.ops", "torch")
     boxes = boxes.double().clamp(0.0, 1.0).cpu()
-    real = ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))[:, None]
-    at, name = torch.where((scores.cpu() > CONFIDENCE) & real)
-    found = scores.cpu()[at, name].double()
-    first = torch.argsort(found, descending=True, stable=True)[:CANDIDATES]
-    at, name, found = at[first], name[first], found[first]
-    kept = ops.batched_nms(boxes[at], found, name, iou)[:MAX_DETECTIONS]
-    labels = tuple(names[int(k)] for k in name[kept])
-    return Detections(boxes[at[kept]].numpy().reshape(-1, 4), np.asarray(found[kept].numpy()), labels)
+    has_area = ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))[:, None]
+    box_index, name_index = torch.where((scores.cpu() > MIN_RANKED_CONFIDENCE) & has_area)
+    confidences = scores.cpu()[box_index, name_index].double()
+    best = torch.argsort(confidences, descending=True, stable=True)[:MAX_CANDIDATES]
+    box_index, name_index, confidences = box_index[best], name_index[best], confidences[best]
+    kept = ops.batched_nms(boxes[box_index], confidences, name_index, iou)[:MAX_DETECTIONS]
+    labels = tuple(names[int(k)] for k in name_index[kept])
+    return Detections(boxes[box_index[kept]].numpy().reshape(-1, 4), np.asarray(confidences[kept].numpy()), labels)

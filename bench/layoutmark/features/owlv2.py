@@ -1,7 +1,7 @@
-"""OWLv2 through transformers: finds what is named (Minderer, Gritsenko and Houlsby, NeurIPS 2023).
+"""OWLv2 through transformers: detects what is named (Minderer, Gritsenko and Houlsby, NeurIPS 2023).
 
-The picture lies at the top left of a grey square, as in the paper, so boxes are in units of its longer side; taking
-them for units of width and height shifts them on every picture that is not square (transformers issue 27205).
+As in the paper, the image is at the top left of a grey square, so boxes are in units of its longer side.  Treating them
+as shares of width and height shifts the boxes of every image that is not square (transformers issue 27205).
 """
 
 from __future__ import annotations
@@ -15,74 +15,78 @@ from PIL import Image
 from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
-from layoutmark.features.images import Floats, checked, in_batches
-from layoutmark.features.open_vocabulary import corners, detections_of
-from layoutmark.features.optional_packages import needed
-from layoutmark.features.pretrained import config_of, normalisation, pretrained
-from layoutmark.features.scorer_spec import Spec
+from layoutmark.features.images import Floats, check_pixels, run_in_batches
+from layoutmark.features.open_vocabulary import centre_to_corners, detections_of
+from layoutmark.features.optional_packages import require_package
+from layoutmark.features.pretrained import load_pretrained, read_config, read_normalisation
+from layoutmark.features.scorer_spec import ScorerSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH, PART = 4, 256
-"""Pictures in a batch, and names asked for at once; names do not see one another."""
+BATCH, NAME_BATCH = 4, 256
+"""Images in a batch, and names per query; names do not influence each other."""
 GREY = 128
 
 
-def describe(spec: Spec) -> str:
-    """Its full name."""
+def describe(spec: ScorerSpec) -> str:
+    """Return the scorer's full name."""
     s = spec.settings
     square = f"longest side {s['image_size']} at the top left of a grey square, PIL bilinear with antialiasing"
     asked = f"asked for {str(s['template']).format(name='NAME')!r}, NMS IoU {s['nms_iou']:g}, multi-label"
     return spec.full_name(f"{square}, its own mean and deviation, {asked}, conf>={s['confidence']:g}")
 
 
-def load(spec: Spec, device: str) -> Owl:
-    """The model."""
-    return Owl(spec, device)
+def load(spec: ScorerSpec, device: str) -> OwlV2:
+    """Load the model."""
+    return OwlV2(spec, device)
 
 
-class Owl:
-    """An OWLv2 in float32 on fixed batches of square pictures.
+class OwlV2:
+    """An OWLv2 in float32 on batches of a fixed number of square images.
 
-    Raises LayoutmarkError if a file or weight is missing, the class is another one, or it was trained on another size.
+    Raises LayoutmarkError if a file or weight is missing, the model is of another class, or it was trained on another
+    image size.
     """
 
-    def __init__(self, spec: Spec, device: str = "cpu") -> None:
-        self._torch, folder, s = needed(spec.kind, "torch", "torch"), spec.folder(), spec.settings
-        config_of(spec, folder, ("owlv2",))
-        self._model = pretrained(spec, folder, "Owlv2ForObjectDetection", device)
-        self._tokenizer = needed(spec.kind, "transformers", "torch").AutoTokenizer.from_pretrained(
+    def __init__(self, spec: ScorerSpec, device: str = "cpu") -> None:
+        self._torch, folder, s = require_package(spec.kind, "torch", "torch"), spec.folder(), spec.settings
+        read_config(spec, folder, ("owlv2",))
+        self._model = load_pretrained(spec, folder, "Owlv2ForObjectDetection", device)
+        self._tokenizer = require_package(spec.kind, "transformers", "torch").AutoTokenizer.from_pretrained(
             folder, local_files_only=True
         )
-        self._mean, self._std = (np.array(v, np.float32) for v in normalisation(folder))
+        self._mean, self._std = (np.array(v, np.float32) for v in read_normalisation(folder))
         self._size, self._iou, self._template = int(str(s["image_size"])), float(str(s["nms_iou"])), str(s["template"])
-        if self._size != (trained := int(self._model.config.vision_config.image_size)):
+        if self._size != (trained_size := int(self._model.config.vision_config.image_size)):
             raise LayoutmarkError(
-                f"{spec.kind} {spec.label}, setting 'image_size'", found=str(self._size), expected=str(trained),
+                f"{spec.kind} {spec.label}, setting 'image_size'", found=str(self._size), expected=str(trained_size),
                 do="Correct the value.",
             )  # fmt: skip
         self._device = device
 
     def find(self, images: Sequence[Pixels], names: Sequence[str]) -> list[Detections]:
-        """Detections of each RGB picture, best first; boxes normalised xyxy on it, labels out of `names`."""
+        """Return the detections of each RGB image, best first; boxes normalised xyxy, labels taken from `names`."""
         if not images or not names:
             return [Detections(np.empty((0, 4)), np.empty(0), ()) for _ in images]
-        torch, found = self._torch, []
+        torch, detections = self._torch, []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            inputs = torch.from_numpy(np.stack([self._fitted(i) for i in batch])).to(self._device)
+            inputs = torch.from_numpy(np.stack([self._preprocess(i) for i in batch])).to(self._device)
             with torch.inference_mode():
-                parts = [self._asked(inputs, names[k : k + PART]) for k in range(0, len(names), PART)]
-            boxes, scores = parts[0][..., :4], torch.cat([p[..., 4:] for p in parts], -1)
-            for image, own, seen in zip(batch, boxes, scores, strict=True):
+                outputs = [
+                    self._run(inputs, names[k : k + NAME_BATCH]) for k in range(0, len(names), NAME_BATCH)
+                ]  # fmt: skip
+            boxes, scores = outputs[0][..., :4], torch.cat([o[..., 4:] for o in outputs], -1)
+            for image, image_boxes, image_scores in zip(batch, boxes, scores, strict=True):
                 height, width = image.shape[:2]
-                scale = own.new_tensor([max(height, width) / width, max(height, width) / height] * 2)
-                found.append(detections_of(corners(own) * scale, seen, names, self._iou))
-        return found
+                scale = image_boxes.new_tensor([max(height, width) / width, max(height, width) / height] * 2)
+                corners = centre_to_corners(image_boxes) * scale
+                detections.append(detections_of(corners, image_scores, names, self._iou))
+        return detections
 
-    def _asked(self, inputs: Tensor, names: Sequence[str]) -> Tensor:
-        """(n, patches, 4 + names): boxes as centre and size in units of the square, then scores."""
+    def _run(self, inputs: Tensor, names: Sequence[str]) -> Tensor:
+        """Return (n, patches, 4 + names): boxes as centre and size relative to the square, then scores."""
         texts = [self._template.format(name=name) for name in names]
         limit = int(self._model.config.text_config.max_position_embeddings)
         tokens = self._tokenizer(
@@ -95,14 +99,14 @@ class Owl:
                 attention_mask=tokens["attention_mask"].repeat(len(batch), 1),
                 pixel_values=batch,
             )
-            found: Tensor = self._torch.cat([out.pred_boxes, out.logits.sigmoid()], -1).float()
-            return found
+            output: Tensor = self._torch.cat([out.pred_boxes, out.logits.sigmoid()], -1).float()
+            return output
 
-        return in_batches(run, inputs, BATCH)
+        return run_in_batches(run, inputs, BATCH)
 
-    def _fitted(self, pixels: Pixels) -> Floats:
-        """float32 (3, size, size): aspect kept, grey below or to the right."""
-        height, width = checked(pixels).shape[:2]
+    def _preprocess(self, pixels: Pixels) -> Floats:
+        """Return normalised float32 (3, size, size): aspect kept, grey below or to the right."""
+        height, width = check_pixels(pixels).shape[:2]
         scale = self._size / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         square = np.full((self._size, self._size, 3), GREY, np.uint8)

@@ -1,6 +1,6 @@
-"""Any measure of pyiqa that needs no reference picture, by its name there: CLIP-IQA, CLIP-IQA+, MUSIQ and others.
+"""Any no-reference quality model of pyiqa, by its name there: CLIP-IQA, CLIP-IQA+, MUSIQ and others.
 
-The package fetches its weights itself; they are known by the digest of the tensors it loads.  Its licence is
+The package downloads its own weights; they are identified by the digest of the tensors it loads.  Its licence is
 non-commercial.
 """
 
@@ -16,17 +16,17 @@ import numpy.typing as npt
 
 from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.images import checked, in_batches
-from layoutmark.features.optional_packages import needed
-from layoutmark.features.package_weights import enforce_tensors, loading
-from layoutmark.features.scorer_spec import Spec
-from layoutmark.store.downloads import recorded
+from layoutmark.features.images import check_pixels, run_in_batches
+from layoutmark.features.optional_packages import require_package
+from layoutmark.features.package_weights import enforce_tensors, guarded_loading
+from layoutmark.features.scorer_spec import ScorerSpec
+from layoutmark.store.downloads import recorded_digests
 
 FEATURE, BATCH = "quality by pyiqa", 4
 
 
-def describe(spec: Spec) -> str:
-    """Its full name."""
+def describe(spec: ScorerSpec) -> str:
+    """Return the scorer's full name."""
     s = spec.settings
     package = f"pyiqa {s['package']}".strip()
     better = "lower" if s["lower_is_better"] else "higher"
@@ -34,42 +34,43 @@ def describe(spec: Spec) -> str:
     return f"{s['model']} {spec.scorer.version} ({how})"
 
 
-def load(spec: Spec, device: str) -> PyiqaQuality:
-    """The model."""
+def load(spec: ScorerSpec, device: str) -> PyiqaQuality:
+    """Load the model."""
     return PyiqaQuality(spec, device)
 
 
-def digests(spec: Spec) -> dict[str, str]:
-    """sha256 over its tensors as recorded when they were first loaded, for which they are loaded if need be."""
-    if (name := _lock_name(spec.settings)) not in recorded():
+def digests(spec: ScorerSpec) -> dict[str, str]:
+    """Return the sha256 of its tensors, recorded when they were first loaded; without a record they are loaded."""
+    if (name := _lock_name(spec.settings)) not in recorded_digests():
         PyiqaQuality(spec, "cpu")
-    return {name: recorded()[name]}
+    return {name: recorded_digests()[name]}
 
 
 class PyiqaQuality:
-    """A measure of pyiqa in float32, on RGB pictures of their own size.
+    """A pyiqa model in float32, on RGB images of their own size.
 
-    Raises LayoutmarkError for an unknown name, one that needs a reference, another direction than the card's, another
-    version of the package, or weights that are not what they were; MissingPackage without pyiqa.
+    Raises LayoutmarkError for an unknown name, a model that needs a reference, a direction or package version other
+    than the card's, or weights that have changed; MissingPackageError without pyiqa.
     """
 
-    def __init__(self, spec: Spec, device: str = "cpu") -> None:
-        settings, self._torch = spec.settings, needed(FEATURE, "torch", "torch")
+    def __init__(self, spec: ScorerSpec, device: str = "cpu") -> None:
+        settings, self._torch = spec.settings, require_package(FEATURE, "torch", "torch")
         name = str(settings["model"])
-        pyiqa = needed(FEATURE, "pyiqa", "iqa")
-        if settings["package"] and settings["package"] != (there := metadata.version("pyiqa")):
+        pyiqa = require_package(FEATURE, "pyiqa", "iqa")
+        if settings["package"] and settings["package"] != (installed := metadata.version("pyiqa")):
             raise LayoutmarkError(
-                FEATURE, found=f"pyiqa {there}", expected=f"{settings['package']} as the stack card says",
+                FEATURE, found=f"pyiqa {installed}", expected=f"{settings['package']} as the stack card says",
                 do=f"Run: pip install pyiqa=={settings['package']}",
             )  # fmt: skip
         known = [n for n in pyiqa.list_models(metric_mode="NR") if "fid" not in n and n != "inception_score"]
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
+            closest = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
             raise LayoutmarkError(
-                f"{FEATURE}, model {name!r}", found="no measure of single pictures of that name",
-                expected=f"one of pyiqa's, such as {', '.join(near or known[:5])}", do="See pyiqa.list_models('NR').",
+                f"{FEATURE}, model {name!r}", found="no model of that name that scores single images",
+                expected=f"one of pyiqa's, such as {', '.join(closest or known[:5])}",
+                do="See pyiqa.list_models('NR').",
             )  # fmt: skip
-        with loading(_lock_name(settings)), self._torch.random.fork_rng(devices=[]):
+        with guarded_loading(_lock_name(settings)), self._torch.random.fork_rng(devices=[]):
             self._model = pyiqa.create_metric(name, device=self._torch.device(device))
         if bool(self._model.lower_better) != settings["lower_is_better"]:
             raise LayoutmarkError(
@@ -80,20 +81,21 @@ class PyiqaQuality:
         self._device = device
 
     def scores(self, images: Sequence[Pixels]) -> npt.NDArray[np.float64]:
-        """One number (n,) for each RGB picture; NaN where the model gives none."""
-        found = np.empty(len(images))
-        shapes: dict[tuple[int, ...], list[int]] = {}
-        for place, image in enumerate(images):
-            shapes.setdefault(checked(image).shape, []).append(place)
-        for places in shapes.values():
-            for start in range(0, len(places), BATCH):
-                part = places[start : start + BATCH]
-                stacked = np.stack([images[p] for p in part]).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-                inputs = self._torch.from_numpy(np.ascontiguousarray(stacked)).to(self._device)
+        """Return one number (n,) per RGB image; NaN if the model gives none."""
+        scores = np.empty(len(images))
+        indices_by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            indices_by_shape.setdefault(check_pixels(image).shape, []).append(index)
+        for indices in indices_by_shape.values():
+            for start in range(0, len(indices), BATCH):
+                batch = indices[start : start + BATCH]
+                stacked = np.stack([images[k] for k in batch]).transpose(0, 3, 1, 2)
+                scaled = stacked.astype(np.float32) / np.float32(255)
+                inputs = self._torch.from_numpy(np.ascontiguousarray(scaled)).to(self._device)
                 with self._torch.inference_mode():
-                    values = in_batches(lambda batch: self._model(batch).reshape(BATCH, -1)[:, :1], inputs, BATCH)
-                found[part] = values[:, 0].double().cpu().numpy()
-        return found
+                    values = run_in_batches(lambda rows: self._model(rows).reshape(BATCH, -1)[:, :1], inputs, BATCH)
+                scores[batch] = values[:, 0].double().cpu().numpy()
+        return scores
 
 
 def _lock_name(settings: Mapping[str, Any]) -> str:

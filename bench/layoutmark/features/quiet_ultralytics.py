@@ -1,7 +1,7 @@
 """ultralytics without its side effects: no network, no telemetry, no settings file in the user's home.
 
-The package looks up a host name, writes a settings file, replaces `torch.save` and `PIL.Image.open`, and changes how
-numpy and torch print arrays, all when it is imported.  Import it through `ultralytics` here, before anything else does.
+On import the package looks up a host name, writes a settings file, replaces `torch.save` and `PIL.Image.open`, and
+changes how numpy and torch print arrays.  Import it through `import_ultralytics`, before anything else imports it.
 """
 
 from __future__ import annotations
@@ -14,40 +14,41 @@ from types import ModuleType
 import numpy as np
 from PIL import Image
 
-from layoutmark.features.optional_packages import needed
+from layoutmark.features.optional_packages import require_package
 
 FEATURE = "detector"
-OFF = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
-_private: list[tempfile.TemporaryDirectory[str]] = []
+DISABLED_SETTINGS = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
+_settings_folders: list[tempfile.TemporaryDirectory[str]] = []
+"""Keeps the temporary folder until the process ends."""
 
 
-def ultralytics(module: str = "ultralytics") -> ModuleType:
-    """Import a module of ultralytics quietly.  Raises MissingPackage if it is not installed."""
+def import_ultralytics(module: str = "ultralytics") -> ModuleType:
+    """Import and return a module of ultralytics.  Raises MissingPackageError if it is not installed."""
     if "ultralytics" not in sys.modules:
         _import_quietly()
-    return needed(FEATURE, module, "detector")
+    return require_package(FEATURE, module, "detector")
 
 
 def _import_quietly() -> None:
-    """Import the package with its settings in a folder that goes away with the process, and undo what it changed."""
-    torch = needed(FEATURE, "torch", "torch")
-    # Its suppression picks an implementation by whether torchvision happens to be imported; make that always so.
-    needed(FEATURE, "torchvision", "torch")
+    """Import the package with its settings in a temporary folder, and undo what it changed."""
+    torch = require_package(FEATURE, "torch", "torch")
+    # Its suppression depends on whether torchvision happens to be imported, so import it always.
+    require_package(FEATURE, "torchvision", "torch")
     folder = tempfile.TemporaryDirectory(prefix="layoutmark-ultralytics-")
-    _private.append(folder)
-    before = dict(os.environ)
+    _settings_folders.append(folder)
+    environment = dict(os.environ)
     os.environ.update(
         YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false", YOLO_CONFIG_DIR=folder.name,
-        OMP_NUM_THREADS=before.get("OMP_NUM_THREADS", "1"),
+        OMP_NUM_THREADS=environment.get("OMP_NUM_THREADS", "1"),
     )  # fmt: skip
-    save, printing, opener = torch.save, np.get_printoptions(), Image.open
+    torch_save, print_options, image_open = torch.save, np.get_printoptions(), Image.open
     try:
-        settings = needed(FEATURE, "ultralytics", "detector").settings
-        settings.update({key: False for key in OFF if key in settings})
+        settings = require_package(FEATURE, "ultralytics", "detector").settings
+        settings.update({key: False for key in DISABLED_SETTINGS if key in settings})
     finally:
-        torch.save = save  # type: ignore[attr-defined]
-        Image.open = opener
+        torch.save = torch_save  # type: ignore[attr-defined]
+        Image.open = image_open
         torch.set_printoptions(profile="default")
-        np.set_printoptions(**printing)
+        np.set_printoptions(**print_options)
         os.environ.clear()
-        os.environ.update(before, YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_CONFIG_DIR=folder.name)
+        os.environ.update(environment, YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_CONFIG_DIR=folder.name)

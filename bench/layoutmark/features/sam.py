@@ -1,7 +1,7 @@
 """Masks by Segment Anything (Kirillov et al., ICCV 2023, arXiv 2304.02643) through transformers, prompted by boxes.
 
-For a box SAM is asked for its one mask, not for the three of an ambiguous prompt, as its authors advise for boxes.  The
-folder is transformers' own: `config.json`, `preprocessor_config.json` and `model.safetensors`.
+For each box SAM returns a single mask, not the three of an ambiguous prompt, as its authors advise for boxes.  The
+folder has transformers' own layout: `config.json`, `preprocessor_config.json` and `model.safetensors`.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ import numpy as np
 
 from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.images import checked
-from layoutmark.features.optional_packages import needed
-from layoutmark.features.scorer_folder import read_json, require
-from layoutmark.features.scorer_spec import Spec
+from layoutmark.features.images import check_pixels
+from layoutmark.features.optional_packages import require_package
+from layoutmark.features.scorer_folder import read_json, require_files
+from layoutmark.features.scorer_spec import ScorerSpec
 from layoutmark.features.segmenter import FEATURE, Boxes
 from layoutmark.layout import Mask
 
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 BATCH = 16
-"""Boxes that are asked for at once, the last of a picture repeated where there are fewer."""
+"""Boxes per call; the last box of an image is repeated to fill up."""
 
 
-def describe(spec: Spec) -> str:
-    """Its full name."""
+def describe(spec: ScorerSpec) -> str:
+    """Return the scorer's full name."""
     return spec.full_name("prompted by the box, one mask")
 
 
-def load(spec: Spec, device: str) -> Sam:
-    """The model."""
+def load(spec: ScorerSpec, device: str) -> Sam:
+    """Load the model."""
     return Sam(spec.folder(), device)
 
 
 class Sam:
     """A `SamModel` in float32.
 
-    Raises LayoutmarkError if a file is missing, the model is another one, or weights are missing.
+    Raises LayoutmarkError if a file or a weight is missing, or the model is of another class.
     """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        require(folder, FILES)
-        if (kind := read_json(folder / "config.json").get("model_type")) != "sam":
+        require_files(folder, FILES)
+        if (model_type := read_json(folder / "config.json").get("model_type")) != "sam":
             raise LayoutmarkError(
-                "config.json of the segmenter", found=f"model_type {kind!r}", expected="'sam'",
-                do="Choose weights of Segment Anything in the form of transformers.",
+                "config.json of the segmenter", found=f"model_type {model_type!r}", expected="'sam'",
+                do="Choose Segment Anything weights in transformers' layout.",
             )  # fmt: skip
-        self._torch = needed(FEATURE, "torch", "torch")
-        transformers = needed(FEATURE, "transformers", "torch")
-        needed(FEATURE, "transformers.utils.logging", "torch").disable_progress_bar()
+        self._torch = require_package(FEATURE, "torch", "torch")
+        transformers = require_package(FEATURE, "transformers", "torch")
+        require_package(FEATURE, "transformers.utils.logging", "torch").disable_progress_bar()
         with self._torch.random.fork_rng(devices=[]):
             model, report = transformers.SamModel.from_pretrained(
                 folder,
@@ -59,7 +59,7 @@ class Sam:
                 dtype=self._torch.float32,
                 output_loading_info=True,
             )
-        # transformers fills absent weights with random numbers and only logs it.
+        # transformers fills missing weights with random numbers and only logs it.
         if report["missing_keys"]:
             raise LayoutmarkError(
                 "weights of the segmenter",
@@ -67,28 +67,28 @@ class Sam:
                 expected="all weights of config.json",
                 do="Keep config.json and model.safetensors of one training together.",
             )
-        images = transformers.SamImageProcessor.from_pretrained(folder, local_files_only=True)
-        self._processor = transformers.SamProcessor(images)
+        image_processor = transformers.SamImageProcessor.from_pretrained(folder, local_files_only=True)
+        self._processor = transformers.SamProcessor(image_processor)
         self._model, self._device = model.to(device).eval().requires_grad_(False), device
 
     def segment(self, images: Sequence[Pixels], boxes: Sequence[Boxes]) -> list[tuple[Mask, ...]]:
-        """As `Segmenter` says; each picture is encoded once."""
-        return [self._picture(checked(i), b) if len(b) else () for i, b in zip(images, boxes, strict=True)]
+        """Return masks as `Segmenter` does; each image is encoded once."""
+        return [self._segment(check_pixels(i), b) if len(b) else () for i, b in zip(images, boxes, strict=True)]
 
-    def _picture(self, pixels: Pixels, boxes: Boxes) -> tuple[Mask, ...]:
+    def _segment(self, pixels: Pixels, boxes: Boxes) -> tuple[Mask, ...]:
         height, width = pixels.shape[:2]
-        filled = np.concatenate([boxes, np.repeat(boxes[-1:], -len(boxes) % BATCH, axis=0)])
-        corners = (filled * (width, height, width, height)).tolist()
+        padded_boxes = np.concatenate([boxes, np.repeat(boxes[-1:], -len(boxes) % BATCH, axis=0)])
+        corners = (padded_boxes * (width, height, width, height)).tolist()
         inputs = self._processor(images=pixels, input_boxes=[corners], return_tensors="pt")
         sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
         prompts = inputs["input_boxes"].to(self._device, self._torch.float32)
-        found: list[Mask] = []
+        masks: list[Mask] = []
         with self._torch.inference_mode():
-            seen = self._model.get_image_embeddings(inputs["pixel_values"].to(self._device, self._torch.float32))
-            for at in range(0, len(filled), BATCH):
-                part = self._model(
-                    image_embeddings=seen, input_boxes=prompts[:, at : at + BATCH], multimask_output=False
+            embeddings = self._model.get_image_embeddings(inputs["pixel_values"].to(self._device, self._torch.float32))
+            for start in range(0, len(padded_boxes), BATCH):
+                output = self._model(
+                    image_embeddings=embeddings, input_boxes=prompts[:, start : start + BATCH], multimask_output=False
                 )
-                whole = self._processor.image_processor.post_process_masks(part.pred_masks.cpu(), *sizes)[0]
-                found += [Mask.from_array(m.numpy().astype(bool)) for m in whole[:, 0]]
-        return tuple(found[: len(boxes)])
+                full_size = self._processor.image_processor.post_process_masks(output.pred_masks.cpu(), *sizes)[0]
+                masks += [Mask.from_array(m.numpy().astype(bool)) for m in full_size[:, 0]]
+        return tuple(masks[: len(boxes)])

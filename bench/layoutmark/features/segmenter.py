@@ -1,8 +1,8 @@
-"""Segmenters: the pixels of every detected thing, prompted by its box.
+"""Segmenters: a mask for each detected object, prompted by its box.
 
-A small U-Net on the crop around the box.  The folder holds `model.json` (`widths` of its levels; `size`: side of the
-square that crops are resized to; `margin`: what a crop takes in beside the box, as a share of the box's longer side)
-and `weights.safetensors`.
+The one here is a small U-Net on the crop around the box.  Its folder holds `model.json` (`widths` of its levels;
+`size`: side of the square that crops are resized to; `margin`: how much a crop includes beside the box, as a share of
+the box's longer side) and `weights.safetensors`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from layoutmark.api import Pixels
+from layoutmark.atomic import write_bytes, write_text
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.images import Floats, checked, in_batches
-from layoutmark.features.optional_packages import needed
-from layoutmark.features.scorer_folder import read_json, require
+from layoutmark.features.images import Floats, check_pixels, run_in_batches
+from layoutmark.features.optional_packages import require_package
+from layoutmark.features.scorer_folder import read_json, require_files
 from layoutmark.layout import Mask
 from layoutmark.metrics import matching
-from layoutmark.provenance import canonical
+from layoutmark.provenance import canonical_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,27 +31,27 @@ if TYPE_CHECKING:
 FEATURE = "masks"
 FILES = ("model.json", "weights.safetensors")
 BATCH = 16
-CONFIDENCE = matching.CONFIDENCE
-"""Detections below this are not segmented: only those that count as seen have masks, thousands of others have none."""
+MIN_CONFIDENCE_FOR_MASK = matching.MIN_CONFIDENCE
+"""Detections below this are not segmented: only those that count get a mask, not the thousands of others."""
 
 Boxes = npt.NDArray[np.float64]
-Place = tuple[int, int, int, int]
-"""Left, top, width and height of a crop in whole pixels of the picture; it may leave the picture."""
+CropPlacement = tuple[int, int, int, int]
+"""Left, top, width and height of a crop in whole pixels of the image; it may extend beyond the image."""
 
 
 class Segmenter(Protocol):
-    """Cuts out things whose boxes are known."""
+    """Cuts out objects whose boxes are known."""
 
     def segment(self, images: Sequence[Pixels], boxes: Sequence[Boxes]) -> list[tuple[Mask, ...]]:
-        """One mask a box, on the grid of its picture; boxes (n, 4) normalised xyxy, one array a picture.
+        """Return one mask per box, on the grid of its image; boxes (n, 4) normalised xyxy, one array per image.
 
-        A mask depends on its own picture and box alone, and may be empty.
+        A mask depends only on its own image and box, and may be empty.
         """
         ...
 
 
 class BoxUNet:
-    """The U-Net, in float32 on batches of fixed shape.
+    """The U-Net, in float32 on batches of a fixed size.
 
     Raises LayoutmarkError if a file is missing or the weights do not fit the model.
     """
@@ -58,8 +59,8 @@ class BoxUNet:
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         settings = read_settings(folder)
         self.size, self.margin = int(settings["size"]), float(settings["margin"])
-        self._torch = needed(FEATURE, "torch", "torch")
-        st = needed(FEATURE, "safetensors.torch", "torch")
+        self._torch = require_package(FEATURE, "torch", "torch")
+        st = require_package(FEATURE, "safetensors.torch", "torch")
         from layoutmark.features.unet import UNet
 
         with self._torch.random.fork_rng(devices=[]):
@@ -76,71 +77,79 @@ class BoxUNet:
         self._device = device
 
     def segment(self, images: Sequence[Pixels], boxes: Sequence[Boxes]) -> list[tuple[Mask, ...]]:
-        """As `Segmenter` says."""
-        crops, places = [], []
-        for image, wanted in zip(images, boxes, strict=True):
-            for box in wanted:
-                crop, place = cropped(image, box, self.size, self.margin)
+        """Return masks as `Segmenter` does."""
+        crops, placements = [], []
+        for image, image_boxes in zip(images, boxes, strict=True):
+            for box in image_boxes:
+                crop, placement = crop_around_box(image, box, self.size, self.margin)
                 crops.append(crop)
-                places.append((image.shape[:2], place))
+                placements.append((image.shape[:2], placement))
         if not crops:
             return [() for _ in images]
         with self._torch.inference_mode():
-            logits = in_batches(self._model, self._torch.from_numpy(np.stack(crops)).to(self._device), BATCH)
-        masks = iter(pasted(part, *where) for part, where in zip(logits.cpu().numpy(), places, strict=True))
-        return [tuple(Mask.from_array(next(masks)) for _ in wanted) for wanted in boxes]
+            logits = run_in_batches(self._model, self._torch.from_numpy(np.stack(crops)).to(self._device), BATCH)
+        masks = iter(
+            paste_mask(crop_logits, shape, placement)
+            for crop_logits, (shape, placement) in zip(logits.cpu().numpy(), placements, strict=True)
+        )
+        return [tuple(Mask.from_array(next(masks)) for _ in image_boxes) for image_boxes in boxes]
 
 
-def cropped(pixels: Pixels, box: npt.NDArray[np.float64], size: int, margin: float) -> tuple[Floats, Place]:
-    """The crop around a box, resized (bilinear, antialiased, aspect not kept), with the box as a fourth channel.
+def crop_around_box(
+    pixels: Pixels, box: npt.NDArray[np.float64], size: int, margin: float
+) -> tuple[Floats, CropPlacement]:
+    """Crop around a box and resize (bilinear, antialiased, aspect not kept), with the box as a fourth channel.
 
-    Result: float32 (4, size, size) in [0, 1], and where it lies.  Beyond the picture its border is repeated.
+    Returns float32 (4, size, size) in [0, 1], and the placement of the crop.  Beyond the image its border is repeated.
     """
-    height, width = checked(pixels).shape[:2]
+    height, width = check_pixels(pixels).shape[:2]
     x0, y0, x1, y1 = box * (width, height, width, height)
-    more = margin * max(x1 - x0, y1 - y0)
-    left, top = int(np.floor(x0 - more)), int(np.floor(y0 - more))
-    right, bottom = int(np.ceil(x1 + more)), int(np.ceil(y1 + more))
-    place = (left, top, right - left, bottom - top)
-    part = Image.fromarray(pixels[reach(place, (height, width))]).resize((size, size), Image.Resampling.BILINEAR)
-    inside = np.outer(_covered(y0 - top, y1 - top, place[3], size), _covered(x0 - left, x1 - left, place[2], size))
-    crop = np.concatenate([np.asarray(part, np.float32).transpose(2, 0, 1) / 255, inside[None]])
-    return crop.astype(np.float32), place
+    extra = margin * max(x1 - x0, y1 - y0)
+    left, top = int(np.floor(x0 - extra)), int(np.floor(y0 - extra))
+    right, bottom = int(np.ceil(x1 + extra)), int(np.ceil(y1 + extra))
+    placement = (left, top, right - left, bottom - top)
+    cropped = pixels[crop_indices(placement, (height, width))]
+    resized = Image.fromarray(cropped).resize((size, size), Image.Resampling.BILINEAR)
+    inside_box = np.outer(
+        _covered_share(y0 - top, y1 - top, placement[3], size), _covered_share(x0 - left, x1 - left, placement[2], size)
+    )
+    crop = np.concatenate([np.asarray(resized, np.float32).transpose(2, 0, 1) / 255, inside_box[None]])
+    return crop.astype(np.float32), placement
 
 
-def reach(place: Place, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.intp], ...]:
-    """Rows and columns of a picture of this `shape` that a crop shows; beyond the picture its border is repeated."""
-    left, top, width, height = place
+def crop_indices(placement: CropPlacement, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return row and column indices of a crop in an image of this shape; beyond the image its border is repeated."""
+    left, top, width, height = placement
     rows, columns = np.arange(top, top + height), np.arange(left, left + width)
     return np.ix_(np.clip(rows, 0, shape[0] - 1), np.clip(columns, 0, shape[1] - 1))
 
 
-def pasted(logits: Floats, shape: tuple[int, int], place: Place) -> npt.NDArray[np.bool_]:
-    """A crop's logits (size, size) as a mask of the picture's `shape`: resized (bilinear), kept where positive."""
-    left, top, width, height = place
-    part = np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR)) > 0
+def paste_mask(logits: Floats, shape: tuple[int, int], placement: CropPlacement) -> npt.NDArray[np.bool_]:
+    """Return a crop's logits (size, size) as a mask of an image of this shape: resized (bilinear), then thresholded."""
+    left, top, width, height = placement
+    crop_mask = np.asarray(Image.fromarray(logits).resize((width, height), Image.Resampling.BILINEAR)) > 0
     mask = np.zeros(shape, bool)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + width, shape[1]), min(top + height, shape[0])
-    mask[y0:y1, x0:x1] = part[y0 - top : y1 - top, x0 - left : x1 - left]
+    mask[y0:y1, x0:x1] = crop_mask[y0 - top : y1 - top, x0 - left : x1 - left]
     return mask
 
 
-def _covered(low: float, high: float, extent: int, size: int) -> npt.NDArray[np.float64]:
-    """Share (size,) of each cell of a grid over `extent` pixels that lies between two places."""
+def _covered_share(low: float, high: float, extent: int, size: int) -> npt.NDArray[np.float64]:
+    """Return the share (size,) of each cell of a grid over `extent` pixels that lies between `low` and `high`."""
     edges = np.linspace(0, extent, size + 1)
-    share: npt.NDArray[np.float64] = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None)
-    return share * (size / extent)
+    covered: npt.NDArray[np.float64] = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None)
+    return covered * (size / extent)
 
 
 def read_settings(folder: Path) -> Mapping[str, Any]:
-    """`widths`, `size` and `margin`."""
-    require(folder, FILES)
+    """Return `widths`, `size` and `margin`."""
+    require_files(folder, FILES)
     settings: Mapping[str, Any] = read_json(folder / "model.json")
     return settings
 
 
-def described(folder: Path) -> str:
-    """What changes its masks, for its full name."""
+def describe_settings(folder: Path) -> str:
+    """Return the settings that change its masks, as part of its full name."""
     settings = read_settings(folder)
     return f"U-Net prompted by the box, crops of {settings['size']} with a margin of {settings['margin']}"
 
@@ -148,11 +157,11 @@ def described(folder: Path) -> str:
 def save_segmenter(
     folder: Path, widths: Sequence[int], size: int, margin: float, weights: Mapping[str, Tensor]
 ) -> None:
-    """Write a segmenter's folder; floating weights are stored in half precision."""
-    torch, st = needed(FEATURE, "torch", "torch"), needed(FEATURE, "safetensors.torch", "torch")
+    """Write a segmenter's folder; floating-point weights are stored in half precision."""
+    torch, st = require_package(FEATURE, "torch", "torch"), require_package(FEATURE, "safetensors.torch", "torch")
     folder.mkdir(parents=True, exist_ok=True)
     model = {"widths": list(widths), "size": size, "margin": margin}
-    (folder / "model.json").write_text(canonical(model) + "\n", "utf-8")
+    write_text(folder / "model.json", canonical_json(model) + "\n")
     half = {k: (v.to(torch.float16) if v.is_floating_point() else v).contiguous().cpu() for k, v in weights.items()}
-    # Not save_file: it leaves the file readable by its owner alone.
-    (folder / "weights.safetensors").write_bytes(st.save(half))
+    # Not save_file: it makes the file readable by its owner only.
+    write_bytes(folder / "weights.safetensors", st.save(half))

@@ -1,7 +1,7 @@
-"""DINO and DINOv2 through transformers: the class token after the last norm, one unit vector a picture.
+"""DINO and DINOv2 through transformers: the class token after the last norm, one unit vector per image.
 
-DINO (Caron et al., ICCV 2021) is a `ViTModel`, DINOv2 (Oquab et al., TMLR 2024) a `Dinov2Model`; config.json says so.
-Position embeddings of another picture size than the card's are interpolated by the model.
+DINO (Caron et al., ICCV 2021) is a `ViTModel`, DINOv2 (Oquab et al., TMLR 2024) a `Dinov2Model`, as config.json says.
+If the card's image size differs from the one of training, the model interpolates its position embeddings.
 """
 
 from __future__ import annotations
@@ -12,58 +12,59 @@ import numpy as np
 
 from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
-from layoutmark.features.images import Floats, in_batches, unit
-from layoutmark.features.optional_packages import needed
-from layoutmark.features.preprocessing import fitting_of, same_normalisation
-from layoutmark.features.pretrained import config_of, normalisation, pretrained
-from layoutmark.features.scorer_spec import Spec
+from layoutmark.features.images import Floats, normalise_rows, run_in_batches
+from layoutmark.features.optional_packages import require_package
+from layoutmark.features.preprocessing import check_normalisation, preprocessing_from
+from layoutmark.features.pretrained import load_pretrained, read_config, read_normalisation
+from layoutmark.features.scorer_spec import ScorerSpec
 
 CLASSES = {
     "vit": "ViTModel", "dinov2": "Dinov2Model", "dinov2_with_registers": "Dinov2WithRegistersModel",
 }  # fmt: skip
-"""Class by the `model_type` of config.json."""
+"""Model class by the `model_type` in config.json."""
 
 
-def describe(spec: Spec) -> str:
-    """Its full name."""
-    return spec.full_name(f"class token, {fitting_of(spec.settings)}")
+def describe(spec: ScorerSpec) -> str:
+    """Return the scorer's full name."""
+    return spec.full_name(f"class token, {preprocessing_from(spec.settings)}")
 
 
-def load(spec: Spec, device: str) -> TransformersViT:
-    """The model."""
+def load(spec: ScorerSpec, device: str) -> TransformersViT:
+    """Load the model."""
     return TransformersViT(spec, device)
 
 
 class TransformersViT:
-    """A ViT of transformers in float32.
+    """A transformers ViT in float32.
 
-    Raises LayoutmarkError if a file is missing, the class is no ViT, weights are missing, or the normalisation is not
-    the one of its preprocessor_config.json.
+    Raises LayoutmarkError if a file or weight is missing, the model is not a ViT, or the card's normalisation is not
+    the one of the folder's preprocessing settings.
     """
 
-    def __init__(self, spec: Spec, device: str = "cpu") -> None:
-        folder, what = spec.folder(), f"{spec.kind} {spec.label}"
-        kind = str(config_of(spec, folder, tuple(CLASSES))["model_type"])
-        self._torch = needed(spec.kind, "torch", "torch")
-        more = {"add_pooling_layer": False} if kind == "vit" else {}
-        model = pretrained(spec, folder, CLASSES[kind], device, **more)
-        self._fitting = fitting_of(spec.settings)
-        same_normalisation(what, self._fitting.normalisation, *normalisation(folder))
-        if self._fitting.size % (patch := int(model.config.patch_size)):
+    def __init__(self, spec: ScorerSpec, device: str = "cpu") -> None:
+        folder, label = spec.folder(), f"{spec.kind} {spec.label}"
+        model_type = str(read_config(spec, folder, tuple(CLASSES))["model_type"])
+        self._torch = require_package(spec.kind, "torch", "torch")
+        arguments = {"add_pooling_layer": False} if model_type == "vit" else {}
+        model = load_pretrained(spec, folder, CLASSES[model_type], device, **arguments)
+        self._preprocessing = preprocessing_from(spec.settings)
+        check_normalisation(label, self._preprocessing.normalisation, *read_normalisation(folder))
+        size = self._preprocessing.size
+        if size % (patch := int(model.config.patch_size)):
             raise LayoutmarkError(
-                f"{what}, setting 'image_size'", found=str(self._fitting.size), expected=f"a multiple of {patch}",
+                f"{label}, setting 'image_size'", found=str(size), expected=f"a multiple of {patch}",
                 do="Correct the value.",
             )  # fmt: skip
         self._model, self._device = model, device
-        self._more = {"interpolate_pos_encoding": True} if kind == "vit" else {}
+        self._call_arguments = {"interpolate_pos_encoding": True} if model_type == "vit" else {}
 
     def images(self, images: Sequence[Pixels]) -> Floats:
-        """Unit vectors (n, d) of RGB pictures."""
+        """Return unit vectors (n, d) of RGB images."""
         if not images:
             return np.empty((0, int(self._model.config.hidden_size)), np.float32)
-        inputs = self._torch.from_numpy(self._fitting(images)).to(self._device)
+        inputs = self._torch.from_numpy(self._preprocessing(images)).to(self._device)
         with self._torch.inference_mode():
-            tokens = in_batches(
-                lambda batch: self._model(pixel_values=batch, **self._more).last_hidden_state[:, 0], inputs
+            tokens = run_in_batches(
+                lambda batch: self._model(pixel_values=batch, **self._call_arguments).last_hidden_state[:, 0], inputs
             )
-        return unit(tokens.float().cpu().numpy())
+        return normalise_rows(tokens.float().cpu().numpy())

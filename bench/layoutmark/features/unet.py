@@ -1,4 +1,4 @@
-"""A small U-Net that says, inside the crop around a box, which pixels are the thing in the box."""
+"""A small U-Net that predicts, in the crop around a box, which pixels belong to the object in the box."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import torch
 import torch.nn.functional as F
 
 CHANNELS = 4
-"""Red, green, blue, and the share of each pixel that lies in the box."""
+"""Red, green, blue, and the share of each pixel that is inside the box."""
 
 
 class Block(torch.nn.Module):
-    """Two convolutions, each normalised over the batch."""
+    """Two convolutions, each followed by batch normalisation and SiLU."""
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
         self.layers = torch.nn.Sequential(*_convolution(width_in, width), *_convolution(width, width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, width_in, h, w) to (n, width, h, w)."""
-        found: torch.Tensor = self.layers(x)
-        return found
+        """Map (n, width_in, h, w) to (n, width, h, w)."""
+        output: torch.Tensor = self.layers(x)
+        return output
 
 
 class UNet(torch.nn.Module):
-    """One block a level, halved by pooling on the way down, doubled (nearest) and joined on the way up."""
+    """One block per level, halved by max pooling on the way down, doubled (nearest) and concatenated on the way up."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -36,14 +36,14 @@ class UNet(torch.nn.Module):
         self.head = torch.nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Crops (n, CHANNELS, s, s), values in [0, 1], to logits (n, s, s); s divisible by 2 ** (levels - 1)."""
-        kept: list[torch.Tensor] = []
+        """Map crops (n, CHANNELS, s, s) in [0, 1] to logits (n, s, s); s is divisible by 2 ** (levels - 1)."""
+        skips: list[torch.Tensor] = []
         for level, block in enumerate(self.down):
             x = block(F.max_pool2d(x, 2) if level else x * 2 - 1)
-            kept.append(x)
-        kept.pop()
+            skips.append(x)
+        skips.pop()
         for block in self.up:
-            x = block(torch.cat([F.interpolate(x, scale_factor=2), kept.pop()], dim=1))
+            x = block(torch.cat([F.interpolate(x, scale_factor=2), skips.pop()], dim=1))
         logits: torch.Tensor = self.head(x)
         return logits[:, 0]
 

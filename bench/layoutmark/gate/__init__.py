@@ -1,30 +1,30 @@
-"""Gates: may this candidate take the place of its baseline?  Needs no torch; only more seeds do."""
+"""Gates: may a candidate replace its baseline?  Needs no torch, except to generate more seeds."""
 
 from layoutmark.gate.judge import judge
-from layoutmark.gate.junit import junit, junit_error
-from layoutmark.gate.markdown import cells, markdown, markdown_error
-from layoutmark.gate.policy import Policy, Rule, read_policy
-from layoutmark.gate.sides import Row, Side, open_side
-from layoutmark.gate.verdict import Lost, MetricVerdict, Outcome, Verdict
-from layoutmark.gate.worst_images import worst, write_pictures
+from layoutmark.gate.junit import junit_error_xml, junit_xml
+from layoutmark.gate.markdown import markdown_error, markdown_summary, table_cells
+from layoutmark.gate.policy import MetricRule, Policy, read_policy
+from layoutmark.gate.sides import ScoredRow, Side, open_side
+from layoutmark.gate.verdict import LostImage, MetricVerdict, Outcome, Verdict
+from layoutmark.gate.worst_images import worst_losses, write_comparison_sheets
 
 __all__ = [
-    "Lost",
+    "LostImage",
+    "MetricRule",
     "MetricVerdict",
     "Outcome",
     "Policy",
-    "Row",
-    "Rule",
+    "ScoredRow",
     "Side",
     "Verdict",
-    "cells",
     "judge",
-    "junit",
-    "junit_error",
-    "markdown",
+    "junit_error_xml",
+    "junit_xml",
     "markdown_error",
+    "markdown_summary",
     "open_side",
     "read_policy",
-    "worst",
-    "write_pictures",
+    "table_cells",
+    "worst_losses",
+    "write_comparison_sheets",
 ]

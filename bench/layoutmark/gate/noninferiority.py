@@ -1,9 +1,9 @@
-"""The test of a gate: is the candidate proven worse, proven not worse by the margin, or neither?
+"""The tests behind a gate: is the candidate proven worse, proven not worse by more than the margin, or neither?
 
-A gain is candidate less baseline, turned so that more is better.  Two one-sided t tests look at it, both clustered by
-prompt: "worse" rejects a gain of 0 or more, "not worse" rejects a loss of the margin or more.  A gate fails only on
-what is proven worse, so no change fails with at most the chance `alpha`; it passes only on what is proven not worse by
-the margin.  What lies between is undecided, and more images decide it.
+A gain is candidate minus baseline, signed so that positive is better.  Two one-sided t tests, clustered by prompt, are
+applied to it: "worse" rejects a gain of 0 or more, "not worse" rejects a loss of the margin or more.  A gate fails only
+on what is proven worse, so an unchanged method fails with probability at most `alpha`; it passes only on what is proven
+not worse.  Anything else is undecided, and more images decide it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,28 @@ from scipy.special import stdtr, stdtrit
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Candidate less baseline in the unit of the metric, above 0 where the candidate is better; its standard error."""
+    """Candidate minus baseline in the metric's unit, positive where the candidate is better, with its standard error.
+
+    >>> round(Gain(-0.02, 0.01, clusters=30).half_width(0.05), 4)
+    0.017
+    """
 
     value: float
     error: float
     clusters: int
 
-    def reach(self, alpha: float) -> float:
-        """How far the one-sided bounds at `alpha` lie from the value."""
-        return _t(self.clusters, alpha) * self.error
+    def half_width(self, alpha: float) -> float:
+        """Return the distance of the one-sided bounds at level `alpha` from the value."""
+        return _t_quantile(self.clusters, alpha) * self.error
 
 
 def p_above(gain: Gain, bound: float) -> float:
-    """One-sided p of "the true gain is at most `bound`": small where it is proven to lie above.
+    """Return the one-sided p-value of "the true gain is at most `bound`": small if it is proven to be above.
 
-    Without any spread between prompts t is not defined; then prompts count as so many coins that fell alike.
+    Without any spread between prompts t is undefined; prompts then count as coins that all fell on the same side.
+
+    >>> round(p_above(Gain(-0.02, 0.01, clusters=30), -0.05), 4)
+    0.0027
     """
     distance = gain.value - bound
     if gain.error > 0:
@@ -39,15 +46,20 @@ def p_above(gain: Gain, bound: float) -> float:
 
 
 def p_below(gain: Gain, bound: float) -> float:
-    """One-sided p of "the true gain is at least `bound`"."""
+    """Return the one-sided p-value of "the true gain is at least `bound`": small if it is proven to be below.
+
+    >>> round(p_below(Gain(-0.02, 0.01, clusters=30), 0.0), 4)
+    0.0275
+    """
     return p_above(Gain(-gain.value, gain.error, gain.clusters), -bound)
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
-    """What decides: `seeds` per sample in all, or None if no number of seeds does; then about `prompts`.
+class SampleSize:
+    """How much data settles a gate: `seeds` per sample in total, or about `prompts` if no number of seeds is enough.
 
-    `at_least` says that one seed per sample cannot tell samples from seeds: if samples differ too, more are needed.
+    `at_least`: there is one seed per sample, so differences between samples and between seeds cannot be told apart; if
+    samples differ too, more seeds are needed.
     """
 
     seeds: int | None
@@ -55,28 +67,39 @@ class Needed:
     at_least: bool
 
 
-def needed(gain: Gain, by_seed: float | None, images: int, seeds: int, margin: float, alpha: float) -> Needed:
-    """Seeds with which any gain is decided: both bounds at `alpha` then lie within one margin.
+def required_sample_size(
+    gain: Gain, seed_deviation: float | None, images: int, seeds: int, margin: float, alpha: float
+) -> SampleSize:
+    """Return the sample size at which the one-sided bounds lie within one margin, so that any gain is decided.
 
-    by_seed: standard deviation, between seeds of one sample, of the gain of an image; None with one seed.
-    images, seeds: how many images there are now, and of each sample.
+    >>> required_sample_size(Gain(-0.02, 0.02, clusters=30), 0.15, images=60, seeds=2, margin=0.05, alpha=0.05)
+    SampleSize(seeds=4, prompts=30, at_least=False)
+
+    Args:
+        gain: the gain measured so far.
+        seed_deviation: standard deviation of one image's gain between the seeds of a sample; None with a single seed.
+        images: number of images so far.
+        seeds: number of seeds per sample so far.
+        margin: the loss that must be detected.
+        alpha: level of each test.
     """
-    half = margin / (2 * _t(gain.clusters, alpha))
-    of_seeds = gain.error**2 if by_seed is None else min(gain.error**2, by_seed**2 / images)
-    room = half**2 - (gain.error**2 - of_seeds)
-    if of_seeds == 0 or room <= 0:
-        return Needed(None, _prompts(gain, margin, alpha), by_seed is None)
-    # One more at least: it is asked only where those there are did not decide.
-    return Needed(max(seeds + 1, math.ceil(seeds * of_seeds / room)), gain.clusters, by_seed is None)
+    half_width = margin / (2 * _t_quantile(gain.clusters, alpha))
+    seed_variance = gain.error**2 if seed_deviation is None else min(gain.error**2, seed_deviation**2 / images)
+    allowed_seed_variance = half_width**2 - (gain.error**2 - seed_variance)
+    if seed_variance == 0 or allowed_seed_variance <= 0:
+        return SampleSize(None, _required_prompts(gain, margin, alpha), seed_deviation is None)
+    # At least one more: this is only computed if the present seeds did not decide.
+    required_seeds = max(seeds + 1, math.ceil(seeds * seed_variance / allowed_seed_variance))
+    return SampleSize(required_seeds, gain.clusters, seed_deviation is None)
 
 
-def _prompts(gain: Gain, margin: float, alpha: float) -> int:
-    """Prompts that decide, if they are like those there are."""
-    found = max(gain.clusters + 1, math.ceil(-math.log2(alpha)))
-    while 2 * _t(found, alpha) * gain.error * math.sqrt(gain.clusters / found) > margin:
-        found = math.ceil(found * 1.05)
-    return found
+def _required_prompts(gain: Gain, margin: float, alpha: float) -> int:
+    """Return the number of prompts that decides, if they are like the present ones."""
+    prompts = max(gain.clusters + 1, math.ceil(-math.log2(alpha)))
+    while 2 * _t_quantile(prompts, alpha) * gain.error * math.sqrt(gain.clusters / prompts) > margin:
+        prompts = math.ceil(prompts * 1.05)
+    return prompts
 
 
-def _t(clusters: int, alpha: float) -> float:
+def _t_quantile(clusters: int, alpha: float) -> float:
     return float(stdtrit(clusters - 1, 1 - alpha))

@@ -1,4 +1,4 @@
-"""What a gate asks for: a margin per metric, and how often it may cry wolf."""
+"""The policy of a gate: a margin for each metric, and the rate of false alarms."""
 
 from __future__ import annotations
 
@@ -10,43 +10,47 @@ from pathlib import Path
 from layoutmark.errors import LayoutmarkError
 from layoutmark.registry import read_card
 from layoutmark.score import Direction
+from layoutmark.validation import InvalidValueError, Schema
 
-DEFAULT = Path(__file__).with_name("default.toml")
+DEFAULT_POLICY = Path(__file__).with_name("default.toml")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What is asked of one metric."""
+class MetricRule(Schema):
+    """Requirements for one metric."""
 
     margin: float
-    """The loss, in the metric's unit, that must be caught."""
+    """Smallest loss that must be detected, in the metric's unit."""
     direction: Direction | None = None
-    """Which way is better; the metric declares it, and a policy that says otherwise is refused."""
+    """Which way is better.  The metric declares it; a policy that contradicts the metric is refused."""
     ceiling: bool = True
-    """Whether values proven above those of true images, by more than the margin, are too good to be true."""
+    """Whether values proven to exceed those of true images by more than the margin are reported as too good."""
     lost: int = 0
-    """Images that may lose this score while the baseline has it."""
+    """How many images may lack a score that the baseline has."""
     optional: bool = False
-    """Left out where neither side has a score."""
+    """Whether the metric is left out if neither side has a score."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.margin) and self.margin > 0):
-            raise LayoutmarkError(
-                "margin", found=repr(self.margin), expected="a number above 0", do="State the least loss that matters."
+            raise InvalidValueError(
+                "margin",
+                found=repr(self.margin),
+                expected="a number above 0",
+                do="State the smallest loss that matters.",
             )
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Schema):
     """The content of a gate.toml."""
 
-    metrics: Mapping[str, Rule]
+    metrics: Mapping[str, MetricRule]
     alpha: float = 0.04
-    """Level of the tests.  The reserve to 5 % is for what scores do not keep of a t test's assumptions."""
+    """Level of the tests.  It stays below 5 % because scores do not meet all assumptions of a t test."""
     lost: int = 0
-    """Images that may be lost while the baseline has them."""
+    """How many images may be lost that the baseline has."""
     same_code: bool = True
-    """Whether both must be measured by the very same code; versions of metrics must agree in any case."""
+    """Whether both sides must be measured by identical code.  Versions of metrics must agree in any case."""
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 0.5:
@@ -60,5 +64,9 @@ class Policy:
 
 
 def read_policy(path: Path | None) -> Policy:
-    """Read a policy; None gives the one that ships.  Raises LayoutmarkError naming file and key."""
-    return read_card(path or DEFAULT, Policy)
+    """Read a policy, or the shipped one if `path` is None.  Raises LayoutmarkError naming the file and the key.
+
+    >>> read_policy(None).metrics["ap50"].margin
+    0.05
+    """
+    return read_card(path or DEFAULT_POLICY, Policy)

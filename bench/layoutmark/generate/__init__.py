@@ -1,1 +1,1 @@
-"""Generate the images of a plan, or read images that were made elsewhere."""
+"""Generate the images of a plan, or read external ones."""

@@ -1,1 +1,1 @@
-"""Read foreign files into suites: boxes, masks, phrases and references, with a ledger that accounts for every record."""
+"""Tools for suite builders: read files from other sources into samples, accounting for every record."""

@@ -1,7 +1,7 @@
-"""What became of every record of a source: kept, repaired, flagged or skipped, by kind, id and reason.
+"""An account of every record of a source: kept, repaired, flagged or skipped, by kind, id and reason.
 
-A reader keeps one ledger.  It closes each record once, with `keep` or `skip`; what it cannot read at all it refuses
-with a LayoutmarkError (`layoutmark.ingest.files.refused`), so that nothing is ever dropped without a word.
+A builder keeps one ledger and closes each record once, with `keep` or `skip`.  A file that cannot be read at all is
+refused with a LayoutmarkError (`layoutmark.ingest.files.invalid_input_error`), so nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -17,26 +17,33 @@ Outcome = Literal["repaired", "flagged", "skipped"]
 OUTCOMES: tuple[Outcome, ...] = ("repaired", "flagged", "skipped")
 
 
-_watcher: ContextVar[Callable[[str], None] | None] = ContextVar("watcher", default=None)
+_on_record_closed: ContextVar[Callable[[str], None] | None] = ContextVar("on_record_closed", default=None)
 
 
 @contextmanager
-def watched(tell: Callable[[str], None]) -> Iterator[None]:
-    """Within the block, `tell` is called with the kind of every record that any ledger closes: a show of progress."""
-    before = _watcher.set(tell)
+def watch_records(callback: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, call `callback` with the kind of each record that a new ledger closes (for progress display).
+
+    >>> kinds = []
+    >>> with watch_records(kinds.append):
+    ...     Ledger().keep("image", 7)
+    >>> kinds
+    ['image']
+    """
+    previous = _on_record_closed.set(callback)
     try:
         yield
     finally:
-        _watcher.reset(before)
+        _on_record_closed.reset(previous)
 
 
 class Skip(Exception):
-    """A record cannot become what it should; the text is the counted reason."""
+    """Raised for a record or instance that cannot be used; the message is the reason counted in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One thing said of one record.  `kind` is a singular noun such as "image"; `id` is the source's own."""
+class LedgerEntry:
+    """One outcome of one record.  `kind` is a singular noun such as "image"; `id` is the source's own id."""
 
     kind: str
     id: str
@@ -45,49 +52,59 @@ class Entry:
 
 
 class Ledger:
-    """Counts of all records and an entry for each that was not simply kept."""
+    """Counts of all records, and an entry for each record that was not simply kept.
+
+    >>> ledger = Ledger()
+    >>> ledger.keep("image", 1)
+    >>> ledger.keep("image", 2, repairs=["stray blanks"])
+    >>> ledger.skip("image", 3, "no caption")
+    >>> ledger.counts["images"], ledger.counts["images skipped: no caption"]
+    (3, 1)
+    >>> ledger.entries[1]
+    LedgerEntry(kind='image', id='3', outcome='skipped', reason='no caption')
+    """
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[LedgerEntry] = []
         self._totals: dict[str, Counter[str]] = {}
         self._reasons: Counter[tuple[str, Outcome, str]] = Counter()
-        self._tell_watcher = _watcher.get()
+        self._on_record_closed = _on_record_closed.get()
 
     def keep(self, kind: str, id: object, repairs: Iterable[str] = (), flags: Iterable[str] = ()) -> None:
-        """Close a record that was taken up, saying what was repaired and what a reader should know."""
-        told = list(dict.fromkeys(repairs))
-        self._close(kind, "repaired" if told else "kept")
-        for reason in told:
-            self._tell(kind, id, "repaired", reason)
+        """Close a record that was used, with what was repaired in it and what readers should know about it."""
+        distinct_repairs = list(dict.fromkeys(repairs))
+        self._close(kind, "repaired" if distinct_repairs else "kept")
+        for reason in distinct_repairs:
+            self._add_entry(kind, id, "repaired", reason)
         for reason in dict.fromkeys(flags):
-            self._tell(kind, id, "flagged", reason)
+            self._add_entry(kind, id, "flagged", reason)
 
     def skip(self, kind: str, id: object, reason: object) -> None:
         """Close a record that was left out."""
         self._close(kind, "skipped")
-        self._tell(kind, id, "skipped", str(reason))
+        self._add_entry(kind, id, "skipped", str(reason))
 
     @property
     def counts(self) -> dict[str, int]:
-        """Per kind the records, how many were kept, repaired and skipped (these add up), then a line per reason."""
-        found: dict[str, int] = {}
+        """For each kind: all records; how many were kept, repaired and skipped (they add up); a count per reason."""
+        counts: dict[str, int] = {}
         for kind, totals in self._totals.items():
-            found[f"{kind}s"] = totals.total()
-            found.update({f"{kind}s {end}": totals[end] for end in ("kept", "repaired", "skipped") if totals[end]})
+            counts[f"{kind}s"] = totals.total()
+            counts.update({f"{kind}s {end}": totals[end] for end in ("kept", "repaired", "skipped") if totals[end]})
             for outcome in OUTCOMES:
-                lines = {r: n for (k, o, r), n in self._reasons.items() if (k, o) == (kind, outcome)}
-                found.update({f"{kind}s {outcome}: {r}": n for r, n in sorted(lines.items())})
-        return found
+                reasons = {r: n for (k, o, r), n in self._reasons.items() if (k, o) == (kind, outcome)}
+                counts.update({f"{kind}s {outcome}: {r}": n for r, n in sorted(reasons.items())})
+        return counts
 
     def notes(self) -> list[str]:
-        """The counted reasons as sentences for the card of the built suite."""
+        """The counts by reason as sentences for the notes of the built suite."""
         return [f"{key} ({n:,})" for key, n in self.counts.items() if ": " in key]
 
     def _close(self, kind: str, end: str) -> None:
         self._totals.setdefault(kind, Counter())[end] += 1
-        if self._tell_watcher is not None:
-            self._tell_watcher(kind)
+        if self._on_record_closed is not None:
+            self._on_record_closed(kind)
 
-    def _tell(self, kind: str, id: object, outcome: Outcome, reason: str) -> None:
-        self.entries.append(Entry(kind, str(id), outcome, reason))
+    def _add_entry(self, kind: str, id: object, outcome: Outcome, reason: str) -> None:
+        self.entries.append(LedgerEntry(kind, str(id), outcome, reason))
         self._reasons[kind, outcome, reason] += 1

@@ -1,4 +1,4 @@
-"""Labels and phrases of other hands: respelt, and split into category and colour."""
+"""Labels and phrases from other sources: normalised, and split into category and colour."""
 
 from __future__ import annotations
 
@@ -10,35 +10,45 @@ COLOURS = frozenset((
     "gold", "silver", "golden",
 ))  # fmt: skip
 ARTICLES = frozenset(("a", "an", "the"))
-RESPELT = "label respelt in words"
-BLANKS = "stray blanks in the prompt"
-_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+LABEL_NORMALISED = "label respelt in words"
+STRAY_WHITESPACE = "stray blanks in the prompt"
+_CAMEL_CASE_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-def respelt(label: str, repairs: list[str]) -> str:
-    """A label as words: `dining_table`, `computerChair` and ` Cat` are "dining table", "computer chair" and "cat".
+def normalise_label(label: str, repairs: list[str]) -> str:
+    """Convert a label to lower-case words; a change adds a reason to `repairs`.
 
-    Told in `repairs` if it changed.
+    >>> [normalise_label(label, []) for label in ("dining_table", "computerChair", " Cat")]
+    ['dining table', 'computer chair', 'cat']
     """
-    words = _HUMP.sub(" ", label).replace("_", " ").split()
-    spelt = " ".join(words).lower()
-    if spelt != label:
-        repairs.append(RESPELT)
-    return spelt
+    words = _CAMEL_CASE_BOUNDARY.sub(" ", label).replace("_", " ").split()
+    normalised = " ".join(words).lower()
+    if normalised != label:
+        repairs.append(LABEL_NORMALISED)
+    return normalised
 
 
-def tidied(text: str, repairs: list[str], told: str = BLANKS) -> str:
-    """Text with single blanks only; told in `repairs` if it changed."""
-    tidy = " ".join(text.split())
-    if tidy != text:
-        repairs.append(told)
-    return tidy
+def collapse_whitespace(text: str, repairs: list[str], reason: str = STRAY_WHITESPACE) -> str:
+    """Trim text and collapse runs of white space to one space; a change adds `reason` to `repairs`.
+
+    >>> collapse_whitespace(" a  cat", [])
+    'a cat'
+    """
+    collapsed = " ".join(text.split())
+    if collapsed != text:
+        repairs.append(reason)
+    return collapsed
 
 
-def category_of(phrase: str) -> tuple[str, dict[str, str]]:
-    """The phrase in small letters without article and leading colour, and the colour as an attribute.
+def parse_phrase(phrase: str) -> tuple[str, dict[str, str]]:
+    """Split a phrase into its category, lower-case without article and leading colour, and the colour as an attribute.
 
-    "a green Cat" gives ("cat", {"colour": "green"}).  A phrase of nothing else stays as it is.
+    The last word is always part of the category.
+
+    >>> parse_phrase("a green Cat")
+    ('cat', {'colour': 'green'})
+    >>> parse_phrase("an orange")
+    ('orange', {})
     """
     words = phrase.lower().split()
     if len(words) > 1 and words[0] in ARTICLES:
@@ -48,12 +58,20 @@ def category_of(phrase: str) -> tuple[str, dict[str, str]]:
     return " ".join(words), {}
 
 
-def with_article(noun: str) -> str:
-    """The noun after "a" or "an", by its first letter."""
+def add_article(noun: str) -> str:
+    """The noun with "a" or "an", chosen by its first letter.
+
+    >>> add_article("apple")
+    'an apple'
+    """
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
-def sentence(nouns: Iterable[str]) -> str:
-    """A prompt for things that come without one: "a photo of a dog, a cat and an apple", each noun once."""
-    once = [with_article(n) for n in dict.fromkeys(nouns)]
-    return "a photo of " + (" and ".join([", ".join(once[:-1]), once[-1]]) if len(once) > 1 else once[0])
+def make_prompt(nouns: Iterable[str]) -> str:
+    """A prompt that names each noun once, for scenes without a prompt; there must be at least one noun.
+
+    >>> make_prompt(["dog", "cat", "dog", "apple"])
+    'a photo of a dog, a cat and an apple'
+    """
+    *firsts, last = [add_article(noun) for noun in dict.fromkeys(nouns)]
+    return "a photo of " + (f"{', '.join(firsts)} and {last}" if firsts else last)

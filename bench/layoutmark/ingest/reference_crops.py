@@ -1,7 +1,7 @@
-"""References cut out of a suite's own pictures: a thing's own crop, or that of a like thing in another picture.
+"""References cropped from a suite's own images: an instance's own crop, or one of a similar instance elsewhere.
 
-The two never meet in one suite.  A method shown a thing's own crop can copy it; what a method makes of another thing of
-the same kind says how far it follows a likeness.
+No suite mixes the two.  A method can copy an instance's own crop; the crop of another instance of the same category
+and phrase shows how well a method transfers an appearance.
 """
 
 from __future__ import annotations
@@ -13,93 +13,113 @@ from hashlib import sha256
 from pathlib import Path
 
 from layoutmark.ingest.ledger import Ledger, Skip
-from layoutmark.ingest.references import picture_of, reference_of
+from layoutmark.ingest.references import load_image, make_reference
 from layoutmark.layout import Canvas, Instance, Reference
 
 
-class Crops(StrEnum):
-    """What a reference is cut from."""
+class CropSource(StrEnum):
+    """What a reference is cropped from."""
 
     SELF = "own crop"
+    """The instance itself, in the sample's true image."""
     CROSS = "crop of another picture"
+    """An instance with the same category and phrase in another image."""
 
 
-class Cutter:
-    """Cuts the references of one suite.
+class ReferenceCropper:
+    """Crops the references of one suite.
 
-    `files` are the pictures' files by the pictures' ids, `sizes` what the source says of their sizes, where it does.
-    Things are alike that have one category and one phrase.
+    Args:
+        suite: Name of the suite; part of the hash that chooses donors.
+        crop_source: What references are cropped from.
+        files: Image files by image id.
+        sizes: Image sizes by image id, if the source states them.
     """
 
-    def __init__(self, suite: str, crops: Crops, files: Mapping[str, Path], sizes: Mapping[str, Canvas]) -> None:
-        self._suite, self._crops, self._files, self._sizes = suite, crops, files, sizes
+    def __init__(
+        self, suite: str, crop_source: CropSource, files: Mapping[str, Path], sizes: Mapping[str, Canvas]
+    ) -> None:
+        self._suite, self._crop_source, self._files, self._sizes = suite, crop_source, files, sizes
         self._donors: dict[tuple[str, str], list[tuple[str, Instance]]] = {}
-        """Per category and phrase the things that can be shown, each with the id of its picture."""
+        """By category and phrase: the instances that can serve as references, each with its image id."""
 
-    def admitted(self, candidates: Mapping[str, Sequence[Instance]], ledger: Ledger, kind: str) -> set[str]:
-        """Ids of the candidates that can have references; the others are skipped in the ledger as one of `kind`."""
-        there: dict[str, Sequence[Instance]] = {}
-        for name, instances in candidates.items():
-            if name in self._files:
-                there[name] = instances
-            else:
-                ledger.skip(kind, name, "its file of pixels is not there")
-        if self._crops is Crops.SELF:
-            return set(there)
-        for name, instances in there.items():
-            for instance in instances:
-                self._donors.setdefault(_like(instance), []).append((name, instance))
-        several = {like for like, donors in self._donors.items() if len({name for name, _ in donors}) > 1}
-        found = {name for name, instances in there.items() if {_like(i) for i in instances} <= several}
-        for name in there:
-            if name not in found:
-                ledger.skip(kind, name, "no other picture shows a thing of one of its categories")
-        return found
+    def select_eligible(self, candidates: Mapping[str, Sequence[Instance]], ledger: Ledger, kind: str) -> set[str]:
+        """Ids of the images all of whose instances can have references; the others are skipped in the ledger.
 
-    def cut(self, name: str, instances: Iterable[Instance]) -> tuple[list[Instance], list[Reference], str]:
-        """The instances, each with a reference, the references, and where they are from.
-
-        Of several donors the one with the smallest sha256 of "SUITE/PICTURE/THING/DONOR'S PICTURE/DONOR" is taken, and
-        none twice in a picture while there are others.  Raises Skip if a picture cannot be read or has another size
-        than its record.
+        `candidates` maps image ids to instances; `kind` is the ledger's noun for an image.
         """
-        cut, references, told = [], [], []
-        used: set[tuple[str, str]] = set()
+        available: dict[str, Sequence[Instance]] = {}
+        for image_id, instances in candidates.items():
+            if image_id in self._files:
+                available[image_id] = instances
+            else:
+                ledger.skip(kind, image_id, "its file of pixels is not there")
+        if self._crop_source is CropSource.SELF:
+            return set(available)
+        for image_id, instances in available.items():
+            for instance in instances:
+                self._donors.setdefault(_matching_key(instance), []).append((image_id, instance))
+        shared_keys = {key for key, donors in self._donors.items() if len({image_id for image_id, _ in donors}) > 1}
+        eligible = {
+            image_id
+            for image_id, instances in available.items()
+            if {_matching_key(instance) for instance in instances} <= shared_keys
+        }
+        for image_id in available:
+            if image_id not in eligible:
+                ledger.skip(kind, image_id, "no other picture shows a thing of one of its categories")
+        return eligible
+
+    def crop_references(
+        self, image_id: str, instances: Iterable[Instance]
+    ) -> tuple[list[Instance], list[Reference], str]:
+        """Crop one reference per instance; returns the instances with their keys, the references and their origins.
+
+        Among several donors, the one with the smallest sha256 of "SUITE/IMAGE/INSTANCE/DONOR IMAGE/DONOR" is taken; a
+        donor is used twice for one image only if there are too few.
+        Raises Skip if an image cannot be read or its size is not the one in its record.
+        """
+        referring_instances, references, origins = [], [], []
+        used_donors: set[tuple[str, str]] = set()
         for instance in instances:
-            source, shown = self._donor(name, instance, used)
-            used.add((source, shown.id))
-            references.append(self._crop(source, shown))
-            cut.append(replace(instance, reference=references[-1].key))
-            told.append(f"picture {source}, thing {shown.id}")
-        return cut, references, "; ".join(told)
+            donor_image_id, donor = self._choose_donor(image_id, instance, used_donors)
+            used_donors.add((donor_image_id, donor.id))
+            references.append(self._crop(donor_image_id, donor))
+            referring_instances.append(replace(instance, reference=references[-1].key))
+            # Part of the samples' provenance and therefore of the suite's digest.
+            origins.append(f"picture {donor_image_id}, thing {donor.id}")
+        return referring_instances, references, "; ".join(origins)
 
-    def _donor(self, name: str, instance: Instance, used: set[tuple[str, str]]) -> tuple[str, Instance]:
-        if self._crops is Crops.SELF:
-            return name, instance
-        place = f"{self._suite}/{name}/{instance.id}"
+    def _choose_donor(
+        self, image_id: str, instance: Instance, used_donors: set[tuple[str, str]]
+    ) -> tuple[str, Instance]:
+        if self._crop_source is CropSource.SELF:
+            return image_id, instance
+        target = f"{self._suite}/{image_id}/{instance.id}"
 
-        def order(donor: tuple[str, Instance]) -> tuple[bool, str]:
-            other, thing = donor
-            return (other, thing.id) in used, sha256(f"{place}/{other}/{thing.id}".encode()).hexdigest()
+        def sort_key(candidate: tuple[str, Instance]) -> tuple[bool, str]:
+            donor_image_id, donor = candidate
+            name = f"{target}/{donor_image_id}/{donor.id}"
+            return (donor_image_id, donor.id) in used_donors, sha256(name.encode()).hexdigest()
 
-        return min((donor for donor in self._donors[_like(instance)] if donor[0] != name), key=order)
+        return min((donor for donor in self._donors[_matching_key(instance)] if donor[0] != image_id), key=sort_key)
 
-    def _crop(self, picture: str, instance: Instance) -> Reference:
-        pixels = picture_of(self._files[picture], [])
+    def _crop(self, image_id: str, instance: Instance) -> Reference:
+        pixels = load_image(self._files[image_id], [])
         height, width = pixels.shape[:2]
-        if picture in self._sizes and self._sizes[picture] != Canvas(width, height):
+        if image_id in self._sizes and self._sizes[image_id] != Canvas(width, height):
             raise Skip("picture has another size than its record")
-        x0, y0, x1, y1 = instance.box.cells(width, height)
+        x0, y0, x1, y1 = instance.box.to_cells(width, height)
         mask = None
         if instance.mask is not None and (instance.mask.width, instance.mask.height) == (width, height):
-            mask = instance.mask.array()[y0:y1, x0:x1]
-        return reference_of(pixels[y0:y1, x0:x1], instance.category, mask)
+            mask = instance.mask.to_array()[y0:y1, x0:x1]
+        return make_reference(pixels[y0:y1, x0:x1], instance.category, mask)
 
 
-def pictures_at(root: Path, places: Iterable[str]) -> dict[str, Path]:
-    """JPEG files by name, in `root` or in folders of it; a name that is used twice means the first place's."""
-    return {path.name: path for place in reversed(tuple(places)) for path in (root / place).glob("*.jpg")}
+def find_images(root: Path, folders: Iterable[str]) -> dict[str, Path]:
+    """JPEG files by file name in `folders` below `root` ("" is `root` itself); earlier folders take precedence."""
+    return {path.name: path for folder in reversed(tuple(folders)) for path in (root / folder).glob("*.jpg")}
 
 
-def _like(instance: Instance) -> tuple[str, str]:
+def _matching_key(instance: Instance) -> tuple[str, str]:
     return instance.category, instance.phrase

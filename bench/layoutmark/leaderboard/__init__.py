@@ -1,22 +1,22 @@
-"""Leaderboards: a pure function of committed entries, which hold every image's scores and a chain of digests."""
+"""Leaderboards, computed only from committed entries: scores of every image, linked by a chain of digests."""
 
 from layoutmark.leaderboard.board import build_board
 from layoutmark.leaderboard.check import check_board
 from layoutmark.leaderboard.entry import (
     AUTHORS,
-    ENTRIES,
-    FACTS,
+    ENTRIES_FOLDER,
+    ENTRY_FILE,
     REFERENCE,
     Board,
     Entry,
-    board_protocol,
     file_digest,
+    make_board_protocol,
     open_board,
 )
-from layoutmark.leaderboard.entry_validation import refuse_odd
+from layoutmark.leaderboard.entry_validation import check_entry
 from layoutmark.leaderboard.submit import submit
 
 __all__ = [
-    "AUTHORS", "ENTRIES", "FACTS", "REFERENCE", "Board", "Entry", "board_protocol", "build_board", "check_board",
-    "file_digest", "open_board", "refuse_odd", "submit",
+    "AUTHORS", "ENTRIES_FOLDER", "ENTRY_FILE", "REFERENCE", "Board", "Entry", "build_board", "check_board",
+    "check_entry", "file_digest", "make_board_protocol", "open_board", "submit",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether an entry holds what it must and agrees with itself, whatever its digests say."""
+"""Check that an entry is complete and consistent, independently of its digests."""
 
 from __future__ import annotations
 
@@ -10,115 +10,112 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.leaderboard.entry import AUTHORS, MATCHED, REFERENCE, Entry, board_protocol
+from layoutmark.leaderboard.entry import ENTRY_FILE, IMAGES_FILE, REFERENCE, Entry, make_board_protocol
+from layoutmark.leaderboard.entry_schema import EntryFacts, EntryImage
 from layoutmark.metrics import all_metrics
-from layoutmark.score import SCORED, MetricInfo, Status
+from layoutmark.plurals import counted
+from layoutmark.score import SCORED_STATUSES, MetricInfo
+from layoutmark.validation import find_problems
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROW: dict[str, type] = {
-    "name": str, "kind": str, "title": str, "version": str, "settings": dict, "inputs": list, "deviations": list,
-    "counts": dict,
-}  # fmt: skip
-FACTS: dict[str, type] = {"overrides": dict, "because": str, "metrics": list, "protocol": dict}
-ROW_ALSO, FACTS_ALSO = ("preset", "code", "weights"), ("seconds_per_image",)
-"""Fields that may be null."""
-NUMBERS = ("seed", "x0", "y0", "x1", "y1", "score")
-COLUMNS = ("method", "sample", "label", *NUMBERS)
-BROKEN = (KeyError, TypeError, ValueError, AttributeError)
+NUMBER_COLUMNS = ("seed", "x0", "y0", "x1", "y1", "score")
+COLUMNS = ("method", "sample", "label", *NUMBER_COLUMNS)
 
 
-def form_faults(
-    facts: Mapping[str, Any], images: Sequence[Mapping[str, Any]], detections: pd.DataFrame,
+def find_entry_problems(
+    facts: Mapping[str, Any],
+    images: Sequence[Mapping[str, Any]],
+    detections: pd.DataFrame,
     samples: Sequence[Mapping[str, Any]],
-) -> list[str]:  # fmt: skip
-    """What an entry of these parts lacks, or where it contradicts itself; empty if nowhere.
+) -> list[str]:
+    """Return what is missing, malformed or contradictory in an entry.
 
-    `samples` are those of the board.
+    Args:
+        facts: content of entry.json.
+        images: content of images.json.gz.
+        detections: content of detections.parquet.
+        samples: the samples of the board.
     """
-    if odd := list(_parts(facts)):
-        return odd
-    try:
-        return [*_images(facts, images, samples), *_scores(facts, images), *_detections(facts, detections)]
-    except BROKEN as error:
-        # What is not even of the right type has many ways to break; each is told as it came.
-        return [f"not in the form that `leaderboard submit` writes: {type(error).__name__}: {error}"]
+    if malformed := [
+        *_malformed(facts, EntryFacts, ENTRY_FILE),
+        *_malformed(images, tuple[EntryImage, ...], IMAGES_FILE),
+    ]:
+        return malformed
+    return [
+        *_check_facts(facts),
+        *_check_images(facts, images, samples),
+        *_check_scores(facts, images),
+        *_check_detections(facts, detections),
+    ]
 
 
-def _parts(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Fields of entry.json, its track, and the digest of its protocol."""
-    row, track = facts["row"], facts["track"]
-    for held, wanted, nullable in ((row, ROW, ROW_ALSO), (facts, FACTS, FACTS_ALSO)):
-        odd = [n for n, kind in wanted.items() if not isinstance(held.get(n), kind)]
-        yield from (f"{name} is not what `leaderboard submit` writes" for name in odd)
-        yield from (f"no {name}" for name in nullable if name not in held)
-    if track not in (AUTHORS, MATCHED, REFERENCE):
-        yield f"track {track!r}; known are {AUTHORS}, {MATCHED} and {REFERENCE}"
-    elif (track == REFERENCE) != (row.get("kind") == REFERENCE):
-        yield f"track {track} for a row of kind {row.get('kind')!r}"
-    try:
-        protocol, versions = facts["protocol"], {m["name"]: m["version"] for m in facts["metrics"]}
-        if board_protocol(protocol["parts"], versions)["hash"] != protocol["hash"]:
-            yield "its protocol does not have the digest it names"
-    except BROKEN as error:
-        yield f"its protocol cannot be read: {type(error).__name__}: {error}"
+def check_entry(entry: Entry, samples: Sequence[Mapping[str, Any]]) -> None:
+    """Raise LayoutmarkError if an entry is incomplete or inconsistent."""
+    if problems := find_entry_problems(entry.facts, entry.images, entry.detections, samples):
+        raise LayoutmarkError(
+            f"leaderboard entry {entry.label}", found=problems[0], expected="an entry as it was submitted",
+            do="Restore it from history. All problems: layoutmark leaderboard check",
+        )  # fmt: skip
 
 
-def _images(
+def _malformed(data: object, target: Any, file_name: str) -> list[str]:
+    return [f"{p.what}: found {p.found}; expected {p.expected}" for p in find_problems(data, target, file_name)[:1]]
+
+
+def _check_facts(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Check the track and the digest of the protocol."""
+    row, track, protocol = facts["row"], facts["track"], facts["protocol"]
+    if (track == REFERENCE) != (row["kind"] == REFERENCE):
+        yield f"track {track} for a row of kind {row['kind']!r}"
+    versions = {m["name"]: m["version"] for m in facts["metrics"]}
+    if make_board_protocol(protocol["parts"], versions)["hash"] != protocol["hash"]:
+        yield "the protocol's digest is not the one stored"
+
+
+def _check_images(
     facts: Mapping[str, Any], images: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
-    """One image of this method for each sample and seed, and counts that are those of its images."""
+    """Check that each sample and seed has one image of this method, and that the counts are right."""
     seeds = facts["protocol"]["parts"]["seeds"]
-    wanted = Counter((facts["row"]["name"], sample["id"], seed) for sample in samples for seed in seeds)
-    held = Counter((i["method"], i["sample"], i["seed"]) for i in images)
-    if absent := (wanted - held).total():
-        yield f"incomplete: {absent} of {wanted.total()} images that the board asks for are not stored"
-    if more := (held - wanted).total():
-        yield f"images that nobody asked for, or stored twice: {more}"
-    if odd := sum(not (isinstance(i["notes"], dict) and isinstance(i["reason"], str)) for i in images):
-        yield f"{odd} images whose notes or reason cannot be read"
-    counts = facts["row"]["counts"]
-    found = Counter(str(i["status"]) for i in images)
-    if unknown := sorted(set(found) - {str(s) for s in Status}):
-        yield f"status {unknown[0]!r} of an image"
-    told = {status: n for status, n in counts.items() if n and status != "requested"}
-    if counts.get("requested") != len(images) or told != found:
-        yield "counts that are not those of its images"
+    expected = Counter((facts["row"]["name"], sample["id"], seed) for sample in samples for seed in seeds)
+    stored = Counter((i["method"], i["sample"], i["seed"]) for i in images)
+    if missing := (expected - stored).total():
+        yield f"incomplete: {missing} of {counted(expected.total(), 'image')} of the board not stored"
+    if unexpected := (stored - expected).total():
+        yield f"{counted(unexpected, 'image')} not on the board, or stored twice"
+    counts = {status: n for status, n in facts["row"]["counts"].items() if n and status != "requested"}
+    if facts["row"]["counts"].get("requested") != len(images) or counts != Counter(i["status"] for i in images):
+        yield "counts that do not match the images"
 
 
-def _scores(facts: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Every headline score or its reason, within the metric's range, and none for an image without pixels."""
-    names = facts["protocol"]["parts"]["stack"]["names"]
-    known: dict[str, MetricInfo] = {m.info.name: m.info for m in all_metrics(names)}
-    scored = {str(s) for s in SCORED}
+def _check_scores(facts: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Check that each image has every headline score or a reason, that scores are in range and belong to pixels."""
+    scorer_names = facts["protocol"]["parts"]["stack"]["names"]
+    infos: dict[str, MetricInfo] = {m.info.name: m.info for m in all_metrics(scorer_names)}
+    scored_statuses = {str(s) for s in SCORED_STATUSES}
     for name in (m["name"] for m in facts["metrics"]):
-        values = [(i, i["scores"].get(name)) for i in images]
-        if absent := sum(not isinstance(v, int | float | dict) for _, v in values):
-            yield f"{name} of {absent} images is neither a score nor a reason"
-        numbers = [(i, float(v)) for i, v in values if isinstance(v, int | float)]
-        if untold := sum(not isinstance(v["unscored"], str) for _, v in values if isinstance(v, dict)):
-            yield f"{name} of {untold} images has no reason"
-        if lost := sum(i["status"] not in scored or i["image"] is None for i, _ in numbers):
-            yield f"{name} of {lost} images without pixels has a score"
-        low, high = (known[name].low, known[name].high) if name in known else (-math.inf, math.inf)
-        if beyond := sum(not low <= value <= high for _, value in numbers):
-            yield f"{name} of {beyond} images is outside {low:g} to {high:g}"
+        values = [(image, image["scores"].get(name)) for image in images]
+        if missing := sum(value is None for _, value in values):
+            yield f"{name} of {counted(missing, 'image')} has neither a score nor a reason"
+        numbers = [(image, float(value)) for image, value in values if isinstance(value, int | float)]
+        if impossible := sum(i["status"] not in scored_statuses or i["image"] is None for i, _ in numbers):
+            yield f"{name} of {counted(impossible, 'image')} without pixels has a score"
+        low, high = (infos[name].low, infos[name].high) if name in infos else (-math.inf, math.inf)
+        if outside := sum(not low <= value <= high for _, value in numbers):
+            yield f"{name} of {counted(outside, 'image')} is outside {low:g} to {high:g}"
 
 
-def _detections(facts: Mapping[str, Any], found: pd.DataFrame) -> Iterator[str]:
-    if absent := [c for c in COLUMNS if c not in found]:
-        yield f"detections without {', '.join(absent)}"
-    elif other := int((found["method"] != facts["row"]["name"]).sum()):
-        yield f"{other} detections of another method"
-    elif not np.isfinite(found[list(NUMBERS)].to_numpy(dtype=np.float64)).all():
+def _check_detections(facts: Mapping[str, Any], detections: pd.DataFrame) -> Iterator[str]:
+    if missing := [c for c in COLUMNS if c not in detections]:
+        yield f"detections without {', '.join(missing)}"
+        return
+    if others := int((detections["method"] != facts["row"]["name"]).sum()):
+        yield f"{counted(others, 'detection')} of another method"
+    try:
+        is_finite = bool(np.isfinite(detections[list(NUMBER_COLUMNS)].to_numpy(dtype=np.float64)).all())
+    except (TypeError, ValueError):
+        is_finite = False
+    if not is_finite:
         yield "detections whose numbers are not finite"
-
-
-def refuse_odd(entry: Entry, samples: Sequence[Mapping[str, Any]]) -> None:
-    """Raise LayoutmarkError for an entry that has a fault of form."""
-    if faults := form_faults(entry.facts, entry.images, entry.detections, samples):
-        raise LayoutmarkError(
-            f"leaderboard entry {entry.label}", found=faults[0], expected="an entry as it was submitted",
-            do="Restore it from history. All faults: layoutmark leaderboard check",
-        )  # fmt: skip

@@ -1,64 +1,80 @@
-"""A board over its entries: each metric of a method from its first entry to its newest, and where it changed."""
+"""The history of a method on a board: each metric from its first entry to its newest, and where it changed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from layoutmark.plurals import counted
 
 Table = Mapping[str, Any]
-WIDTH, HEIGHT, EDGE = 150, 44, 7
-"""Pixels of one drawing, and of the room around it."""
+WIDTH_PIXELS, HEIGHT_PIXELS, MARGIN_PIXELS = 150, 44, 7
+Point = tuple[float, float]
 
 
-def heads(table: Table) -> list[str]:
-    """Names of the columns: entry, version, one a metric."""
-    return ["entry", "version", *(m["title"] for m in table["metrics"])]
+class ScoreText(NamedTuple):
+    """A score as text; `interval` stays on one line, `suffix` follows it."""
+
+    value: str
+    interval: str = ""
+    suffix: str = ""
+    is_best: bool = False
 
 
-def rows(table: Table, line: Table) -> list[list[str]]:
-    """One row an entry: its number, version and values, with the paired difference where a value changed."""
+class HistoryRow(NamedTuple):
+    """One entry with a cell per metric."""
+
+    entry: str
+    version: str
+    cells: list[ScoreText]
+
+
+class Sparkline(NamedTuple):
+    """The values of one metric as points in pixels, from the upper left corner."""
+
+    points: list[Point]
+    changed_points: list[Point]
+    label: str
+
+
+def history_rows(table: Table, line: Table) -> list[HistoryRow]:
+    """One row per entry of `line`, an item of the table's history; a changed value shows the paired difference."""
     changes = {(c["entry"], c["metric"]): c for c in line["changes"]}
-    found = []
-    for entry in line["entries"]:
-        cells = [f"{entry['entry']:04d}", str(entry["version"])]
-        for metric in table["metrics"]:
-            value, change = entry["values"].get(metric["name"]), changes.get((entry["entry"], metric["name"]))
-            told = "not scored" if value is None else f"{value:.3f}"
-            if change is not None:
-                told += f" changed {change['difference']:+.3f} [{change['low']:.3f}, {change['high']:.3f}]"
-            cells.append(told)
-        found.append(cells)
-    return found
+    return [
+        HistoryRow(
+            f"{entry['entry']:04d}",
+            str(entry["version"]),
+            [
+                _format_value(entry["values"].get(m["name"]), changes.get((entry["entry"], m["name"])))
+                for m in table["metrics"]
+            ],
+        )
+        for entry in line["entries"]
+    ]
 
 
-def drawing(line: Table, metric: Table) -> str:
-    """The values of one metric as an SVG line; a ring marks an entry that changed it.  Empty without two values."""
-    name = metric["name"]
-    values = [(k, e["values"].get(name)) for k, e in enumerate(line["entries"])]
-    known = [(k, float(v)) for k, v in values if v is not None]
-    if len(known) < 2:
-        return ""
-    low, high = min(v for _, v in known), max(v for _, v in known)
+def _format_value(value: float | None, change: Table | None) -> ScoreText:
+    text = "not scored" if value is None else f"{value:.3f}"
+    if change is None:
+        return ScoreText(text)
+    return ScoreText(f"{text} changed {change['difference']:+.3f}", f"[{change['low']:.3f}, {change['high']:.3f}]")
+
+
+def make_sparkline(line: Table, metric: Table) -> Sparkline | None:
+    """The values of `metric` from left to right; None with fewer than two."""
+    name, entries = metric["name"], line["entries"]
+    values = [(k, float(v)) for k, e in enumerate(entries) if (v := e["values"].get(name)) is not None]
+    if len(values) < 2:
+        return None
     changed = {c["entry"] for c in line["changes"] if c["metric"] == name}
+    low, high = min(v for _, v in values), max(v for _, v in values)
 
-    def place(k: int, value: float) -> tuple[float, float]:
-        across = EDGE + (WIDTH - 2 * EDGE) * k / (len(values) - 1)
+    def locate(k: int, value: float) -> Point:
+        x = MARGIN_PIXELS + (WIDTH_PIXELS - 2 * MARGIN_PIXELS) * k / (len(entries) - 1)
         share = (value - low) / (high - low) if high > low else 0.5
-        return round(across, 1), round(HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * share, 1)
+        return round(x, 1), round(HEIGHT_PIXELS - MARGIN_PIXELS - (HEIGHT_PIXELS - 2 * MARGIN_PIXELS) * share, 1)
 
-    points = [place(k, v) for k, v in known]
-    rings = [place(k, v) for k, v in known if line["entries"][k]["entry"] in changed]
-    path = " ".join(f"{x},{y}" for x, y in points)
-    dots = "".join(f'<circle cx="{x}" cy="{y}" r="2" fill="currentColor"/>' for x, y in points)
-    marks = "".join(f'<circle cx="{x}" cy="{y}" r="5" fill="none" stroke="currentColor"/>' for x, y in rings)
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
-        f'aria-label="{_label(line, metric, rings)}">'
-        f'<polyline points="{path}" fill="none" stroke="currentColor" stroke-opacity=".5"/>{dots}{marks}</svg>'
-    )
-
-
-def _label(line: Table, metric: Table, rings: Sequence[object]) -> str:
-    # Titles of metrics are this project's own; the name of the method stands in the heading above.
-    changes = f"{len(rings)} change{'' if len(rings) == 1 else 's'}"
-    return f"{metric['title']} over {len(line['entries'])} entries, {changes}"
+    changed_points = [locate(k, v) for k, v in values if entries[k]["entry"] in changed]
+    changes = counted(len(changed_points), "change")
+    label = f"{metric['title']} over {len(entries)} entries, {changes}"
+    return Sparkline([locate(k, v) for k, v in values], changed_points, label)

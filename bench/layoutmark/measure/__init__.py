@@ -1,4 +1,4 @@
-"""Measure: features of every image (stored once), evidence out of them, numbers with intervals, results of a run."""
+"""Measuring a run: compute features (each stored once), collect evidence, score it, and write the results."""
 
 from layoutmark.measure.results import measure
 

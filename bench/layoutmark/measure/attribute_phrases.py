@@ -1,4 +1,4 @@
-"""What an attribute could be called: its vocabulary in a suite, and an instance's phrase with each of its words."""
+"""The values an attribute takes in a suite, and an instance's phrase with each of those values substituted."""
 
 from __future__ import annotations
 
@@ -7,38 +7,55 @@ from collections.abc import Iterable, Mapping
 
 from layoutmark.layout import Instance, Sample
 
-MOST = 64
-"""Words of one attribute; an attribute with more is no choice among words."""
+MAX_ATTRIBUTE_VALUES = 64
+"""Attributes with more distinct values are treated as free text."""
 
 
-def vocabularies(samples: Iterable[Sample]) -> dict[str, tuple[str, ...]]:
-    """Per attribute all the words that samples ask for, sorted.  Those with fewer than two, or too many, have none."""
-    found: dict[str, set[str]] = {}
+def attribute_vocabularies(samples: Iterable[Sample]) -> dict[str, tuple[str, ...]]:
+    """Return the sorted distinct values of each attribute in `samples`.
+
+    Attributes with fewer than two values, or more than `MAX_ATTRIBUTE_VALUES`, are left out.
+
+    >>> from layoutmark.layout import Box, Canvas, Layout
+    >>> cats = [Instance(c, f"a {c} cat", "cat", Box(0, 0, 1, 1), attributes={"colour": c}) for c in ("red", "grey")]
+    >>> attribute_vocabularies([Sample("s", "two cats", Layout(Canvas(64, 64), tuple(cats)))])
+    {'colour': ('grey', 'red')}
+    """
+    values_by_key: dict[str, set[str]] = {}
     for sample in samples:
         for instance in sample.layout.instances:
-            for key, word in instance.attributes.items():
-                found.setdefault(key, set()).add(word)
-    return {key: tuple(sorted(words)) for key, words in sorted(found.items()) if 2 <= len(words) <= MOST}
+            for key, value in instance.attributes.items():
+                values_by_key.setdefault(key, set()).add(value)
+    return {
+        key: tuple(sorted(values))
+        for key, values in sorted(values_by_key.items())
+        if 2 <= len(values) <= MAX_ATTRIBUTE_VALUES
+    }
 
 
-def phrasings(instance: Instance, vocabulary: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, str]]:
-    """Attribute -> word -> phrase: the instance's phrase with its own word exchanged.
+def attribute_phrases(instance: Instance, vocabulary: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, str]]:
+    """Return attribute -> value -> phrase: the instance's phrase with its own value replaced.
 
-    Where the phrase does not hold the word, the words stand before the category: ``a WORD CATEGORY``.
+    If the phrase does not contain the instance's own value, the result is ``a VALUE CATEGORY``.
+
+    >>> from layoutmark.layout import Box
+    >>> cat = Instance("0", "a red cat", "cat", Box(0, 0, 1, 1), attributes={"colour": "red"})
+    >>> attribute_phrases(cat, {"colour": ("orange", "red")})
+    {'colour': {'orange': 'an orange cat', 'red': 'a red cat'}}
     """
     return {
-        key: {word: _phrase(instance, own, word) for word in vocabulary[key]}
-        for key, own in sorted(instance.attributes.items())
+        key: {value: _substitute(instance, own_value, value) for value in vocabulary[key]}
+        for key, own_value in sorted(instance.attributes.items())
         if key in vocabulary
     }
 
 
-def _phrase(instance: Instance, own: str, word: str) -> str:
-    pattern = re.compile(rf"(?<!\w)(?:(an?) )?{re.escape(own)}(?!\w)")
+def _substitute(instance: Instance, own_value: str, value: str) -> str:
+    pattern = re.compile(rf"(?<!\w)(?:(an?) )?{re.escape(own_value)}(?!\w)")
     if pattern.search(instance.phrase):
-        return pattern.sub(lambda m: _article(word) if m[1] else word, instance.phrase, count=1)
-    return f"{_article(word)} {instance.category}"
+        return pattern.sub(lambda m: _with_article(value) if m[1] else value, instance.phrase, count=1)
+    return f"{_with_article(value)} {instance.category}"
 
 
-def _article(word: str) -> str:
+def _with_article(word: str) -> str:
     return f"an {word}" if word[:1] in "aeiou" else f"a {word}"

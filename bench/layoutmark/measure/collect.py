@@ -1,12 +1,11 @@
-"""Evidence of every row: its pictures as the scorers see them, and what they are held against."""
+"""Evidence for every row of a plan: what the scorers see in its images, and the references these are compared with."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,193 +13,241 @@ import numpy as np
 from layoutmark.api import Pixels, Suite
 from layoutmark.evidence import CropEvidence, Detections, Evidence
 from layoutmark.features import masks
-from layoutmark.features.crops import crop, detected_boxes, on_grid
+from layoutmark.features.crops import crop, detected_boxes, resample_mask
 from layoutmark.features.scorers import Scorers
 from layoutmark.layout import Instance, Sample
-from layoutmark.measure.attribute_phrases import phrasings, vocabularies
-from layoutmark.measure.extra_encoders import ExtraEncoders, Seen
+from layoutmark.measure.attribute_phrases import attribute_phrases, attribute_vocabularies
+from layoutmark.measure.extra_encoders import ExtraEncoders, ExtraFeatures
 from layoutmark.measure.feature_cache import FeatureCache
 from layoutmark.measure.pixels import colour_shares, contrast, saturation
-from layoutmark.measure.references import Place, Vector, masked_crop, true_vectors
-from layoutmark.measure.references import reference_vectors as _reference_vectors
+from layoutmark.measure.references import InstanceKey, Vector, masked_crop, reference_vectors, true_image_vectors
 from layoutmark.measure.seed_diversity import lpips_diversity
 from layoutmark.measure.vocabulary import check_vocabulary
-from layoutmark.plan.jobs import Job, jobs
+from layoutmark.plan.jobs import Job, list_jobs
 from layoutmark.plan.plan import Plan
 from layoutmark.provenance import digest_code, digest_pixels
-from layoutmark.score import SCORED, Status
+from layoutmark.score import SCORED_STATUSES, Status
 from layoutmark.store import Store
 
-PARTS = {"target": "target-crop", "detected": "detected-crop", "masked": "masked-crop"}
-REFERENCES = {
+CROP_NAMES = {"target": "target-crop", "detected": "detected-crop", "masked": "masked-crop"}
+"""Name of each kind of crop in `CropEvidence.vectors`."""
+MISSING_REFERENCE_REASONS = {
     "reference": "no reference", "whole-reference": "no reference", "masked-reference": "no mask of the reference",
     "true-crop": "no true image",
 }  # fmt: skip
-"""Parts of a picture that are embedded; references, and why one is not there."""
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""References that crops are compared with, and the reason recorded if one is missing."""
+Texts = Mapping[str, tuple[Vector, bool]]
+"""Unit vector of each text, and whether the text encoder truncated it."""
+CropKey = tuple[str, str, str]
+"""Job key, instance id, kind of crop."""
 
 
-def collect(
+@dataclass(frozen=True, slots=True)
+class SuiteFeatures:
+    """Features of a suite that all its images share.
+
+    `references` are keyed by (sample, instance), `true_images` by sample, both under the names that evidence uses;
+    `vocabulary` holds the values of each attribute.
+    """
+
+    texts: Texts
+    references: Mapping[InstanceKey, Mapping[str, Vector]]
+    vocabulary: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    true_images: Mapping[str, Mapping[str, Vector]] = field(default_factory=dict)
+    extra_encoders: ExtraEncoders | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _RowFeatures:
+    """Features of the images of one row.  `pixels`, `digests` and `diversity` are keyed by job, the rest by digest."""
+
+    pixels: Mapping[str, Pixels]
+    digests: Mapping[str, str]
+    detections: Mapping[str, Detections]
+    quality: Mapping[str, float]
+    image_vectors: Mapping[str, Mapping[str, Vector]]
+    extra: ExtraFeatures
+    diversity: Mapping[str, float]
+    crop_digests: Mapping[CropKey, str]
+    crop_vectors: Mapping[str, Mapping[str, Vector]]
+
+
+def collect_evidence(
     plan: Plan, suite: Suite, scorers: Scorers, store: Store, progress: Callable[[str, int, int], None],
-    told: Counter[str] | None = None,
+    feature_counts: Counter[str] | None = None,
 ) -> dict[str, list[Evidence]]:  # fmt: skip
-    """Evidence per row, in the order of its jobs.  Needs heavy packages only for features that are not stored.
+    """Return the evidence of each row of a plan, in the order of its jobs.
 
-    `told` counts features that were `stored` and those that were `computed`.
+    Heavy packages are needed only for features that are not stored.  `feature_counts` is updated with how many features
+    were `stored` and how many were `computed`.  Raises LayoutmarkError if the detector lacks a category of the suite.
     """
     check_vocabulary(suite, scorers)
-    looker = FeatureCache(scorers, store, scorers.digests(), digest_code(Path(__file__).parents[1] / "features"))
-    looker.told = looker.told if told is None else told
-    vocabulary = vocabularies(suite.samples)
-    references, true = _reference_vectors(suite, looker), true_vectors(suite, looker)
-    words = {t for s in suite.samples for t in (s.prompt, *(i.phrase for i in s.layout.instances))}
-    for instance in (i for s in suite.samples for i in s.layout.instances):
-        words.update(text for by_word in phrasings(instance, vocabulary).values() for text in by_word.values())
-    texts = looker.texts(sorted(words))
-    further = ExtraEncoders.of(suite, looker)
-    found: dict[str, list[Evidence]] = {}
+    cache = FeatureCache(scorers, store, scorers.digests(), digest_code(Path(__file__).parents[1] / "features"))
+    cache.counts = cache.counts if feature_counts is None else feature_counts
+    suite_features = _suite_features(suite, cache)
+    evidence: dict[str, list[Evidence]] = {}
     for number, row in enumerate(plan.rows):
         progress(row.name, number, len(plan.rows))
-        wanted = jobs(plan, suite, row)
-        found[row.name] = _row_evidence(wanted, looker, texts, references, vocabulary, true, further)
+        evidence[row.name] = row_evidence(list_jobs(plan, suite, row), cache, suite_features)
     progress("features", len(plan.rows), len(plan.rows))
-    return found
+    return evidence
 
 
-def _row_evidence(
-    wanted: Sequence[Job],
-    looker: FeatureCache,
-    texts: Mapping[str, tuple[Vector, bool]],
-    references: Mapping[Place, Mapping[str, Vector]],
-    vocabulary: Mapping[str, tuple[str, ...]] = NOTHING,
-    true: Mapping[str, Mapping[str, Vector]] = NOTHING,
-    further: ExtraEncoders | None = None,
-) -> list[Evidence]:
-    records = looker.store.records([j.key for j in wanted])
+def row_evidence(jobs: Sequence[Job], cache: FeatureCache, suite_features: SuiteFeatures) -> list[Evidence]:
+    """Return the evidence of each job, in order.  A job without an image has a status and a reason, but no features."""
+    records = cache.store.records([j.key for j in jobs])
     images = {
-        j.key: looker.store.image(j.key) for j in wanted if j.key in records and records[j.key]["status"] in SCORED
+        j.key: cache.store.image(j.key)
+        for j in jobs
+        if j.key in records and records[j.key]["status"] in SCORED_STATUSES
     }
     pixels = {key: image for key, image in images.items() if image is not None}
-    names = {key: digest_pixels(image) for key, image in pixels.items()}
-    by_content = {names[key]: image for key, image in pixels.items()}
-    detections, quality = looker.detections(by_content), looker.quality(by_content)
-    whole = {encoder: looker.embedded(encoder, by_content) for encoder in looker.of_whole}
-    more = Seen() if further is None else further.look(by_content)
-    diversity = lpips_diversity(wanted, names, by_content, looker)
-
-    crops: dict[tuple[str, str, str], Pixels] = {}
-    for job in wanted:
-        if job.key not in pixels:
-            continue
-        seen = detections.get(names[job.key])
-        boxes = (
-            detected_boxes(job.sample.layout, seen) if seen is not None else [None] * len(job.sample.layout.instances)
-        )
-        for instance, box in zip(job.sample.layout.instances, boxes, strict=True):
-            crops[job.key, instance.id, "target"] = crop(pixels[job.key], instance.box)
-            if box is not None:
-                crops[job.key, instance.id, "detected"] = crop(pixels[job.key], box)
-            if instance.mask is not None:
-                crops[job.key, instance.id, "masked"] = masked_crop(pixels[job.key], instance)
-    crop_names = {place: digest_pixels(p) for place, p in crops.items()}
-    contents = {crop_names[place]: p for place, p in crops.items()}
-    vectors = {encoder: looker.embedded(encoder, contents) for encoder in looker.encoders}
-
-    found = []
-    for job in wanted:
-        record = records.get(job.key)
-        if record is None or (record["status"] in SCORED and job.key not in pixels):
-            found.append(Evidence(job.sample, job.seed, Status.MISSING, "not in the store"))
-            continue
-        status, reason = Status(record["status"]), str(record["reason"])
-        if job.key not in pixels:
-            found.append(Evidence(job.sample, job.seed, status, reason))
-            continue
-        name = names[job.key]
-        held = {f"{encoder}/image": v[name] for encoder, v in whole.items() if v}
-        scalars = {"contrast": contrast(pixels[job.key]), "saturation": saturation(pixels[job.key])}
-        if quality:
-            scalars["clip-iqa"] = quality[name]
-        if job.key in diversity:
-            scalars["lpips-diversity"] = diversity[job.key]
-        held.update(true.get(job.sample.id, {}))
-        held.update({} if further is None else further.vectors(job.sample.prompt))
-        if texts:
-            held["clip/prompt"] = texts[job.sample.prompt][0]
-            words = (job.sample.prompt, *(i.phrase for i in job.sample.layout.instances))
-            scalars["text-cut"] = sum(texts[w][1] for w in words) / len(words)
-        found.append(
-            Evidence(
-                job.sample,
-                job.seed,
-                status,
-                reason,
-                detections=None if (seen := detections.get(name)) is None else _judged(seen, job.sample),
-                vectors=held,
-                crops=tuple(
-                    _crop_evidence(job, i, pixels[job.key], crop_names, vectors, texts, references, vocabulary)
-                    for i in job.sample.layout.instances
-                ),
-                quality={**scalars, **more.quality_of(name)},
-                second=more.second_of(name, job.sample),
-            )
-        )
-    return found
+    features = _row_features(jobs, pixels, cache, suite_features.extra_encoders)
+    return [_job_evidence(job, records.get(job.key), features, suite_features) for job in jobs]
 
 
-def _judged(seen: Detections, sample: Sample) -> Detections:
-    """Those that count for a sample, with their masks on the pixels of its canvas, as the masks asked for are."""
-    kept, canvas = seen.judged(sample), sample.layout.canvas
-    if kept.masks is None:
-        return kept
-    return replace(kept, masks=tuple(None if m is None else masks.on_canvas(m, canvas) for m in kept.masks))
+def _suite_features(suite: Suite, cache: FeatureCache) -> SuiteFeatures:
+    vocabulary = attribute_vocabularies(suite.samples)
+    references, true_images = reference_vectors(suite, cache), true_image_vectors(suite, cache)
+    texts = {t for s in suite.samples for t in (s.prompt, *(i.phrase for i in s.layout.instances))}
+    for instance in (i for s in suite.samples for i in s.layout.instances):
+        for phrases in attribute_phrases(instance, vocabulary).values():
+            texts.update(phrases.values())
+    text_vectors = cache.text_vectors(sorted(texts))
+    return SuiteFeatures(text_vectors, references, vocabulary, true_images, ExtraEncoders.for_suite(suite, cache))
 
 
-def _crop_evidence(
-    job: Job,
-    instance: Instance,
-    pixels: Pixels,
-    names: Mapping[tuple[str, str, str], str],
-    vectors: Mapping[str, Mapping[str, Vector]],
-    texts: Mapping[str, tuple[Vector, bool]],
-    references: Mapping[Place, Mapping[str, Vector]],
-    vocabulary: Mapping[str, tuple[str, ...]],
-) -> CropEvidence:
-    held = dict(references.get((job.sample.id, instance.id), {}))
-    absent: dict[str, str] = {}
-    if texts:
-        held["clip/phrase"] = texts[instance.phrase][0]
-    for encoder, seen in vectors.items():
-        if not seen:
-            absent |= {f"{encoder}/{k}": f"the stack has no {encoder}" for k in (*PARTS.values(), *REFERENCES)}
-            continue
-        absent |= {f"{encoder}/{k}": why for k, why in REFERENCES.items() if f"{encoder}/{k}" not in held}
-        for kind, part in PARTS.items():
-            name = names.get((job.key, instance.id, kind))
-            if name is None:
-                absent[f"{encoder}/{part}"] = "no mask asked for" if kind == "masked" else "not detected"
-            else:
-                held[f"{encoder}/{part}"] = seen[name]
-    target = crop(pixels, instance.box)
-    inside = pixels[:0, 0] if instance.mask is None else pixels[on_grid(instance.mask.array(), *pixels.shape[:2])]
-    return CropEvidence(
-        instance.id, held, absent, colour_shares(target), target[..., 0].size,
-        colour_shares(inside) if len(inside) else {}, len(inside),
-        _words(instance, held, texts, vocabulary),
+def _row_features(
+    jobs: Sequence[Job], pixels: Mapping[str, Pixels], cache: FeatureCache, extra_encoders: ExtraEncoders | None
+) -> _RowFeatures:
+    digests = {key: digest_pixels(image) for key, image in pixels.items()}
+    images = {digests[key]: image for key, image in pixels.items()}
+    detections, quality = cache.detections(images), cache.quality(images)
+    image_vectors = {encoder: cache.image_vectors(encoder, images) for encoder in cache.whole_image_encoders}
+    extra = ExtraFeatures() if extra_encoders is None else extra_encoders.features(images)
+    diversity = lpips_diversity(jobs, digests, images, cache)
+    crops: dict[CropKey, Pixels] = {}
+    for job in jobs:
+        if job.key in pixels:
+            crops.update(_crops(job, pixels[job.key], detections.get(digests[job.key])))
+    crop_digests = {key: digest_pixels(crop_pixels) for key, crop_pixels in crops.items()}
+    crop_images = {crop_digests[key]: crop_pixels for key, crop_pixels in crops.items()}
+    crop_vectors = {encoder: cache.image_vectors(encoder, crop_images) for encoder in cache.encoders}
+    return _RowFeatures(
+        pixels, digests, detections, quality, image_vectors, extra, diversity, crop_digests, crop_vectors
     )  # fmt: skip
 
 
-def _words(
-    instance: Instance,
-    held: Mapping[str, Vector],
-    texts: Mapping[str, tuple[Vector, bool]],
-    vocabulary: Mapping[str, tuple[str, ...]],
+def _crops(job: Job, pixels: Pixels, detections: Detections | None) -> dict[CropKey, Pixels]:
+    """Cut out each instance: at its target box, at its detection if there is one, and by its mask if it has one."""
+    layout = job.sample.layout
+    boxes = [None] * len(layout.instances) if detections is None else detected_boxes(layout, detections)
+    crops: dict[CropKey, Pixels] = {}
+    for instance, box in zip(layout.instances, boxes, strict=True):
+        crops[job.key, instance.id, "target"] = crop(pixels, instance.box)
+        if box is not None:
+            crops[job.key, instance.id, "detected"] = crop(pixels, box)
+        if instance.mask is not None:
+            crops[job.key, instance.id, "masked"] = masked_crop(pixels, instance)
+    return crops
+
+
+def _job_evidence(
+    job: Job, record: Mapping[str, Any] | None, features: _RowFeatures, suite_features: SuiteFeatures
+) -> Evidence:
+    if record is None or (record["status"] in SCORED_STATUSES and job.key not in features.pixels):
+        return Evidence(job.sample, job.seed, Status.MISSING, "not in the store")
+    status, reason = Status(record["status"]), str(record["reason"])
+    if job.key not in features.pixels:
+        return Evidence(job.sample, job.seed, status, reason)
+    image_digest = features.digests[job.key]
+    detections = features.detections.get(image_digest)
+    return Evidence(
+        job.sample,
+        job.seed,
+        status,
+        reason,
+        detections=None if detections is None else _judged_detections(detections, job.sample),
+        vectors=_image_vectors(job, features, suite_features),
+        crops=tuple(_crop_evidence(job, i, features, suite_features) for i in job.sample.layout.instances),
+        quality=_scalars(job, features, suite_features.texts),
+        second_detections=features.extra.second_detections(image_digest, job.sample),
+    )
+
+
+def _image_vectors(job: Job, features: _RowFeatures, suite_features: SuiteFeatures) -> dict[str, Vector]:
+    image_digest = features.digests[job.key]
+    vectors = {f"{encoder}/image": v[image_digest] for encoder, v in features.image_vectors.items() if v}
+    vectors.update(suite_features.true_images.get(job.sample.id, {}))
+    if suite_features.extra_encoders is not None:
+        vectors.update(suite_features.extra_encoders.prompt_vectors(job.sample.prompt))
+    if suite_features.texts:
+        vectors["clip/prompt"] = suite_features.texts[job.sample.prompt][0]
+    return vectors
+
+
+def _scalars(job: Job, features: _RowFeatures, texts: Texts) -> dict[str, float]:
+    pixels, image_digest = features.pixels[job.key], features.digests[job.key]
+    scalars = {"contrast": contrast(pixels), "saturation": saturation(pixels)}
+    if features.quality:
+        scalars["clip-iqa"] = features.quality[image_digest]
+    if job.key in features.diversity:
+        scalars["lpips-diversity"] = features.diversity[job.key]
+    if texts:
+        sample_texts = (job.sample.prompt, *(i.phrase for i in job.sample.layout.instances))
+        scalars["text-cut"] = sum(texts[t][1] for t in sample_texts) / len(sample_texts)
+    return {**scalars, **features.extra.quality_by_role(image_digest)}
+
+
+def _judged_detections(detections: Detections, sample: Sample) -> Detections:
+    """Keep the detections that count for a sample, with masks resampled to its canvas, the grid of target masks."""
+    judged, canvas = detections.with_judged_categories(sample), sample.layout.canvas
+    if judged.masks is None:
+        return judged
+    return replace(judged, masks=tuple(None if m is None else masks.mask_on_canvas(m, canvas) for m in judged.masks))
+
+
+def _crop_evidence(job: Job, instance: Instance, features: _RowFeatures, suite_features: SuiteFeatures) -> CropEvidence:
+    vectors = dict(suite_features.references.get((job.sample.id, instance.id), {}))
+    absent: dict[str, str] = {}
+    if suite_features.texts:
+        vectors["clip/phrase"] = suite_features.texts[instance.phrase][0]
+    for encoder, by_digest in features.crop_vectors.items():
+        if not by_digest:
+            reason = f"the stack has no {encoder}"
+            absent |= {f"{encoder}/{name}": reason for name in (*CROP_NAMES.values(), *MISSING_REFERENCE_REASONS)}
+            continue
+        absent |= {
+            f"{encoder}/{name}": reason
+            for name, reason in MISSING_REFERENCE_REASONS.items()
+            if f"{encoder}/{name}" not in vectors
+        }
+        for kind, name in CROP_NAMES.items():
+            crop_digest = features.crop_digests.get((job.key, instance.id, kind))
+            if crop_digest is None:
+                absent[f"{encoder}/{name}"] = "no mask asked for" if kind == "masked" else "not detected"
+            else:
+                vectors[f"{encoder}/{name}"] = by_digest[crop_digest]
+    pixels = features.pixels[job.key]
+    target = crop(pixels, instance.box)
+    mask = instance.mask
+    inside = pixels[:0, 0] if mask is None else pixels[resample_mask(mask.to_array(), *pixels.shape[:2])]
+    return CropEvidence(
+        instance.id, vectors, absent, colour_shares(target), target[..., 0].size,
+        colour_shares(inside) if len(inside) else {}, len(inside),
+        _value_similarities(instance, vectors, suite_features),
+    )  # fmt: skip
+
+
+def _value_similarities(
+    instance: Instance, vectors: Mapping[str, Vector], suite_features: SuiteFeatures
 ) -> dict[str, dict[str, float]]:
-    """Attribute -> word -> cosine of the target crop with the phrase so worded; empty without a CLIP."""
-    if "clip/target-crop" not in held:
+    """Return attribute -> value -> cosine of the target crop with the phrase using that value; empty without a CLIP."""
+    if "clip/target-crop" not in vectors:
         return {}
-    seen = held["clip/target-crop"].astype(np.float64)
+    crop_vector = vectors["clip/target-crop"].astype(np.float64)
+    texts = suite_features.texts
     return {
-        key: {word: float(seen @ texts[text][0].astype(np.float64)) for word, text in by_word.items()}
-        for key, by_word in phrasings(instance, vocabulary).items()
+        key: {value: float(crop_vector @ texts[text][0].astype(np.float64)) for value, text in phrases.items()}
+        for key, phrases in attribute_phrases(instance, suite_features.vocabulary).items()
     }

@@ -1,4 +1,4 @@
-"""Features beside the stack's first scorers: a second detector, further CLIPs' texts, further measures of quality."""
+"""Features from a stack's additional scorers: a second detector, further CLIP text encoders, further quality models."""
 
 from __future__ import annotations
 
@@ -20,62 +20,64 @@ SECOND = "second_detector"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Further features of pictures by pixel digest."""
+class ExtraFeatures:
+    """Extra features of images, keyed by pixel digest."""
 
     second: Mapping[str, Detections] = field(default_factory=dict)
     quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
-    def second_of(self, picture: str, sample: Sample) -> Detections | None:
-        """Second detections of a picture that count for a sample; None without a second detector."""
-        found = self.second.get(picture)
-        return None if found is None else found.judged(sample)
+    def second_detections(self, image_digest: str, sample: Sample) -> Detections | None:
+        """Return the second detector's detections that count for a sample; None without a second detector."""
+        detections = self.second.get(image_digest)
+        return None if detections is None else detections.with_judged_categories(sample)
 
-    def quality_of(self, picture: str) -> dict[str, float]:
-        """Further measures of a picture by role."""
-        return {role: by_picture[picture] for role, by_picture in self.quality.items()}
+    def quality_by_role(self, image_digest: str) -> dict[str, float]:
+        """Return the score of each extra quality model for one image."""
+        return {role: scores[image_digest] for role, scores in self.quality.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class ExtraEncoders:
-    """What a suite asks of further scorers.
+    """The extra scorers of a stack, as one suite uses them.
 
-    `categories` are those the second detector is asked for, the same for every picture; `prompts` are vectors of
-    prompts by role and text.
+    `categories` are the names given to the second detector, the same for every image; `prompts` holds the prompt
+    vectors by role and prompt text.
     """
 
-    looker: FeatureCache
+    cache: FeatureCache
     categories: tuple[str, ...]
     prompts: Mapping[str, Mapping[str, Vector]]
 
     @classmethod
-    def of(cls, suite: Suite, looker: FeatureCache) -> ExtraEncoders:
-        """For all samples of a suite."""
+    def for_suite(cls, suite: Suite, cache: FeatureCache) -> ExtraEncoders:
+        """Collect the categories and encode the prompts of all samples of a suite."""
         categories = tuple(sorted({i.category for s in suite.samples for i in s.layout.instances}))
         texts = sorted({s.prompt for s in suite.samples})
-        roles = [role for role in looker.scorers.roles("clip") if role != "clip"]
-        prompts = {role: {t: vector for t, (vector, _) in looker.texts(texts, role).items()} for role in roles}
-        return cls(looker, categories, prompts)
+        roles = [role for role in cache.scorers.roles("clip") if role != "clip"]
+        prompts = {role: {t: vector for t, (vector, _) in cache.text_vectors(texts, role).items()} for role in roles}
+        return cls(cache, categories, prompts)
 
-    def look(self, pictures: Mapping[str, Pixels]) -> Seen:
-        """At pictures by pixel digest."""
-        roles = [role for role in self.looker.scorers.roles("quality") if role != "quality"]
-        return Seen(self._second(pictures), {role: self.looker.quality(pictures, role) for role in roles})
+    def features(self, images: Mapping[str, Pixels]) -> ExtraFeatures:
+        """Return the extra features of images given by pixel digest."""
+        roles = [role for role in self.cache.scorers.roles("quality") if role != "quality"]
+        return ExtraFeatures(
+            self._second_detections(images), {role: self.cache.quality(images, role) for role in roles}
+        )
 
-    def vectors(self, prompt: str) -> dict[str, Vector]:
-        """Vectors of a prompt, as `Evidence` names them."""
+    def prompt_vectors(self, prompt: str) -> dict[str, Vector]:
+        """Return the vectors of a prompt under the names that `Evidence` uses."""
         return {f"{role}/prompt": by_text[prompt] for role, by_text in self.prompts.items()}
 
-    def _second(self, pictures: Mapping[str, Pixels]) -> dict[str, Detections]:
-        if SECOND not in self.looker.digests:
+    def _second_detections(self, images: Mapping[str, Pixels]) -> dict[str, Detections]:
+        if SECOND not in self.cache.digests:
             return {}
 
         def compute(batch: list[Pixels]) -> list[Mapping[str, npt.NDArray[Any]]]:
-            found: Sequence[Detections] = self.looker.scorers.second_opinion(batch, self.categories)
-            return [{"boxes": d.boxes, "scores": d.scores, "labels": np.array(d.labels, dtype=str)} for d in found]
+            detections: Sequence[Detections] = self.cache.scorers.second_detections(batch, self.categories)
+            return [{"boxes": d.boxes, "scores": d.scores, "labels": np.array(d.labels, dtype=str)} for d in detections]
 
-        seen = self.looker.look(SECOND, pictures, compute, digest(list(self.categories)))
+        arrays = self.cache.get_or_compute(SECOND, images, compute, digest(list(self.categories)))
         return {
-            c: Detections(a["boxes"].reshape(-1, 4), a["scores"], tuple(str(x) for x in a["labels"]))
-            for c, a in seen.items()
+            image_digest: Detections(a["boxes"].reshape(-1, 4), a["scores"], tuple(str(x) for x in a["labels"]))
+            for image_digest, a in arrays.items()
         }

@@ -1,4 +1,4 @@
-"""How different the pictures of one sample look from seed to seed, by LPIPS."""
+"""LPIPS between the images of one sample: how much its images differ from seed to seed."""
 
 from __future__ import annotations
 
@@ -18,33 +18,40 @@ SCORER = "lpips"
 
 
 def lpips_diversity(
-    wanted: Sequence[Job], names: Mapping[str, str], pictures: Mapping[str, Pixels], looker: FeatureCache
+    jobs: Sequence[Job], digests: Mapping[str, str], images: Mapping[str, Pixels], cache: FeatureCache
 ) -> dict[str, float]:
-    """Per job the mean LPIPS between its picture and those of the sample's other seeds; empty without an LPIPS.
+    """Return, by job key, the mean LPIPS between a job's image and those of the sample's other seeds.
 
-    names: digest of a job's pixels by its key, for jobs that have some; pictures: by that digest.  A job whose sample
-    has no other picture is left out.
+    Jobs whose sample has no other image are left out.  Empty if the stack has no LPIPS.
+
+    Args:
+        jobs: jobs of one row.
+        digests: pixel digest by job key, for the jobs that have an image.
+        images: images by pixel digest.
+        cache: computes or reads the distances.
     """
-    if SCORER not in looker.digests:
+    if SCORER not in cache.digests:
         return {}
-    by_sample: dict[str, list[str]] = {}
-    for job in wanted:
-        if job.key in names:
-            by_sample.setdefault(job.sample.id, []).append(job.key)
+    keys_by_sample: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.key in digests:
+            keys_by_sample.setdefault(job.sample.id, []).append(job.key)
     pairs = {
-        frozenset((a, b)): sorted((names[a], names[b])) for keys in by_sample.values() for a, b in combinations(keys, 2)
+        frozenset((a, b)): sorted((digests[a], digests[b]))
+        for keys in keys_by_sample.values()
+        for a, b in combinations(keys, 2)
     }
-    contents = {digest(["pair", *pair]): (pictures[pair[0]], pictures[pair[1]]) for pair in pairs.values()}
+    contents = {digest(["pair", *pair]): (images[pair[0]], images[pair[1]]) for pair in pairs.values()}
 
     def compute(batch: list[tuple[Pixels, Pixels]]) -> list[Mapping[str, npt.NDArray[Any]]]:
-        found = looker.scorers.lpips.distances([a for a, _ in batch], [b for _, b in batch])
-        return [{"distance": np.array([d])} for d in found]
+        distances = cache.scorers.lpips.distances([a for a, _ in batch], [b for _, b in batch])
+        return [{"distance": np.array([d])} for d in distances]
 
-    seen = looker.look(SCORER, contents, compute)
-    apart = {keys: float(seen[digest(["pair", *pair])]["distance"][0]) for keys, pair in pairs.items()}
+    arrays = cache.get_or_compute(SCORER, contents, compute)
+    distances = {keys: float(arrays[digest(["pair", *pair])]["distance"][0]) for keys, pair in pairs.items()}
     return {
-        key: float(np.mean([apart[frozenset((key, other))] for other in keys if other != key]))
-        for keys in by_sample.values()
+        key: float(np.mean([distances[frozenset((key, other))] for other in keys if other != key]))
+        for keys in keys_by_sample.values()
         if len(keys) > 1
         for key in keys
     }

@@ -1,5 +1,5 @@
-"""The name under which method adapters are imported; the adapters themselves are guests outside the package."""
+"""Namespace in which method adapters are imported; they are plug-ins and live outside the package."""
 
-from layoutmark.registry.plugin_paths import module_paths
+from layoutmark.registry.plugin_paths import plugin_module_paths
 
-__path__ = module_paths("methods")
+__path__ = plugin_module_paths("methods")

@@ -1,9 +1,10 @@
-"""Metrics: pure functions of stored features, one idea a file, found by listing this folder.
+"""Metrics: pure functions of stored features, one idea per file, discovered by listing this folder.
 
-A module that offers metrics defines ``metrics(scorers) -> tuple[Metric, ...]``.  `scorers` maps the kinds ``detector``,
-``clip``, ``dino`` and ``quality`` to the full name of the model behind them, for the variant strings, and may say under
-``reference`` what fidelity is measured against and under ``masks`` which detections have masks and from where; a module
-returns nothing for a kind that is not there.  Adding a file adds its metrics and edits nothing else.
+A module that offers metrics defines ``metrics(scorers) -> tuple[Metric, ...]``. `scorers` maps the roles ``detector``,
+``clip``, ``dino``, ``quality`` and so on to the full name of the model behind each, which becomes part of the metric's
+full name. Two keys are not models: ``reference`` says what fidelity is measured against, and ``masks`` which detections
+have masks and where those come from. A module returns no metric for a role that is missing. Adding a file adds its
+metrics; nothing else needs to be edited.
 """
 
 from __future__ import annotations
@@ -14,29 +15,41 @@ from collections.abc import Mapping
 
 from layoutmark.api import Metric
 from layoutmark.errors import LayoutmarkError
-from layoutmark.metrics.aggregation import SetMetric, Summary, summarise, summary
+from layoutmark.metrics.aggregation import SetMetric, Summary, summarise_metric, summarise_outcomes
 
-__all__ = ["ASIDE", "HEADLINE", "SetMetric", "Summary", "all_metrics", "summarise", "summary"]
+__all__ = [
+    "HEADLINE_METRICS",
+    "NON_HEADLINE_SCORERS",
+    "SetMetric",
+    "Summary",
+    "all_metrics",
+    "summarise_metric",
+    "summarise_outcomes",
+]
 
-HEADLINE = ("ap50", "miou", "clip_i", "dino", "clip_t", "clip_iqa")
-"""Names of the metrics a table shows first, in its order."""
-ASIDE = ("segmenter", "masks")
-"""Kinds of `scorers` that no headline metric reads, so what keeps headline metrics alone does not depend on them."""
+HEADLINE_METRICS = ("ap50", "miou", "clip_i", "dino", "clip_t", "clip_iqa")
+"""Names of the metrics that a table shows first, in this order."""
+NON_HEADLINE_SCORERS = ("segmenter", "masks")
+"""Keys of `scorers` that no headline metric reads, so records of headline metrics do not depend on them."""
 
 
 def all_metrics(scorers: Mapping[str, str]) -> list[Metric]:
-    """Every metric that the given scorers allow: the headline ones in their order, then the others by name.
+    """All metrics that the given scorers allow: the headline metrics in their order, then the others by name.
 
-    Raises LayoutmarkError when two modules offer one name.
+    Raises LayoutmarkError when two modules offer the same metric name.
+
+    >>> [metric.info.name for metric in all_metrics({"quality": "clip-iqa"})]
+    ['clip_iqa']
     """
-    found: dict[str, Metric] = {}
+    metric_by_name: dict[str, Metric] = {}
     for module in pkgutil.iter_modules(__path__):
-        offer = getattr(importlib.import_module(f"{__name__}.{module.name}"), "metrics", None)
-        for metric in offer(scorers) if offer else ():
-            if metric.info.name in found:
+        factory = getattr(importlib.import_module(f"{__name__}.{module.name}"), "metrics", None)
+        for metric in factory(scorers) if factory else ():
+            name = metric.info.name
+            if name in metric_by_name:
                 raise LayoutmarkError(
-                    "metrics", found=f"two named {metric.info.name!r}", expected="one owner per name", do="Rename one."
+                    "metrics", found=f"two named {name!r}", expected="one module per name", do="Rename one."
                 )
-            found[metric.info.name] = metric
-    order = {name: place for place, name in enumerate(HEADLINE)}
-    return sorted(found.values(), key=lambda m: (order.get(m.info.name, len(order)), m.info.name))
+            metric_by_name[name] = metric
+    rank = {name: position for position, name in enumerate(HEADLINE_METRICS)}
+    return sorted(metric_by_name.values(), key=lambda m: (rank.get(m.info.name, len(rank)), m.info.name))

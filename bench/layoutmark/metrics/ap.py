@@ -1,4 +1,4 @@
-"""AP and AR as metrics: a set's value by pycocotools, of all targets or of those of one size."""
+"""AP and AR by pycocotools: values of a set of images, for all targets or for those of one size."""
 
 from __future__ import annotations
 
@@ -10,170 +10,201 @@ import numpy.typing as npt
 
 from layoutmark.api import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
-from layoutmark.metrics.aggregation import NO_TARGETS, Summary, summary, without_pixels
+from layoutmark.metrics.aggregation import NO_TARGETS, Summary, missing_pixels_reason, summarise_outcomes
 from layoutmark.metrics.ap_table import (
     ApTable,
-    ap_alone,
-    ap_draws,
     ap_from_table,
+    ap_per_image,
     ap_table,
-    ar_alone,
-    ar_draws,
-    at_thresholds,
-    tabulated,
+    ar_per_image,
+    build_ap_table,
+    resampled_ap,
+    resampled_ar,
+    select_thresholds,
 )
 from layoutmark.metrics.coco import (
-    CONFIDENCE,
-    EVERY_AREA,
+    ALL_AREAS,
     MAX_DETECTIONS,
-    accumulated,
-    average,
+    MIN_RANKED_CONFIDENCE,
+    accumulate,
     coco_ap,
-    match,
+    match_images,
+    mean_of_defined,
 )
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 __all__ = [
-    "ApTable", "AveragePrecision", "AverageRecall", "ap_draws", "ap_from_table", "ap_table", "ar_draws", "coco_ap",
-    "metrics",
+    "ApTable", "AveragePrecision", "AverageRecall", "ap_from_table", "ap_table", "coco_ap", "metrics", "resampled_ap",
+    "resampled_ar",
 ]  # fmt: skip
 
 IOU_50_95 = tuple(float(t) for t in np.linspace(0.5, 0.95, 10))
-ALL = slice(None)
-SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
-"""COCO's areas in pixels of the layout's canvas, both ends included."""
-KEPT = 250_000
-"""Images whose matches are remembered, over all sets: rows of a table, or subsets that pairs of methods share."""
+ALL_THRESHOLDS = slice(None)
+AREA_RANGES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""COCO's size classes: areas in pixels of the layout's canvas, both ends included."""
+MAX_CACHED_IMAGES = 250_000
+"""Limit on the images whose matches are cached, summed over all sets (rows of a table, subsets shared by pairs)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Figures:
-    """One match of a set of images: pycocotools' tables, and per area the table for resampling."""
+class MatchTables:
+    """Everything computed from one matching of a set of images: pycocotools' tables, and an `ApTable` per area."""
 
     precision: npt.NDArray[np.float64] | None
     recall: npt.NDArray[np.float64] | None
-    tables: tuple[ApTable, ...]
+    ap_tables: tuple[ApTable, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Matches:
-    """Matching takes far longer than any figure made of it, so all figures of a set of images share one match."""
+class MatchCache:
+    """Matching is far slower than computing values from it, so all values of a set of images share one matching."""
 
     areas: tuple[tuple[float, float], ...]
-    ious: tuple[float, ...] = IOU_50_95
-    masks: bool = False
-    """Whether overlap is that of masks, not of boxes."""
-    kept: dict[tuple[Evidence, ...], Figures] = field(default_factory=dict)
+    iou_thresholds: tuple[float, ...] = IOU_50_95
+    use_masks: bool = False
+    """Whether IoU is computed between masks instead of boxes."""
+    cache: dict[tuple[Evidence, ...], MatchTables] = field(default_factory=dict)
 
-    def of(self, evidence: Sequence[Evidence]) -> Figures:
-        """The match of these images, in this order."""
+    def tables(self, evidence: Sequence[Evidence]) -> MatchTables:
+        """The tables of these images, in this order."""
         key = tuple(evidence)
-        if key not in self.kept:
-            while self.kept and sum(map(len, self.kept)) + len(key) > KEPT:
-                del self.kept[next(iter(self.kept))]
-            matched = match(evidence, self.ious, self.areas, self.masks)
-            tables = tuple(tabulated(matched, len(key), self.ious, k) for k in range(len(self.areas)))
-            found = {} if matched is None else accumulated(matched)
-            self.kept[key] = Figures(found.get("precision"), found.get("recall"), tables)
-        return self.kept[key]
+        if key not in self.cache:
+            while self.cache and sum(map(len, self.cache)) + len(key) > MAX_CACHED_IMAGES:
+                del self.cache[next(iter(self.cache))]
+            matched = match_images(evidence, self.iou_thresholds, self.areas, self.use_masks)
+            ap_tables = tuple(build_ap_table(matched, len(key), self.iou_thresholds, k) for k in range(len(self.areas)))
+            coco_tables = {} if matched is None else accumulate(matched)
+            self.cache[key] = MatchTables(coco_tables.get("precision"), coco_tables.get("recall"), ap_tables)
+        return self.cache[key]
 
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """AP over IoU thresholds.  Its value belongs to the set; an image's outcome is the AP of that image alone.
+    """Average precision of a set of images, averaged over categories and IoU thresholds; range [0, 1].
 
-    `thresholds` are places in the IoU thresholds of `matches`, `area` is a place in its areas.
+    An image's own outcome is the AP of that image alone; the mean of these is not the AP of the set.
+
+    Args:
+        info: Name and description.
+        matches: Cache of matchings.
+        thresholds: Which of the IoU thresholds of `matches` to average over.
+        area: Index of one of the areas of `matches`.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> image = example_image({"cat": (0.0, 0.0, 0.5, 0.5)}, {"cat": (0.0, 0.0, 0.5, 0.4)})
+    >>> [round(metric.summarise([image]).value, 3) for metric in metrics({"detector": "yolo"})[:3]]
+    [1.0, 0.7, 1.0]
     """
 
     info: MetricInfo
-    matches: Matches
+    matches: MatchCache
     thresholds: slice
     area: int
 
     def summarise(self, evidence: Sequence[Evidence]) -> Summary:
-        """AP of the images that have pixels and stored detections; `n` counts them."""
-        counted = summary(self._states(evidence))
-        value = self._value(self.matches.of(evidence))
-        if value is not None or not counted.n:
-            return Summary(value, counted.n, counted.of, counted.unscored)
-        return Summary(None, 0, counted.of, {**counted.unscored, self._nothing: counted.n})
+        """The value over the images with pixels and stored detections; `n` counts these images."""
+        counts = summarise_outcomes(self._scorable(evidence))
+        value = self._value(self.matches.tables(evidence))
+        if value is not None or not counts.n:
+            return Summary(value, counts.n, counts.requested, counts.unscored)
+        return Summary(None, 0, counts.requested, {**counts.unscored, self._no_targets_reason: counts.n})
 
-    def resampled(self, evidence: Sequence[Evidence], weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-        """The value under each row of weights (draws, len(evidence))."""
-        return self._draws(self._table(evidence), weights)
+    def resampled_values(
+        self, evidence: Sequence[Evidence], weights: npt.NDArray[np.integer]
+    ) -> npt.NDArray[np.float64]:
+        """The values, shape (draws,), under each row of weights (draws, len(evidence))."""
+        return self._resampled(self._ap_table(evidence), weights)
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
-        """The value of each image alone, in order.  Their mean is not the value of the set."""
-        found = []
-        for state, alone in zip(self._states(evidence), self._alone(self._table(evidence)), strict=True):
-            outcome = state.outcome
+        """The value of each image alone, in order."""
+        outcomes = []
+        for scorable, value in zip(self._scorable(evidence), self._per_image(self._ap_table(evidence)), strict=True):
+            outcome = scorable.outcome
             if isinstance(outcome, Score):
-                outcome = Unscored(self._nothing) if np.isnan(alone) else Score(float(alone))
-            found.append(SampleOutcome(state.sample, state.seed, outcome))
-        return found
+                outcome = Unscored(self._no_targets_reason) if np.isnan(value) else Score(float(value))
+            outcomes.append(SampleOutcome(scorable.sample, scorable.seed, outcome))
+        return outcomes
 
     @property
-    def _nothing(self) -> str:
-        return NO_TARGETS if self.matches.areas[self.area] == EVERY_AREA else f"{NO_TARGETS} of this size"
+    def _no_targets_reason(self) -> str:
+        return NO_TARGETS if self.matches.areas[self.area] == ALL_AREAS else f"{NO_TARGETS} of this size"
 
-    def _table(self, evidence: Sequence[Evidence]) -> ApTable:
-        return at_thresholds(self.matches.of(evidence).tables[self.area], self.thresholds)
+    def _ap_table(self, evidence: Sequence[Evidence]) -> ApTable:
+        return select_thresholds(self.matches.tables(evidence).ap_tables[self.area], self.thresholds)
 
-    def _value(self, figures: Figures) -> float | None:
-        table = figures.precision
-        return None if table is None else average(table[self.thresholds, :, :, self.area])
+    def _value(self, tables: MatchTables) -> float | None:
+        precision = tables.precision
+        return None if precision is None else mean_of_defined(precision[self.thresholds, :, :, self.area])
 
-    def _draws(self, table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-        return ap_draws(table, weights)
+    def _resampled(self, table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        return resampled_ap(table, weights)
 
-    def _alone(self, table: ApTable) -> npt.NDArray[np.float64]:
-        return ap_alone(table)
+    def _per_image(self, table: ApTable) -> npt.NDArray[np.float64]:
+        return ap_per_image(table)
 
-    def _states(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
-        def state(e: Evidence) -> Outcome:
-            return without_pixels(e) or (Unscored("no detections stored") if e.detections is None else Score(1.0))
+    def _scorable(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
+        """A placeholder score for each image that can take part, else the reason why it cannot."""
 
-        return [SampleOutcome(e.sample.id, e.seed, state(e)) for e in evidence]
+        def outcome(e: Evidence) -> Outcome:
+            return missing_pixels_reason(e) or (
+                Unscored("no detections stored") if e.detections is None else Score(1.0)
+            )
+
+        return [SampleOutcome(e.sample.id, e.seed, outcome(e)) for e in evidence]
 
 
 @dataclass(frozen=True)
 class AverageRecall(AveragePrecision):
-    """AR over IoU thresholds: how many targets the detections hold at all, with no regard to their order."""
+    """Average recall of a set of images over IoU thresholds: the share of targets detected; range [0, 1].
 
-    def _value(self, figures: Figures) -> float | None:
-        table = figures.recall
-        return None if table is None else average(table[self.thresholds, :, self.area])
+    >>> from layoutmark.metrics.examples import example_image
+    >>> image = example_image({"cat": (0.0, 0.0, 0.5, 0.5)}, {"cat": (0.0, 0.0, 0.5, 0.4)})
+    >>> metrics({"detector": "yolo"})[-1].summarise([image]).value
+    0.7
+    """
 
-    def _draws(self, table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-        return ar_draws(table, weights)
+    def _value(self, tables: MatchTables) -> float | None:
+        recall = tables.recall
+        return None if recall is None else mean_of_defined(recall[self.thresholds, :, self.area])
 
-    def _alone(self, table: ApTable) -> npt.NDArray[np.float64]:
-        return ar_alone(table)
+    def _resampled(self, table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+        return resampled_ar(table, weights)
+
+    def _per_image(self, table: ApTable) -> npt.NDArray[np.float64]:
+        return ar_per_image(table)
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`ap50`, `ap`, `ap75`, `ap_small`, `ap_medium`, `ap_large` and `ar`, where there is a detector."""
+    """`ap50`, `ap`, `ap75`, `ap_small`, `ap_medium`, `ap_large` and `ar`, if there is a detector.
+
+    >>> [metric.info.name for metric in metrics({"detector": "yolo"})]
+    ['ap50', 'ap', 'ap75', 'ap_small', 'ap_medium', 'ap_large', 'ar']
+    """
     if "detector" not in scorers:
         return ()
-    how = f"conf>={CONFIDENCE}, at most {MAX_DETECTIONS} detections, detector {scorers['detector']}, pycocotools"
-    # Three matches: who asks for AP50 alone, as boards do, shall not wait for ten thresholds and three sizes.
-    at_half = Matches((EVERY_AREA,), IOU_50_95[:1])
-    matches, by_size = Matches((EVERY_AREA,)), Matches(tuple(SIZES.values()))
+    detector = scorers["detector"]
+    how = f"conf>={MIN_RANKED_CONFIDENCE}, at most {MAX_DETECTIONS} detections, detector {detector}, pycocotools"
+    # Separate caches: leaderboards compute AP50 alone and should not wait for ten thresholds and three sizes.
+    at_half = MatchCache((ALL_AREAS,), IOU_50_95[:1])
+    all_sizes, by_size = MatchCache((ALL_AREAS,)), MatchCache(tuple(AREA_RANGES.values()))
 
-    def info(name: str, title: str, what: str, unit: str = "AP") -> MetricInfo:
-        return MetricInfo(name, f"{name}[box, {what}, {how}]", title, unit, Direction.HIGHER, 0.0, 1.0, "1")
+    def info(name: str, title: str, details: str, unit: str = "AP") -> MetricInfo:
+        return MetricInfo(name, f"{name}[box, {details}, {how}]", title, unit, Direction.HIGHER, 0.0, 1.0, "1")
 
-    every = "IoU 0.5:0.95"
+    iou_range = "IoU 0.5:0.95"
     sized = [
         AveragePrecision(
-            info(f"ap_{size}", f"AP {size}", f"{every}, area {low:g} to {high:g} px of the canvas"), by_size, ALL, place
+            info(f"ap_{size}", f"AP {size}", f"{iou_range}, area {low:g} to {high:g} px of the canvas"),
+            by_size,
+            ALL_THRESHOLDS,
+            area,
         )
-        for place, (size, (low, high)) in enumerate(SIZES.items())
+        for area, (size, (low, high)) in enumerate(AREA_RANGES.items())
     ]
     return (
-        AveragePrecision(info("ap50", "AP50", "IoU 0.5"), at_half, ALL, 0),
-        AveragePrecision(info("ap", "AP", every), matches, ALL, 0),
-        AveragePrecision(info("ap75", "AP75", "IoU 0.75"), matches, slice(5, 6), 0),
+        AveragePrecision(info("ap50", "AP50", "IoU 0.5"), at_half, ALL_THRESHOLDS, 0),
+        AveragePrecision(info("ap", "AP", iou_range), all_sizes, ALL_THRESHOLDS, 0),
+        AveragePrecision(info("ap75", "AP75", "IoU 0.75"), all_sizes, slice(5, 6), 0),
         *sized,
-        AverageRecall(info("ar", "AR", every, "AR"), matches, ALL, 0),
+        AverageRecall(info("ar", "AR", iou_range, "AR"), all_sizes, ALL_THRESHOLDS, 0),
     )

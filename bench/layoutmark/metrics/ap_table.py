@@ -1,9 +1,9 @@
 """Average precision under resampling weights, without matching again.
 
-A bootstrap needs AP a thousand times.  Matching inside an image does not depend on the other images, so `ap_table`
-keeps what matched, and `ap_from_table` repeats only its accumulation, each image counting as often as its
-weight says: exactly what pycocotools gives for the set with images physically repeated.  `ap_draws` is the same for
-many weights at once.
+A bootstrap computes AP thousands of times. Matching within an image does not depend on the other images, so `ap_table`
+keeps the matches, and `ap_from_table` repeats only the accumulation, with each image counted as often as its weight
+says: exactly what pycocotools gives for the set with images physically repeated. `resampled_ap` does the same for many
+weights at once.
 """
 
 from __future__ import annotations
@@ -16,33 +16,34 @@ import numpy.typing as npt
 
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Evidence
-from layoutmark.metrics.coco import RECALLS, Matched, match
+from layoutmark.metrics.coco import RECALL_LEVELS, MatchedImages, match_images
 
 Floats = npt.NDArray[np.float64]
-BLOCK = 1 << 22
-"""Most hits times draws that are worked on at once; it bounds the memory to some hundred megabytes."""
+MAX_BLOCK_ELEMENTS = 1 << 22
+"""Limit on true positives times draws processed at once; it bounds memory to a few hundred megabytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CategoryRows:
-    """What one category contributes: its detections best first, and how many targets each image has.
+    """Detections of one category, best first, and the number of targets of the category in each image.
 
-    `image` (rows,) is a position in the evidence, `hit` (thresholds, rows) says which detections are true positives,
-    `counted` (thresholds, rows) which count at all (all but those outside the area), `targets` (images,) counts
-    targets.  `runs` (rows,) numbers stretches of one image with one score, or is None when no score is tied inside an
-    image.  Rows after the last hit are left out: they cannot change the curve.
+    `image_indices` (rows,) are positions in the evidence. `true_positive` (thresholds, rows) says which detections are
+    true positives, and `in_area` (thresholds, rows) which count at all (all except those outside the area).
+    `targets_per_image` has shape (images,). `tie_runs` (rows,) numbers the runs of detections with the same image and
+    score, or is None if no image has tied scores. Rows after the last true positive are left out: they cannot change
+    the precision-recall curve.
     """
 
-    image: npt.NDArray[np.intp]
-    hit: npt.NDArray[np.bool_]
-    counted: npt.NDArray[np.bool_]
-    targets: npt.NDArray[np.int64]
-    runs: npt.NDArray[np.intp] | None
+    image_indices: npt.NDArray[np.intp]
+    true_positive: npt.NDArray[np.bool_]
+    in_area: npt.NDArray[np.bool_]
+    targets_per_image: npt.NDArray[np.int64]
+    tie_runs: npt.NDArray[np.intp] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ApTable:
-    """Matched detections of `images` pieces of evidence by category name, at the IoU `thresholds`."""
+    """Matched detections of a set of `images` images by category name, at the given IoU `thresholds`."""
 
     images: int
     thresholds: tuple[float, ...]
@@ -50,178 +51,245 @@ class ApTable:
 
 
 def ap_table(evidence: Sequence[Evidence], thresholds: Sequence[float] = (0.5,)) -> ApTable:
-    """What matched, ready for `ap_from_table`.  Images without pixels take part with no rows."""
-    return tabulated(match(evidence, thresholds), len(evidence), thresholds)
+    """Match the images at the given IoU thresholds, for `ap_from_table`. Images without pixels contribute no rows.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> ap_table([example_image(detections={"cat": (0.0, 0.0, 0.5, 0.5)})]).categories["cat"].true_positive
+    array([[ True]])
+    """
+    return build_ap_table(match_images(evidence, thresholds), len(evidence), thresholds)
 
 
-def tabulated(matched: Matched | None, images: int, thresholds: Sequence[float], area: int = 0) -> ApTable:
-    """The table of one of the areas that were matched, by its place in their list."""
-    found: dict[str, CategoryRows] = {}
+def build_ap_table(matched: MatchedImages | None, images: int, thresholds: Sequence[float], area: int = 0) -> ApTable:
+    """Build the table of one area out of a matching.
+
+    Args:
+        matched: The result of `match_images`.
+        images: Number of images, including those without pixels.
+        thresholds: The IoU thresholds of the matching.
+        area: Index of one of the areas of the matching.
+
+    >>> build_ap_table(None, 3, (0.5,))
+    ApTable(images=3, thresholds=(0.5,), categories={})
+    """
+    categories: dict[str, CategoryRows] = {}
     if matched is not None:
-        found = {name: _rows(matched, k, area, images) for k, name in enumerate(matched.categories)}
-    return ApTable(images, tuple(thresholds), found)
+        categories = {name: _category_rows(matched, k, area, images) for k, name in enumerate(matched.categories)}
+    return ApTable(images, tuple(thresholds), categories)
 
 
-def at_thresholds(table: ApTable, thresholds: slice) -> ApTable:
-    """The same table at some of its thresholds."""
+def select_thresholds(table: ApTable, thresholds: slice) -> ApTable:
+    """Restrict a table to some of its IoU thresholds.
+
+    >>> select_thresholds(ApTable(3, (0.5, 0.75), {}), slice(1, 2)).thresholds
+    (0.75,)
+    """
     if thresholds == slice(None):
         return table
-    rows = {n: replace(r, hit=r.hit[thresholds], counted=r.counted[thresholds]) for n, r in table.categories.items()}
-    return ApTable(table.images, table.thresholds[thresholds], rows)
+    categories = {
+        name: replace(rows, true_positive=rows.true_positive[thresholds], in_area=rows.in_area[thresholds])
+        for name, rows in table.categories.items()
+    }
+    return ApTable(table.images, table.thresholds[thresholds], categories)
 
 
 def ap_from_table(table: ApTable, weights: npt.NDArray[np.integer]) -> float | None:
-    """AP of the set in which image i appears weights[i] times; None if no image with a target appears.
+    """AP in [0, 1] of the set in which image i occurs weights[i] times; None if no image with a target occurs.
 
-    weights: shape (images,), whole numbers, 0 or more.  Raises LayoutmarkError for another shape or a negative weight.
+    Args:
+        table: The matches.
+        weights: Non-negative integers, shape (images,).
+
+    Raises LayoutmarkError for another shape or a negative weight.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> table = ap_table([example_image(detections={"cat": (0.0, 0.0, 0.5, 0.5)}), example_image(detections={})])
+    >>> round(ap_from_table(table, np.array([1, 1])), 3), round(ap_from_table(table, np.array([3, 0])), 3)
+    (0.505, 1.0)
     """
     if weights.shape != (table.images,) or (weights < 0).any():
         raise LayoutmarkError(
             "weights of AP",
-            found=f"shape {weights.shape}, least {weights.min() if weights.size else 'none'}",
+            found=f"shape {weights.shape}, smallest {weights.min() if weights.size else 'none'}",
             expected=f"shape ({table.images},), 0 or more",
             do="Give one count per image.",
         )
     values: list[float] = []
     for rows in table.categories.values():
-        positives = int(rows.targets @ weights)
+        positives = int(rows.targets_per_image @ weights)
         if positives:
-            values.extend(_average_precisions(*_repeated(rows, weights), positives))
+            values.extend(_average_precisions(*_repeat_rows(rows, weights), positives))
     return float(np.mean(values)) if values else None
 
 
-def ap_draws(table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """`ap_from_table` of every row of `weights` (draws, images); NaN where no image with a target appears."""
-    total, counted = np.zeros(len(weights)), np.zeros(len(weights))
-    # In double precision products are quick, and whole numbers stay exact.  One column a draw.
+def resampled_ap(table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """`ap_from_table` for each row of `weights` (draws, images); NaN where no image with a target occurs.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> table = ap_table([example_image(detections={"cat": (0.0, 0.0, 0.5, 0.5)}), example_image(detections={})])
+    >>> resampled_ap(table, np.array([[1, 1], [3, 0], [0, 0]])).round(3)
+    array([0.505, 1.   ,   nan])
+    """
+    sums, counts = np.zeros(len(weights)), np.zeros(len(weights))
+    # Matrix products are fast in double precision, and integers stay exact. One column per draw.
     columns = np.ascontiguousarray(weights.T, dtype=np.float64)
     for rows in table.categories.values():
-        positives = rows.targets @ columns
-        some = np.flatnonzero(positives)
-        if rows.runs is None:
-            mine = columns if len(some) == len(weights) else columns[:, some]
-            step = max(1, BLOCK // max(1, rows.hit.sum(axis=1).max(initial=1)))
-            for at in range(0, len(some), step):
-                part = some[at : at + step]
-                total[part] += _many_precisions(rows, mine[:, at : at + step], positives[part])
+        positives = rows.targets_per_image @ columns
+        defined_draws = np.flatnonzero(positives)
+        if rows.tie_runs is None:
+            defined_columns = columns if len(defined_draws) == len(weights) else columns[:, defined_draws]
+            step = max(1, MAX_BLOCK_ELEMENTS // max(1, rows.true_positive.sum(axis=1).max(initial=1)))
+            for start in range(0, len(defined_draws), step):
+                block = defined_draws[start : start + step]
+                block_columns = defined_columns[:, start : start + step]
+                sums[block] += _summed_precisions(rows, block_columns, positives[block])
         else:
-            for k in some:
-                total[k] += sum(_average_precisions(*_repeated(rows, weights[k]), int(positives[k])))
-        counted[some] += len(table.thresholds)
+            for k in defined_draws:
+                sums[k] += sum(_average_precisions(*_repeat_rows(rows, weights[k]), int(positives[k])))
+        counts[defined_draws] += len(table.thresholds)
     with np.errstate(invalid="ignore"):
-        return total / counted
+        return sums / counts
 
 
-def ar_draws(table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """AR of every row of `weights` (draws, images): the share of targets found, averaged like AP; NaN like AP."""
+def resampled_ar(table: ApTable, weights: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """AR for each row of `weights` (draws, images): the share of targets detected, averaged like AP; NaN as for AP.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> table = ap_table([example_image(detections={"cat": (0.0, 0.0, 0.5, 0.5)}), example_image(detections={})])
+    >>> resampled_ar(table, np.array([[1, 1], [3, 0], [0, 0]]))
+    array([0.5, 1. , nan])
+    """
     columns = weights.astype(np.float64)
-    return _recalls(table, lambda per_image: columns @ per_image, len(weights))
+    return _mean_recalls(table, lambda per_image: columns @ per_image, len(weights))
 
 
-def ar_alone(table: ApTable) -> npt.NDArray[np.float64]:
-    """AR (images,) of each image by itself; NaN where it has no target."""
-    return _recalls(table, lambda per_image: per_image, table.images)
+def ar_per_image(table: ApTable) -> npt.NDArray[np.float64]:
+    """AR of each image alone, shape (images,); NaN for an image without targets.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> ar_per_image(ap_table([example_image(detections={}), example_image({}, {})]))
+    array([ 0., nan])
+    """
+    return _mean_recalls(table, lambda per_image: per_image, table.images)
 
 
-def _recalls(table: ApTable, summed: Callable[[Floats], Floats], count: int) -> Floats:
-    """Mean recall of `count` sets, each of which sums numbers of images in its own way."""
-    total, counted = np.zeros(count), np.zeros(count)
+def _mean_recalls(table: ApTable, sum_over_sets: Callable[[Floats], Floats], sets: int) -> Floats:
+    """Mean recall of each of several sets of images; `sum_over_sets` turns numbers per image into sums per set."""
+    sums, counts = np.zeros(sets), np.zeros(sets)
     for rows in table.categories.values():
-        hits = rows.hit.sum(axis=0).astype(np.float64)
-        found: Floats = np.bincount(rows.image, weights=hits, minlength=table.images).astype(np.float64)
-        positives = summed(rows.targets.astype(np.float64))
-        some = positives > 0
-        total[some] += summed(found)[some] / positives[some]
-        counted[some] += len(table.thresholds)
+        hits = rows.true_positive.sum(axis=0).astype(np.float64)
+        hits_per_image: Floats = np.bincount(rows.image_indices, weights=hits, minlength=table.images).astype(
+            np.float64
+        )
+        positives = sum_over_sets(rows.targets_per_image.astype(np.float64))
+        is_defined = positives > 0
+        sums[is_defined] += sum_over_sets(hits_per_image)[is_defined] / positives[is_defined]
+        counts[is_defined] += len(table.thresholds)
     with np.errstate(invalid="ignore"):
-        return np.asarray(total / counted, dtype=np.float64)
+        return np.asarray(sums / counts, dtype=np.float64)
 
 
-def ap_alone(table: ApTable) -> npt.NDArray[np.float64]:
-    """AP (images,) of each image by itself, as if it were the whole set; NaN where it has no target."""
-    total, counted = np.zeros(table.images), np.zeros(table.images)
+def ap_per_image(table: ApTable) -> npt.NDArray[np.float64]:
+    """AP of each image alone, as if it were the whole set, shape (images,); NaN for an image without targets.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> ap_per_image(ap_table([example_image(detections={}), example_image({}, {})]))
+    array([ 0., nan])
+    """
+    sums, counts = np.zeros(table.images), np.zeros(table.images)
     for rows in table.categories.values():
-        for image in np.flatnonzero(rows.targets):
-            mine = rows.image == image
-            weight = np.ones(int(mine.sum()), dtype=np.int64)
-            found = _average_precisions(weight, rows.hit[:, mine], rows.counted[:, mine], int(rows.targets[image]))
-            total[image] += sum(found)
-            counted[image] += len(found)
+        for image in np.flatnonzero(rows.targets_per_image):
+            of_image = rows.image_indices == image
+            weights = np.ones(int(of_image.sum()), dtype=np.int64)
+            precisions = _average_precisions(
+                weights, rows.true_positive[:, of_image], rows.in_area[:, of_image], int(rows.targets_per_image[image])
+            )
+            sums[image] += sum(precisions)
+            counts[image] += len(precisions)
     with np.errstate(invalid="ignore"):
-        return total / counted
+        return sums / counts
 
 
-def _many_precisions(rows: CategoryRows, columns: Floats, positives: Floats) -> Floats:
-    """Sum over thresholds of `_average_precisions`, per draw; the curve turns only at true positives.
+def _summed_precisions(rows: CategoryRows, columns: Floats, positives: Floats) -> Floats:
+    """Per draw, the sum of `_average_precisions` over thresholds; only true positives are visited.
 
-    `columns` (images, draws) are weights, `positives` (draws,) how many targets a draw has.
+    `columns` (images, draws) are weights, `positives` (draws,) the number of targets in each draw.
     """
     from scipy.sparse import csr_array
 
-    found = np.zeros(columns.shape[1])
-    for hit, counted in zip(rows.hit, rows.counted, strict=True):
-        at = np.flatnonzero(hit)
-        if not len(at):
+    sums = np.zeros(columns.shape[1])
+    for true_positive, in_area in zip(rows.true_positive, rows.in_area, strict=True):
+        hits = np.flatnonzero(true_positive)
+        if not len(hits):
             continue
-        positive = np.cumsum(columns[rows.image[at]], axis=0)
-        # How many rows that count each image has after one hit and up to the next.
-        before = np.flatnonzero(counted[: at[-1] + 1])
-        places = np.searchsorted(at, before), rows.image[before]
-        between = csr_array((np.ones(len(before)), places), shape=(len(at), len(columns)))
-        precision = positive / (np.cumsum(between @ columns, axis=0) + np.spacing(1))
+        cumulative_hits = np.cumsum(columns[rows.image_indices[hits]], axis=0)
+        # For each image, the number of counted rows after one true positive and up to the next.
+        counted = np.flatnonzero(in_area[: hits[-1] + 1])
+        cells = np.searchsorted(hits, counted), rows.image_indices[counted]
+        rows_between = csr_array((np.ones(len(counted)), cells), shape=(len(hits), len(columns)))
+        precision = cumulative_hits / (np.cumsum(rows_between @ columns, axis=0) + np.spacing(1))
         envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-        reached = np.searchsorted(RECALLS, positive / positives, side="right")
-        found += (envelope * np.diff(reached, axis=0, prepend=0)).sum(axis=0) / len(RECALLS)
-    return found
+        levels_reached = np.searchsorted(RECALL_LEVELS, cumulative_hits / positives, side="right")
+        sums += (envelope * np.diff(levels_reached, axis=0, prepend=0)).sum(axis=0) / len(RECALL_LEVELS)
+    return sums
 
 
 def _average_precisions(
-    weight: npt.NDArray[np.integer], hit: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_], positives: int
+    weights: npt.NDArray[np.integer],
+    true_positive: npt.NDArray[np.bool_],
+    in_area: npt.NDArray[np.bool_],
+    positives: int,
 ) -> list[float]:
-    """Per threshold the mean of 101 interpolated precisions: pycocotools' accumulation with a weight per detection."""
-    true = np.cumsum(hit * weight, axis=1).astype(np.float64)
-    precision = true / (np.cumsum(counted * weight, axis=1).astype(np.float64) + np.spacing(1))
+    """Per threshold, the mean of 101 interpolated precisions: pycocotools' accumulation with a weight per detection."""
+    cumulative_hits = np.cumsum(true_positive * weights, axis=1).astype(np.float64)
+    precision = cumulative_hits / (np.cumsum(in_area * weights, axis=1).astype(np.float64) + np.spacing(1))
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    found = []
-    for recall, highest in zip(true / positives, envelope, strict=True):
-        at = np.searchsorted(recall, RECALLS, side="left")
-        found.append(float(highest[at[: np.searchsorted(at, len(highest))]].sum() / len(RECALLS)))
-    return found
+    averages = []
+    for recall, highest in zip(cumulative_hits / positives, envelope, strict=True):
+        rows_at_levels = np.searchsorted(recall, RECALL_LEVELS, side="left")
+        reached = rows_at_levels[: np.searchsorted(rows_at_levels, len(highest))]
+        averages.append(float(highest[reached].sum() / len(RECALL_LEVELS)))
+    return averages
 
 
-def _repeated(
+def _repeat_rows(
     rows: CategoryRows, weights: npt.NDArray[np.integer]
 ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Weight per row, hits and counted rows, such that a weight means adjacent copies of the row.
+    """A weight per row, `true_positive` and `in_area`, such that a weight stands for adjacent copies of its row.
 
-    Copies of an image repeat its rows of one score as a group (a b a b, not a a b b).  That differs only where scores
-    are tied inside an image; there the copies are written out, each with weight 1.
+    Copies of an image repeat its rows with the same score as a group (a b a b, not a a b b). This matters only where
+    scores are tied within an image; there, the copies are written out, each with weight 1.
     """
-    if rows.runs is None:
-        return weights[rows.image], rows.hit, rows.counted
-    first = np.flatnonzero(np.diff(rows.runs, prepend=-1))
-    length = np.diff(first, append=len(rows.runs))
-    copies = np.repeat(np.arange(len(first)), weights[rows.image[first]])
-    long = length[copies]
-    index = np.arange(long.sum()) + np.repeat(first[copies] - (np.cumsum(long) - long), long)
-    return np.ones(len(index), dtype=np.int64), rows.hit[:, index], rows.counted[:, index]
+    if rows.tie_runs is None:
+        return weights[rows.image_indices], rows.true_positive, rows.in_area
+    run_starts = np.flatnonzero(np.diff(rows.tie_runs, prepend=-1))
+    run_lengths = np.diff(run_starts, append=len(rows.tie_runs))
+    copies = np.repeat(np.arange(len(run_starts)), weights[rows.image_indices[run_starts]])
+    copy_lengths = run_lengths[copies]
+    offsets = run_starts[copies] - (np.cumsum(copy_lengths) - copy_lengths)
+    indices = np.arange(copy_lengths.sum()) + np.repeat(offsets, copy_lengths)
+    return np.ones(len(indices), dtype=np.int64), rows.true_positive[:, indices], rows.in_area[:, indices]
 
 
-def _rows(matched: Matched, category: int, area: int, count: int) -> CategoryRows:
-    """One category's detections of all images, best first, ties in the order of images."""
-    asked, seen = matched.of_category(category)
-    found = matched.found[area]
-    positions = matched.order[matched.targets.image[asked]]
-    targets = np.bincount(positions[found.counts[asked]], minlength=count).astype(np.int64)
-    images, scores = matched.order[matched.detections.image[seen]], matched.scores[seen]
-    inside = ~found.aside[:, seen]
-    hits = found.matched[:, seen] & inside
+def _category_rows(matched: MatchedImages, category: int, area: int, images: int) -> CategoryRows:
+    """The detections of a category in all images, best first; ties stay in the order of the images."""
+    target_slice, detection_slice = matched.category_slices(category)
+    matches = matched.area_matches[area]
+    target_images = matched.evidence_positions[matched.targets.image[target_slice]]
+    counted_images = target_images[matches.target_in_area[target_slice]]
+    targets_per_image = np.bincount(counted_images, minlength=images).astype(np.int64)
+    image_indices = matched.evidence_positions[matched.detections.image[detection_slice]]
+    scores = matched.scores[detection_slice]
+    in_area = ~matches.ignored[:, detection_slice]
+    true_positive = matches.matched[:, detection_slice] & in_area
     best_first = np.argsort(-scores, kind="stable")
-    best_first = best_first[np.asarray(inside.any(axis=0))[best_first]]
-    images, scores = images[best_first], scores[best_first]
-    hits, inside = hits[:, best_first], inside[:, best_first]
-    runs = np.cumsum((np.diff(images, prepend=-1) != 0) | (np.diff(scores, prepend=np.inf) != 0))
-    # A run that holds the last hit stays whole: its misses lie between its copies.
-    kept = np.searchsorted(runs, runs[hits.any(axis=0)].max(initial=0), side="right")
-    images, hits, inside, runs = images[:kept], hits[:, :kept], inside[:, :kept], runs[:kept]
-    return CategoryRows(images, hits, inside, targets, None if len(np.unique(runs)) == kept else runs)
+    best_first = best_first[np.asarray(in_area.any(axis=0))[best_first]]
+    image_indices, scores = image_indices[best_first], scores[best_first]
+    true_positive, in_area = true_positive[:, best_first], in_area[:, best_first]
+    tie_runs = np.cumsum((np.diff(image_indices, prepend=-1) != 0) | (np.diff(scores, prepend=np.inf) != 0))
+    # The run that holds the last true positive is kept whole: its false positives lie between its copies.
+    kept = np.searchsorted(tie_runs, tie_runs[true_positive.any(axis=0)].max(initial=0), side="right")
+    image_indices, tie_runs = image_indices[:kept], tie_runs[:kept]
+    true_positive, in_area = true_positive[:, :kept], in_area[:, :kept]
+    has_ties = len(np.unique(tie_runs)) != kept
+    return CategoryRows(image_indices, true_positive, in_area, targets_per_image, tie_runs if has_ties else None)

@@ -1,8 +1,9 @@
-"""Has each thing the colour and the texture that was asked for, as CLIP sees it?
+"""Does each object have the requested colour and texture, as judged by CLIP?
 
-The target crop is compared with the instance's phrase as it would read with every word that the suite asks for under
-that attribute; right is what is nearest to its own word, strictly.  InstanceDiffusion (Wang et al., CVPR 2024) asks
-CLIP alike, among eight colours and eight textures.  `colour_accuracy` and `colour_masked` judge colour without a model.
+The target crop is compared with the instance's phrase, rewritten with every value that the suite requests for that
+attribute. The instance is right if the similarity with its own value is strictly the largest. InstanceDiffusion (Wang
+et al., CVPR 2024) asks CLIP in the same way, with eight colours and eight textures. `colour_accuracy` and
+`colour_masked` judge colour without a model.
 """
 
 from __future__ import annotations
@@ -14,44 +15,60 @@ from layoutmark.api import Metric
 from layoutmark.evidence import CropEvidence, Evidence, SampleOutcome
 from layoutmark.layout import Instance
 from layoutmark.metrics.aggregation import mean_over_crops
-from layoutmark.metrics.colour import KEYS as COLOUR
+from layoutmark.metrics.colour import COLOUR_ATTRIBUTES
 from layoutmark.metrics.fidelity import TARGET_CROP
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
-TEXTURE = ("texture", "material", "style")
-"""Names of an instance's attribute that may hold a texture; the first that is there counts."""
+TEXTURE_ATTRIBUTES = ("texture", "material", "style")
+"""Names of the attributes that may hold a texture; the first one present counts."""
 
 
 @dataclass(frozen=True)
 class AttributeAccuracy:
-    """The share of instances whose crop is nearest to its own word, for the attribute of one of the names `keys`."""
+    """Share of instances whose crop is most similar to their own attribute value; range [0, 1].
+
+    `attribute_names` are the names under which the attribute may be given.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> crops = [{"word_similarities": {"colour": {"red": 0.3, "blue": 0.2}}}]
+    >>> image = example_image(instance={"attributes": {"colour": "red"}}, crops=crops)
+    >>> metrics({"clip": "ViT-B/32"})[0].outcomes([image])[0].outcome
+    Score(value=1.0)
+    """
 
     info: MetricInfo
-    keys: tuple[str, ...]
+    attribute_names: tuple[str, ...]
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
         """One outcome per image, in order."""
-        return [mean_over_crops(e, self._right) for e in evidence]
+        return [mean_over_crops(e, self._outcome) for e in evidence]
 
-    def _right(self, instance: Instance, crop: CropEvidence | None) -> Outcome:
-        key = next((k for k in self.keys if k in instance.attributes), None)
-        if key is None:
-            return Unscored(f"no {self.keys[0]} asked for")
-        words = {} if crop is None else crop.words.get(key, {})
-        own = words.get(instance.attributes[key])
-        others = [v for word, v in words.items() if word != instance.attributes[key]]
+    def _outcome(self, instance: Instance, crop: CropEvidence | None) -> Outcome:
+        name = next((n for n in self.attribute_names if n in instance.attributes), None)
+        if name is None:
+            return Unscored(f"no {self.attribute_names[0]} asked for")
+        similarities = {} if crop is None else crop.word_similarities.get(name, {})
+        own = similarities.get(instance.attributes[name])
+        others = [v for word, v in similarities.items() if word != instance.attributes[name]]
         if own is None or not others:
             return Unscored("no words to choose from")
         return Score(float(own > max(others)))
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`colour_clip` and `texture_clip`, where there is a CLIP."""
+    """`colour_clip` and `texture_clip`, if there is a CLIP model.
+
+    >>> [metric.info.name for metric in metrics({"clip": "ViT-B/32"})]
+    ['colour_clip', 'texture_clip']
+    """
     if "clip" not in scorers:
         return ()
-    found = []
-    for name, keys, title in (("colour", COLOUR, "Colours right, CLIP"), ("texture", TEXTURE, "Textures right, CLIP")):
+    offered = []
+    for name, attribute_names, title in (
+        ("colour", COLOUR_ATTRIBUTES, "Correct colours, CLIP"),
+        ("texture", TEXTURE_ATTRIBUTES, "Correct textures, CLIP"),
+    ):
         how = f"{TARGET_CROP}, nearest of the phrase with each {name} that the suite asks for, {scorers['clip']}"
         info = MetricInfo(f"{name}_clip", f"{name}_clip[{how}]", title, "share", Direction.HIGHER, 0.0, 1.0, "1")
-        found.append(AttributeAccuracy(info, keys))
-    return tuple(found)
+        offered.append(AttributeAccuracy(info, attribute_names))
+    return tuple(offered)

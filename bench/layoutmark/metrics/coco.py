@@ -1,8 +1,8 @@
-"""COCO's average precision of layouts and detections: matches equal to pycocotools', which then averages them.
+"""COCO's average precision of layouts and detections, with matches equal to those of pycocotools.
 
-Boxes are compared as pixels of the layout's canvas.  pycocotools' -1 for "nothing to average" becomes None.  Categories
-are numbered in the order of their sorted names; those without a target in the set are not averaged.  Images are
-numbered by (sample id, seed), so the order in which they are handed in does not matter even where scores are tied.
+Boxes are compared in pixels of the layout's canvas. pycocotools' -1 for "nothing to average" becomes None. Categories
+are numbered in the order of their sorted names; those without a target in the set are not averaged. Images are numbered
+by (sample id, seed), so the order in which they are passed does not matter, even if scores are tied.
 """
 
 from __future__ import annotations
@@ -19,163 +19,231 @@ import numpy.typing as npt
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections, Evidence
 from layoutmark.layout import Mask
-from layoutmark.metrics.aggregation import without_pixels
-from layoutmark.metrics.coco_match import Floats, Found, Places, Things, greedy_matches, grouped, ranked
+from layoutmark.metrics.aggregation import missing_pixels_reason
+from layoutmark.metrics.coco_match import (
+    AreaMatches,
+    Floats,
+    Indices,
+    Objects,
+    greedy_matches,
+    rank_by_score,
+    sort_by_category_and_image,
+)
 from layoutmark.score import Unscored
 
-CONFIDENCE = 0.001
+MIN_RANKED_CONFIDENCE = 0.001
+"""Detections below this confidence are ignored even where detections are ranked by confidence."""
 MAX_DETECTIONS = 100
-RECALLS = np.linspace(0.0, 1.0, 101)
-EVERY_AREA = (0.0, 1e10)
+"""Maximum number of detections per image and category, best first."""
+RECALL_LEVELS = np.linspace(0.0, 1.0, 101)
+ALL_AREAS = (0.0, 1e10)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Matched:
-    """Matches of a set of images; these are evidence positions in `order`, and categories have these names.
+class MatchedImages:
+    """The matching of a set of images.
 
-    `targets` and `detections` stand by category, `scores` belong to the latter; `found` has what matched in each area.
+    Image k of `targets` and `detections` is image `evidence_positions[k]` of the evidence; category k is
+    `categories[k]`. Targets and detections are sorted by category; `scores` belong to the detections. `area_matches`
+    has one entry per area.
     """
 
-    order: Places
+    evidence_positions: Indices
     categories: list[str]
     thresholds: tuple[float, ...]
     areas: tuple[tuple[float, float], ...]
-    targets: Things
-    detections: Things
+    targets: Objects
+    detections: Objects
     scores: Floats
-    found: list[Found]
+    area_matches: list[AreaMatches]
 
-    def of_category(self, category: int) -> tuple[slice, slice]:
-        """Where its targets and its detections are."""
+    def category_slices(self, category: int) -> tuple[slice, slice]:
+        """The slices of the targets and of the detections of a category."""
         ends = [category, category + 1]
         targets, detections = (np.searchsorted(t.category, ends).tolist() for t in (self.targets, self.detections))
         return slice(*targets), slice(*detections)
 
 
 def coco_ap(
-    evidence: Sequence[Evidence], thresholds: Sequence[float], area: tuple[float, float] = EVERY_AREA
+    evidence: Sequence[Evidence], thresholds: Sequence[float], area: tuple[float, float] = ALL_AREAS
 ) -> float | None:
-    """AP by pycocotools over the images with pixels, averaged over categories and thresholds; None without targets."""
-    matched = match(evidence, thresholds, (area,))
-    return None if matched is None else average(accumulated(matched)["precision"])
+    """AP in [0, 1] by pycocotools, averaged over categories and IoU thresholds; None without targets.
+
+    Args:
+        evidence: The images; those without pixels are left out.
+        thresholds: IoU thresholds.
+        area: Smallest and largest area of the targets that count, in pixels of the canvas.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> round(coco_ap([example_image(detections={"cat": (0.0, 0.0, 0.5, 0.4)})], (0.5, 0.9)), 3)
+    0.5
+    """
+    matched = match_images(evidence, thresholds, (area,))
+    return None if matched is None else mean_of_defined(accumulate(matched)["precision"])
 
 
-def accumulated(matched: Matched) -> Mapping[str, Any]:
-    """Pycocotools' tables: ``precision`` (thresholds, recalls, categories, areas, 1), ``recall`` without recalls."""
+def accumulate(matched: MatchedImages) -> Mapping[str, Any]:
+    """Pycocotools' tables of a matching.
+
+    Returns ``precision``, shape (thresholds, recall levels, categories, areas, 1), and ``recall``, without the recall
+    levels; -1 where there is nothing to average.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> accumulate(match_images([example_image(detections={"cat": (0.0, 0.0, 0.5, 0.4)})], (0.5, 0.9)))["recall"].shape
+    (2, 1, 1, 1)
+    """
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCOeval(iouType="bbox")
-        # Accumulation joins the images of a category first; they are handed over joined, as one image.
-        coco.evalImgs = [_joined(matched, k, found) for k in range(len(matched.categories)) for found in matched.found]
+        # Accumulation first concatenates the images of a category; they are passed already concatenated, as one image.
+        coco.evalImgs = [
+            _joined(matched, k, matches) for k in range(len(matched.categories)) for matches in matched.area_matches
+        ]
         coco.params.imgIds, coco.params.catIds = [0], list(range(len(matched.categories)))
-        coco.params.iouThrs, coco.params.recThrs = np.array(matched.thresholds), RECALLS
+        coco.params.iouThrs, coco.params.recThrs = np.array(matched.thresholds), RECALL_LEVELS
         coco.params.areaRng = [list(a) for a in matched.areas]
         coco.params.maxDets = [len(matched.scores)]
         coco._paramsEval = coco.params
         coco.accumulate()
-    found: Mapping[str, Any] = coco.eval
-    return found
+    tables: Mapping[str, Any] = coco.eval
+    return tables
 
 
-def _joined(matched: Matched, category: int, found: Found) -> dict[str, Any]:
-    targets, detections = matched.of_category(category)
+def _joined(matched: MatchedImages, category: int, matches: AreaMatches) -> dict[str, Any]:
+    targets, detections = matched.category_slices(category)
     return {
-        "dtScores": matched.scores[detections], "dtMatches": found.matched[:, detections],
-        "dtIgnore": found.aside[:, detections], "gtIgnore": ~found.counts[targets],
+        "dtScores": matched.scores[detections], "dtMatches": matches.matched[:, detections],
+        "dtIgnore": matches.ignored[:, detections], "gtIgnore": ~matches.target_in_area[targets],
     }  # fmt: skip
 
 
-def average(values: npt.NDArray[np.float64]) -> float | None:
-    """Mean of what is defined (pycocotools writes -1 where it is not), or None if nothing is."""
-    valid = values[values > -1]
-    return float(valid.mean()) if valid.size else None
+def mean_of_defined(values: npt.NDArray[np.float64]) -> float | None:
+    """Mean of the defined values (pycocotools writes -1 for an undefined one), or None if there are none.
+
+    >>> mean_of_defined(np.array([0.25, -1.0, 0.75]))
+    0.5
+    """
+    defined = values[values > -1]
+    return float(defined.mean()) if defined.size else None
 
 
-def match(
+def match_images(
     evidence: Sequence[Evidence],
     thresholds: Sequence[float],
-    areas: Sequence[tuple[float, float]] = (EVERY_AREA,),
-    masks: bool = False,
-) -> Matched | None:
-    """Match as pycocotools does; None when no image with pixels and detections has a target.
+    areas: Sequence[tuple[float, float]] = (ALL_AREAS,),
+    use_masks: bool = False,
+) -> MatchedImages | None:
+    """Match detections to targets as pycocotools does; None if no image with pixels and detections has a target.
 
-    Targets, and detections without a match, whose area in pixels of the canvas is outside an area do not count there.
-    With `masks` overlap is that of masks, over the images that `without_masks` lets pass, and detections without a
-    mask are left out.
+    Targets whose area lies outside an area range do not count there, nor do unmatched detections outside it.
+
+    Args:
+        evidence: The images.
+        thresholds: IoU thresholds.
+        areas: Smallest and largest area, in pixels of the canvas, of each area range.
+        use_masks: Whether IoU is computed between masks instead of boxes. Images with a `missing_masks_reason` and
+            detections without a mask are then left out.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> match_images([example_image(detections={"cat": (0.0, 0.0, 0.5, 0.4)})], (0.5, 0.9)).area_matches[0].matched
+    array([[ True],
+           [False]])
     """
-    seen = [i for i, e in enumerate(evidence) if without_pixels(e) is None and e.detections is not None]
-    if masks:
-        seen = [i for i in seen if without_masks(evidence[i]) is None]
-    order = sorted(seen, key=lambda i: (evidence[i].sample.id, evidence[i].seed))
-    chosen = [evidence[i] for i in order]
-    categories = sorted({t.category for e in chosen for t in e.sample.layout.instances})
+    usable = [i for i, e in enumerate(evidence) if missing_pixels_reason(e) is None and e.detections is not None]
+    if use_masks:
+        usable = [i for i in usable if missing_masks_reason(evidence[i]) is None]
+    order = sorted(usable, key=lambda i: (evidence[i].sample.id, evidence[i].seed))
+    images = [evidence[i] for i in order]
+    categories = sorted({t.category for e in images for t in e.sample.layout.instances})
     if not categories:
         return None
-    ids = {name: k for k, name in enumerate(categories)}
-    targets = _targets(chosen, ids, masks)
-    targets = targets.at(grouped(targets))
-    detections, scores = _detections(chosen, ids, masks)
-    best = ranked(detections, scores, MAX_DETECTIONS)
-    detections = detections.at(best)
-    found = greedy_matches(targets, detections, thresholds, areas)
-    places = np.array(order, dtype=np.intp)
-    return Matched(places, categories, tuple(thresholds), tuple(areas), targets, detections, scores[best], found)
+    number_by_name = {name: k for k, name in enumerate(categories)}
+    targets = _collect_targets(images, number_by_name, use_masks)
+    targets = targets.take(sort_by_category_and_image(targets))
+    detections, scores = _collect_detections(images, number_by_name, use_masks)
+    best = rank_by_score(detections, scores, MAX_DETECTIONS)
+    detections = detections.take(best)
+    area_matches = greedy_matches(targets, detections, thresholds, areas)
+    positions = np.array(order, dtype=np.intp)
+    return MatchedImages(
+        positions, categories, tuple(thresholds), tuple(areas), targets, detections, scores[best], area_matches
+    )
 
 
-def without_masks(evidence: Evidence) -> Unscored | None:
-    """Why masks of an image cannot be matched, or None: not looked for, or a target that has none."""
+def missing_masks_reason(evidence: Evidence) -> Unscored | None:
+    """Why the masks of an image cannot be matched, or None: no masks were stored, or a target has none.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> missing_masks_reason(example_image(detections={}))
+    Unscored(reason='no masks stored')
+    """
     if evidence.detections is not None and evidence.detections.masks is None:
         return Unscored("no masks stored")
     return Unscored("no mask asked for") if any(i.mask is None for i in evidence.sample.layout.instances) else None
 
 
-def check_grids(evidence: Evidence, wanted: Mask, found: Mask) -> None:
-    """Raise LayoutmarkError when two masks are on grids of different size."""
-    if (wanted.height, wanted.width) != (found.height, found.width):
+def check_same_grid(evidence: Evidence, target_mask: Mask, detected_mask: Mask) -> None:
+    """Raise LayoutmarkError when two masks of an image are on grids of different size.
+
+    >>> from layoutmark.metrics.examples import example_image, example_mask
+    >>> check_same_grid(example_image(), example_mask(0, 0, 32, 32), example_mask(0, 0, 8, 8))
+    """
+    if (target_mask.height, target_mask.width) != (detected_mask.height, detected_mask.width):
         raise LayoutmarkError(
             f"masks of sample {evidence.sample.id!r}",
-            found=f"{found.height} x {found.width} detected, {wanted.height} x {wanted.width} asked for",
+            found=f"{detected_mask.height} x {detected_mask.width} detected, "
+            f"{target_mask.height} x {target_mask.width} asked for",
             expected="one grid",
             do="Store detected masks on the grid of the layout's canvas.",
         )
 
 
-def _targets(evidence: Sequence[Evidence], ids: Mapping[str, int], masks: bool) -> Things:
-    """All targets, in order."""
-    asked = [(k, e.sample.layout.canvas, t) for k, e in enumerate(evidence) for t in e.sample.layout.instances]
-    corners = np.array([t.box.pixels(canvas) for _, canvas, t in asked], dtype=np.float64)
-    category = np.array([ids[t.category] for *_, t in asked], dtype=np.intp)
-    held = [cast("Mask", t.mask) for *_, t in asked] if masks else None
-    return _things(np.array([k for k, *_ in asked], dtype=np.intp), category, corners, held)
+def _collect_targets(evidence: Sequence[Evidence], number_by_category: Mapping[str, int], use_masks: bool) -> Objects:
+    """All targets, in the order of the images."""
+    targets = [(k, e.sample.layout.canvas, t) for k, e in enumerate(evidence) for t in e.sample.layout.instances]
+    corners = np.array([t.box.to_pixels(canvas) for _, canvas, t in targets], dtype=np.float64)
+    categories = np.array([number_by_category[t.category] for *_, t in targets], dtype=np.intp)
+    masks = [cast("Mask", t.mask) for *_, t in targets] if use_masks else None
+    return _objects(np.array([k for k, *_ in targets], dtype=np.intp), categories, corners, masks)
 
 
-def _detections(evidence: Sequence[Evidence], ids: Mapping[str, int], masks: bool) -> tuple[Things, Floats]:
-    """Detections, in order, with their scores; without those of categories without a target, which cannot count."""
-    seen = [cast("Detections", e.detections) for e in evidence]
-    image = np.repeat(np.arange(len(seen)), [len(d) for d in seen])
-    category = np.array([ids.get(label, -1) for d in seen for label in d.labels], dtype=np.intp)
+def _collect_detections(
+    evidence: Sequence[Evidence], number_by_category: Mapping[str, int], use_masks: bool
+) -> tuple[Objects, Floats]:
+    """All detections, in the order of the images, and their scores.
+
+    Detections of categories without a target are left out: they cannot count.
+    """
+    per_image = [cast("Detections", e.detections) for e in evidence]
+    image_indices = np.repeat(np.arange(len(per_image)), [len(d) for d in per_image])
+    categories = np.array([number_by_category.get(label, -1) for d in per_image for label in d.labels], dtype=np.intp)
     sizes = np.array([[e.sample.layout.canvas.width, e.sample.layout.canvas.height] * 2 for e in evidence])
-    corners = np.concatenate([d.boxes for d in seen], dtype=np.float64) * sizes[image]
-    scores = np.concatenate([d.scores for d in seen], dtype=np.float64)
-    kept = (category >= 0) & (scores >= CONFIDENCE)
-    held = None
-    if masks:
-        for e, d in zip(evidence, seen, strict=True):
-            if found := next((m for m in d.masks or () if m is not None), None):
-                for target in e.sample.layout.instances:
-                    check_grids(e, cast("Mask", target.mask), found)
-        every = [mask for d in seen for mask in d.masks or [None] * len(d)]
-        kept &= np.array([mask is not None for mask in every], dtype=bool)
-        held = [cast("Mask", every[k]) for k in np.flatnonzero(kept)]
-    return _things(image[kept], category[kept], corners[kept], held), scores[kept]
+    corners = np.concatenate([d.boxes for d in per_image], dtype=np.float64) * sizes[image_indices]
+    scores = np.concatenate([d.scores for d in per_image], dtype=np.float64)
+    kept = (categories >= 0) & (scores >= MIN_RANKED_CONFIDENCE)
+    kept_masks = None
+    if use_masks:
+        for e, d in zip(evidence, per_image, strict=True):
+            _check_grids(e, d)
+        masks = [mask for d in per_image for mask in d.masks or [None] * len(d)]
+        kept &= np.array([mask is not None for mask in masks], dtype=bool)
+        kept_masks = [cast("Mask", masks[k]) for k in np.flatnonzero(kept)]
+    return _objects(image_indices[kept], categories[kept], corners[kept], kept_masks), scores[kept]
 
 
-def _things(image: Places, category: Places, corners: Floats, masks: Sequence[Mask] | None) -> Things:
+def _check_grids(evidence: Evidence, detections: Detections) -> None:
+    first_mask = next((m for m in detections.masks or () if m is not None), None)
+    if first_mask is not None:
+        for target in evidence.sample.layout.instances:
+            check_same_grid(evidence, cast("Mask", target.mask), first_mask)
+
+
+def _objects(image: Indices, category: Indices, corners: Floats, masks: Sequence[Mask] | None) -> Objects:
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     if masks is None:
-        # A box with its corners swapped has a negative area, and pycocotools would leave it out; it is a wrong box.
-        return Things(image, category, boxes, np.abs(boxes[:, 2] * boxes[:, 3]))
+        # A box with swapped corners would have a negative area, and pycocotools would drop it; it is a wrong detection.
+        return Objects(image, category, boxes, np.abs(boxes[:, 2] * boxes[:, 3]))
     # Areas are in pixels of the masks' own grid.
     areas = np.array([m.area for m in masks], dtype=np.float64)
-    return Things(image, category, boxes, areas, [m.rle() for m in masks])
+    return Objects(image, category, boxes, areas, [m.to_rle() for m in masks])

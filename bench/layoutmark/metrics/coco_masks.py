@@ -1,9 +1,10 @@
-"""Masks in COCO's JSON form, checked before pycocotools sees them.
+"""Masks in COCO's JSON format, validated before they reach pycocotools.
 
-pycocotools trusts what it is given: run lengths that do not fill the picture read beyond it or never end, and masks of
-two sizes have an IoU of -1.  So run lengths are read here first.
-Source of the compressed form: cocoapi, common/maskApi.c (rleToString): five bits a character from 48 up, bit 32 says
-that more follow, bit 16 of the last one is the sign; from the fourth on a length is what it adds to the last but one.
+pycocotools trusts its input: run lengths that do not add up to the size of the image make it read out of bounds or loop
+forever, and two masks of different size get an IoU of -1. Run lengths are therefore decoded here first.
+Source of the compressed form: cocoapi, common/maskApi.c (rleToString): five bits per character, offset by 48; bit 32
+means that more characters follow, and bit 16 of the last one is the sign; from the fourth length on, each is stored as
+the difference from the last but one.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MOST_PIXELS = 2**32 - 1
+MAX_PIXELS = 2**32 - 1
 """pycocotools counts pixels in 32 bits."""
-FARTHEST = 10
-"""How many sides of its picture a polygon's corner may lie away: farther ones are in another unit."""
+MAX_CORNER_DISTANCE_SIDES = 10
+"""How far outside the image a polygon's corner may lie, in multiples of the longer side; farther means a wrong unit."""
 
 
-class Unreadable(ValueError):
-    """What is wrong with a mask: `found` and what was `expected`."""
+class InvalidMask(ValueError):
+    """A mask that cannot be read: what was `found` and what was `expected`."""
 
     def __init__(self, found: str, expected: str) -> None:
         super().__init__(found)
@@ -28,75 +29,84 @@ class Unreadable(ValueError):
 
 
 def read_mask(mask: Any, height: Any, width: Any) -> dict[str, Any]:
-    """The compressed form of pycocotools, of a list of polygons (pixels) or of run lengths, plain or compressed.
+    """Convert a mask to pycocotools' compressed form.
 
-    The picture's size may be missing where run lengths give theirs.  Raises Unreadable.
+    Args:
+        mask: A list of polygons (in pixels), or run lengths, plain or compressed.
+        height: Height of the image in pixels; may be None for run lengths, which carry their own size.
+        width: Likewise the width.
+
+    Raises InvalidMask.
+
+    >>> read_mask({"size": [2, 3], "counts": [0, 2, 4]}, 2, 3)
+    {'size': [2, 3], 'counts': b'024'}
     """
     from pycocotools import mask as masks
 
-    known = height is not None or width is not None
-    if known:
-        _check_size([height, width], "the picture's size")
+    is_size_known = height is not None or width is not None
+    if is_size_known:
+        _check_size([height, width], "the image's size")
     if isinstance(mask, list):
-        if not known:
-            raise Unreadable("a picture of unknown size", "height and width of the image, for polygons")
+        if not is_size_known:
+            raise InvalidMask("an image of unknown size", "height and width of the image, for polygons")
         _check_polygons(mask, height, width)
         merged: dict[str, Any] = masks.merge(masks.frPyObjects(mask, height, width))
         return merged
     if not isinstance(mask, dict) or not isinstance(mask.get("counts"), list | str):
-        raise Unreadable("neither", "polygons or run lengths (size, counts)")
+        raise InvalidMask("neither polygons nor run lengths", "polygons or run lengths (size, counts)")
     size = mask.get("size")
     if not isinstance(size, list) or len(size) != 2:
-        raise Unreadable(f"size {size!r}", "height and width")
+        raise InvalidMask(f"size {size!r}", "height and width")
     _check_size(size, "size")
-    if known and size != [height, width]:
-        raise Unreadable(f"a mask of {size[0]} x {size[1]}", f"the picture's {height} x {width} (height, width)")
+    if is_size_known and size != [height, width]:
+        raise InvalidMask(f"a mask of {size[0]} x {size[1]}", f"the image's {height} x {width} (height, width)")
     counts = mask["counts"]
-    lengths = _compressed(counts) if isinstance(counts, str) else _plain(counts)
+    lengths = _decode_compressed(counts) if isinstance(counts, str) else _check_plain(counts)
     if (lengths < 0).any() or lengths.sum() != size[0] * size[1]:
-        found = "a run length below 0" if (lengths < 0).any() else f"run lengths that add up to {lengths.sum()}"
-        raise Unreadable(found, f"{size[0] * size[1]}, the number of pixels")
+        actual = "a run length below 0" if (lengths < 0).any() else f"run lengths that add up to {lengths.sum()}"
+        raise InvalidMask(actual, f"{size[0] * size[1]}, the number of pixels")
     rle: dict[str, Any] = masks.frPyObjects({"size": size, "counts": lengths.tolist()}, *size)
     return rle
 
 
 def _check_size(size: Any, what: str) -> None:
-    whole = all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in size)
-    if not whole or size[0] * size[1] > MOST_PIXELS:
-        raise Unreadable(
-            f"{what} {size[0]!r} x {size[1]!r}", "whole numbers from 1 up (height, width), below 2^32 pixels"
+    are_positive_integers = all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in size)
+    if not are_positive_integers or size[0] * size[1] > MAX_PIXELS:
+        raise InvalidMask(
+            f"{what} {size[0]!r} x {size[1]!r}", "positive whole numbers (height, width), below 2^32 pixels"
         )
 
 
 def _check_polygons(polygons: list[Any], height: int, width: int) -> None:
     if not polygons or any(not isinstance(p, list) or len(p) < 6 or len(p) % 2 for p in polygons):
-        raise Unreadable("a polygon of other than x, y pairs", "polygons of three points or more")
-    far = FARTHEST * max(height, width)
+        raise InvalidMask("a polygon that is not a list of x, y pairs", "polygons with at least three points")
+    max_distance = MAX_CORNER_DISTANCE_SIDES * max(height, width)
     for value in (v for polygon in polygons for v in polygon):
-        # NaN is within no bounds
-        if isinstance(value, bool) or not isinstance(value, int | float) or not -far <= value <= far:
-            raise Unreadable(f"{value!r}", f"numbers in pixels of a picture of {height} x {width} (height, width)")
+        # NaN fails this comparison too.
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not -max_distance <= value <= max_distance:
+            raise InvalidMask(f"{value!r}", f"numbers in pixels of an image of {height} x {width} (height, width)")
 
 
-def _plain(counts: list[Any]) -> npt.NDArray[np.int64]:
+def _check_plain(counts: list[Any]) -> npt.NDArray[np.int64]:
     for value in counts:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_PIXELS:
-            raise Unreadable(f"run length {value!r}", "whole numbers from 0 up")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_PIXELS:
+            raise InvalidMask(f"run length {value!r}", "whole numbers, 0 or more")
     return np.array(counts, dtype=np.int64)
 
 
-def _compressed(text: str) -> npt.NDArray[np.int64]:
+def _decode_compressed(text: str) -> npt.NDArray[np.int64]:
     codes = np.frombuffer(text.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
-    more = (codes & 32) != 0
-    ends = np.flatnonzero(~more)
+    continues = (codes & 32) != 0
+    ends = np.flatnonzero(~continues)
     if not len(ends) or ends[-1] != len(codes) - 1 or codes.min() < 0 or codes.max() > 63:
-        raise Unreadable("counts that are no compressed run lengths", "what pycocotools writes")
+        raise InvalidMask("counts that are not compressed run lengths", "what pycocotools writes")
     starts = np.concatenate([[0], ends[:-1] + 1])
     digits = ends - starts + 1
     if digits.max() > 7:
-        raise Unreadable("a compressed run length of more than 32 bits", "what pycocotools writes")
-    place = 5 * (np.arange(len(codes)) - np.repeat(starts, digits))
-    lengths = np.add.reduceat((codes & 31) << place, starts)
+        raise InvalidMask("a compressed run length of more than 32 bits", "what pycocotools writes")
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, digits))
+    lengths = np.add.reduceat((codes & 31) << shifts, starts)
     lengths -= np.where(codes[ends] & 16, np.int64(1) << (5 * digits), 0)
     lengths[1::2], lengths[2::2] = np.cumsum(lengths[1::2]), np.cumsum(lengths[2::2])
     return lengths

@@ -1,9 +1,9 @@
-"""Greedy matching of detections to targets as pycocotools does it, for all images and categories at once.
+"""Greedy matching of detections to targets as in pycocotools, for all images and categories at once.
 
-pycocotools walks through every image, category, threshold, detection and target in Python.  Most of these pairs
-overlap too little for any threshold, so here overlaps are computed in one go and only the few pairs that can match are
-walked through.  The result is equal to pycocotools', not only close (`tests/metrics/test_coco_match.py`); targets that
-stand for a crowd do not occur.
+pycocotools loops over images, categories, thresholds, detections and targets in Python. Most of these pairs overlap too
+little for any threshold, so here all IoUs are computed at once and only the few pairs that can match are visited. The
+result is equal to that of pycocotools, not merely close (`tests/metrics/test_coco_match.py`). Crowd targets are not
+supported.
 """
 
 from __future__ import annotations
@@ -18,142 +18,170 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
-ALMOST_ONE = 1 - 1e-10
-"""What pycocotools takes for a threshold of 1."""
+MAX_IOU_THRESHOLD = 1 - 1e-10
+"""pycocotools lowers higher thresholds to this value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Things:
-    """Targets or detections of many images, n in all.
+class Objects:
+    """Targets or detections of many images, n in total.
 
-    `image` and `category` (n,) count from 0, `boxes` (n, 4) are x, y, width, height in pixels of the canvas, `areas`
-    (n,) are in pixels; `masks` (n), in COCO's form, where overlap is that of masks.
+    `image` and `category` (n,) count from 0; `boxes` (n, 4) are x, y, width, height in pixels of the canvas; `areas`
+    (n,) are in pixels. `masks` (n), in COCO's form, are given only if IoU is computed between masks.
     """
 
-    image: Places
-    category: Places
+    image: Indices
+    category: Indices
     boxes: Floats
     areas: Floats
     masks: Sequence[Mapping[str, Any]] | None = None
 
-    def at(self, places: Places) -> Things:
-        """Those at some places, in that order."""
-        masks = None if self.masks is None else [self.masks[k] for k in places]
-        return Things(self.image[places], self.category[places], self.boxes[places], self.areas[places], masks)
+    def take(self, indices: Indices) -> Objects:
+        """The objects at these indices, in that order."""
+        masks = None if self.masks is None else [self.masks[k] for k in indices]
+        return Objects(self.image[indices], self.category[indices], self.boxes[indices], self.areas[indices], masks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """Matches within one area: per threshold and detection whether it is `matched` and whether it is put `aside`.
+class AreaMatches:
+    """The matches within one area range.
 
-    Both have shape (thresholds, detections).  `counts` (targets,) says which targets lie within the area.
+    `matched` and `ignored`, shape (thresholds, detections), say of each detection whether it is matched and whether it
+    counts neither as true nor as false positive. `target_in_area` (targets,) says which targets lie within the range.
     """
 
     matched: Flags
-    aside: Flags
-    counts: Flags
+    ignored: Flags
+    target_in_area: Flags
 
 
-def grouped(things: Things) -> Places:
-    """Places by category, image and place."""
-    return np.lexsort((things.image, things.category))
+def sort_by_category_and_image(objects: Objects) -> Indices:
+    """Indices (n,) that sort the objects by category, then image; otherwise the order stays.
+
+    >>> boxes = np.zeros((3, 4))
+    >>> sort_by_category_and_image(Objects(np.array([0, 1, 0]), np.array([1, 0, 0]), boxes, np.zeros(3)))
+    array([2, 1, 0])
+    """
+    return np.lexsort((objects.image, objects.category))
 
 
-def ranked(things: Things, scores: Floats, most: int) -> Places:
-    """Places by category, image, score (best first) and place; the best `most` of each image and category."""
-    order = np.lexsort((-scores, things.image, things.category))
-    keys = np.stack([things.category[order], things.image[order]])
-    first = np.flatnonzero((np.diff(keys, axis=1, prepend=-1) != 0).any(axis=0))
-    rank = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
-    return order[rank < most]
+def rank_by_score(objects: Objects, scores: Floats, max_per_image: int) -> Indices:
+    """Indices that sort by category, image and score, best first, keeping the best few of each category and image.
+
+    Args:
+        objects: n detections.
+        scores: Their scores, shape (n,); ties keep their order.
+        max_per_image: Number of detections to keep per category and image.
+
+    >>> detections = Objects(np.array([0, 0, 1]), np.array([0, 0, 0]), np.zeros((3, 4)), np.zeros(3))
+    >>> rank_by_score(detections, np.array([0.3, 0.9, 0.5]), max_per_image=1)
+    array([1, 2])
+    """
+    order = np.lexsort((-scores, objects.image, objects.category))
+    keys = np.stack([objects.category[order], objects.image[order]])
+    group_starts = np.flatnonzero((np.diff(keys, axis=1, prepend=-1) != 0).any(axis=0))
+    ranks = np.arange(len(order)) - np.repeat(group_starts, np.diff(group_starts, append=len(order)))
+    return order[ranks < max_per_image]
 
 
 def greedy_matches(
-    targets: Things, detections: Things, thresholds: Sequence[float], areas: Sequence[tuple[float, float]]
-) -> list[Found]:
-    """Matches per area, as `COCOeval.evaluateImg` makes them.
+    targets: Objects, detections: Objects, thresholds: Sequence[float], areas: Sequence[tuple[float, float]]
+) -> list[AreaMatches]:
+    """Matches per area range, as `COCOeval.evaluateImg` computes them.
 
-    `targets` are `grouped`, `detections` `ranked`.  A detection, best first, takes the free target of its image and
-    category with the greatest IoU of at least the threshold, the last where they are equal, and one outside the area
-    only where no other will do.  It is put aside then, as are detections outside the area that take none.
+    Each detection, best first, takes the free target of its image and category with the largest IoU at or above the
+    threshold (the last one if IoUs are equal), and a target outside the area range only if no other qualifies. It is
+    then ignored, as are unmatched detections whose own area lies outside the range.
+
+    Args:
+        targets: Sorted by `sort_by_category_and_image`.
+        detections: Sorted by `rank_by_score`.
+        thresholds: IoU thresholds.
+        areas: Smallest and largest area, in pixels, of each range.
+
+    >>> target = Objects(np.array([0]), np.array([0]), np.array([[0.0, 0.0, 4.0, 4.0]]), np.array([16.0]))
+    >>> greedy_matches(target, target, [0.5], [(0.0, 1e10)])[0].matched
+    array([[ True]])
     """
     images = 1 + max(targets.image.max(initial=0), detections.image.max(initial=0))
-    held, own = (t.category * images + t.image for t in (targets, detections))
-    first = np.searchsorted(held, own, "left")
-    count = np.searchsorted(held, own, "right") - first
-    # All pairs of one image and category: detections one after another, each with its targets in order.
-    d = np.repeat(np.arange(len(own)), count)
-    g = np.arange(len(d)) - np.repeat(np.cumsum(count) - count - first, count)
-    iou = (_box_overlaps if targets.masks is None else _mask_overlaps)(targets, detections, d, g)
-    least = [min(t, ALMOST_ONE) for t in thresholds]
-    near = iou >= min(least)
-    d, g, iou = d[near], g[near], iou[near]
-    return [_within(area, targets, detections, (d, g, iou), least) for area in areas]
+    target_keys, detection_keys = (objects.category * images + objects.image for objects in (targets, detections))
+    first_target = np.searchsorted(target_keys, detection_keys, "left")
+    target_counts = np.searchsorted(target_keys, detection_keys, "right") - first_target
+    # All pairs within an image and category: detections in order, each with its targets in order.
+    d = np.repeat(np.arange(len(detection_keys)), target_counts)
+    t = np.arange(len(d)) - np.repeat(np.cumsum(target_counts) - target_counts - first_target, target_counts)
+    iou = (_box_ious if targets.masks is None else _mask_ious)(targets, detections, d, t)
+    capped_thresholds = [min(threshold, MAX_IOU_THRESHOLD) for threshold in thresholds]
+    can_match = iou >= min(capped_thresholds)
+    pairs = d[can_match], t[can_match], iou[can_match]
+    return [_match_within(area, targets, detections, pairs, capped_thresholds) for area in areas]
 
 
-def _within(
-    area: tuple[float, float], targets: Things, detections: Things, near: tuple[Places, Places, Floats],
+def _match_within(
+    area: tuple[float, float], targets: Objects, detections: Objects, pairs: tuple[Indices, Indices, Floats],
     thresholds: Sequence[float],
-) -> Found:  # fmt: skip
-    d, g, iou = near
-    outside = (targets.areas < area[0]) | (targets.areas > area[1])
-    lost = (detections.areas < area[0]) | (detections.areas > area[1])
-    order = np.lexsort((g, outside[g], d))
-    pairs = list(zip(d[order].tolist(), g[order].tolist(), iou[order].tolist(), strict=True))
-    matched = np.zeros((len(thresholds), len(lost)), dtype=bool)
-    aside = np.repeat(lost[None], len(thresholds), axis=0)
-    ignored = outside.tolist()
+) -> AreaMatches:  # fmt: skip
+    d, t, iou = pairs
+    target_outside = (targets.areas < area[0]) | (targets.areas > area[1])
+    detection_outside = (detections.areas < area[0]) | (detections.areas > area[1])
+    order = np.lexsort((t, target_outside[t], d))
+    ordered_pairs = list(zip(d[order].tolist(), t[order].tolist(), iou[order].tolist(), strict=True))
+    matched = np.zeros((len(thresholds), len(detection_outside)), dtype=bool)
+    ignored = np.repeat(detection_outside[None], len(thresholds), axis=0)
+    is_outside = target_outside.tolist()
     for row, threshold in enumerate(thresholds):
-        taken = _taken(pairs, ignored, threshold)
-        at = np.fromiter(taken, dtype=np.intp)
-        matched[row, at] = True
-        aside[row, at] = outside[np.fromiter(taken.values(), dtype=np.intp)]
-    return Found(matched, aside, ~outside)
+        target_of = _match_greedily(ordered_pairs, is_outside, threshold)
+        matched_detections = np.fromiter(target_of, dtype=np.intp)
+        matched[row, matched_detections] = True
+        ignored[row, matched_detections] = target_outside[np.fromiter(target_of.values(), dtype=np.intp)]
+    return AreaMatches(matched, ignored, ~target_outside)
 
 
-def _taken(pairs: Sequence[tuple[int, int, float]], ignored: Sequence[bool], threshold: float) -> dict[int, int]:
-    """The target that each matched detection takes."""
-    taken: dict[int, int] = {}
-    gone: set[int] = set()
-    for detection, group in groupby(pairs, itemgetter(0)):
-        best, least = -1, threshold
-        for _, target, iou in group:
-            if target in gone:
+def _match_greedily(
+    pairs: Sequence[tuple[int, int, float]], is_outside: Sequence[bool], threshold: float
+) -> dict[int, int]:
+    """The target of each matched detection, from (detection, target, IoU) triples."""
+    target_of: dict[int, int] = {}
+    taken: set[int] = set()
+    for detection, candidates in groupby(pairs, itemgetter(0)):
+        best, best_iou = -1, threshold
+        for _, target, iou in candidates:
+            if target in taken:
                 continue
-            if best >= 0 and ignored[target] and not ignored[best]:
+            if best >= 0 and is_outside[target] and not is_outside[best]:
                 break
-            if iou >= least:
-                best, least = target, iou
+            if iou >= best_iou:
+                best, best_iou = target, iou
         if best >= 0:
-            taken[detection] = best
-            gone.add(best)
-    return taken
+            target_of[detection] = best
+            taken.add(best)
+    return target_of
 
 
-def _box_overlaps(targets: Things, detections: Things, d: Places, g: Places) -> Floats:
-    """IoU of pairs, step by step as pycocotools' C code computes it, so that equality holds to the last bit."""
-    a, b = detections.boxes[d], targets.boxes[g]
+def _box_ious(targets: Objects, detections: Objects, d: Indices, t: Indices) -> Floats:
+    """IoU of pairs, in the same steps as pycocotools' C code, so that the results are equal to the last bit."""
+    a, b = detections.boxes[d], targets.boxes[t]
     size = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    both = size[:, 0] * size[:, 1]
-    either = a[:, 2] * a[:, 3] + b[:, 2] * b[:, 3] - both
-    touch = (size[:, 0] > 0) & (size[:, 1] > 0)
+    intersection = size[:, 0] * size[:, 1]
+    union = a[:, 2] * a[:, 3] + b[:, 2] * b[:, 3] - intersection
+    do_overlap = (size[:, 0] > 0) & (size[:, 1] > 0)
     iou = np.zeros(len(d))
-    np.divide(both, either, out=iou, where=touch)
+    np.divide(intersection, union, out=iou, where=do_overlap)
     return iou
 
 
-def _mask_overlaps(targets: Things, detections: Things, d: Places, g: Places) -> Floats:
-    """IoU of pairs by pycocotools, one table for each image and category."""
+def _mask_ious(targets: Objects, detections: Objects, d: Indices, t: Indices) -> Floats:
+    """IoU of pairs by pycocotools, one matrix per image and category."""
     from pycocotools import mask as coco
 
     assert targets.masks is not None
     assert detections.masks is not None
-    found = [np.empty(0)]
-    first = np.flatnonzero(np.diff(targets.category[g], prepend=-1) | np.diff(targets.image[g], prepend=-1))
-    for pairs in np.split(np.arange(len(d)), first[1:]):
-        rows, columns = np.unique(d[pairs]), np.unique(g[pairs])
-        table = coco.iou([detections.masks[k] for k in rows], [targets.masks[k] for k in columns], [0] * len(columns))
-        found.append(np.asarray(table, dtype=np.float64).ravel())
-    return np.concatenate(found)
+    blocks = [np.empty(0)]
+    starts = np.flatnonzero(np.diff(targets.category[t], prepend=-1) | np.diff(targets.image[t], prepend=-1))
+    for pairs in np.split(np.arange(len(d)), starts[1:]):
+        rows, columns = np.unique(d[pairs]), np.unique(t[pairs])
+        iou = coco.iou([detections.masks[k] for k in rows], [targets.masks[k] for k in columns], [0] * len(columns))
+        blocks.append(np.asarray(iou, dtype=np.float64).ravel())
+    return np.concatenate(blocks)

@@ -1,4 +1,4 @@
-"""Cosine of two stored vectors, or the reason why one of them is not there."""
+"""Cosine of two stored vectors, or the reason why one of them is missing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from layoutmark.score import Outcome, Score, Unscored
 
 
 def cosine(vectors: Mapping[str, Vector], absent: Mapping[str, str], first: str, second: str) -> Outcome:
-    """Raw cosine in [-1, 1] of two named vectors; no factor, no cut at 0.
+    """Raw cosine, in [-1, 1], of two stored vectors; no scaling, no clipping at 0.
 
-    A vector that is not there gives Unscored with its reason from `absent`, the first named one first.  A vector of
-    length 0 has no direction and is Unscored too.
+    A missing vector gives `Unscored` with its reason from `absent` (that of `first` if both are missing). So does a
+    vector of length 0, which has no direction.
+
+    Args:
+        vectors: Vectors by key.
+        absent: Reasons by key of missing vectors.
+        first: Key of the first vector.
+        second: Key of the second vector.
+
+    >>> vectors = {"clip/image": np.array([1.0, 0.0]), "clip/prompt": np.array([0.6, 0.8])}
+    >>> cosine(vectors, {}, "clip/image", "clip/prompt")
+    Score(value=0.6)
     """
     for key in (first, second):
         if key not in vectors:

@@ -1,8 +1,8 @@
-"""Does each thing look like its reference: similarity of a crop with the reference picture, by CLIP and by DINO.
+"""Does each object look like its reference? Similarity of a crop with the reference image, by CLIP and by DINO.
 
-Two crops, always named.  The target-box crop looks where the thing should be, so a misplaced thing scores low; the
-detected crop looks where a thing of its kind was found, so it judges identity alone, over the instances that were
-found.
+There are two crops, and names always say which. The target-box crop shows where the object should be, so a misplaced
+object scores low. The detected crop shows where an object of the category was detected, so it judges identity alone,
+over the instances that were detected.
 """
 
 from __future__ import annotations
@@ -12,58 +12,72 @@ from dataclasses import dataclass
 
 from layoutmark.api import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
-from layoutmark.metrics.aggregation import mean_of_instances, unscored, without_pixels
+from layoutmark.metrics.aggregation import mean_of_instances, missing_pixels_reason, unscored_image
 from layoutmark.metrics.cosine import cosine
-from layoutmark.metrics.matching import CONFIDENCE
+from layoutmark.metrics.matching import MIN_CONFIDENCE
 from layoutmark.score import Direction, MetricInfo, Outcome, Unscored
 
 TARGET_CROP = "target-box crop, no padding"
-DETECTED_CROP = f"detected crop, one-to-one by generalised IoU within category, conf>={CONFIDENCE}, no padding"
+DETECTED_CROP = f"detected crop, one-to-one by generalised IoU within category, conf>={MIN_CONFIDENCE}, no padding"
 
 
 @dataclass(frozen=True)
 class CropSimilarity:
-    """Mean over an image's instances of the cosine between two crop vectors, named by their keys in the evidence."""
+    """Mean over an image's instances of the cosine between two stored crop vectors; range [-1, 1].
+
+    `crop_key` and `reference_key` name the two vectors in the evidence of a crop.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> vectors = {"clip/target-crop": [1.0, 0.0], "clip/reference": [0.6, 0.8]}
+    >>> image = example_image(crops=[{"vectors": vectors}])
+    >>> round(metrics({"clip": "ViT-B/32"})[0].outcomes([image])[0].outcome.value, 3)
+    0.6
+    """
 
     info: MetricInfo
-    seen: str
-    wanted: str
+    crop_key: str
+    reference_key: str
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
         """One outcome per image, in order."""
         return [self._outcome(e) for e in evidence]
 
     def _outcome(self, evidence: Evidence) -> SampleOutcome:
-        reason = without_pixels(evidence)
+        reason = missing_pixels_reason(evidence)
         if reason is not None:
-            return unscored(evidence, reason)
+            return unscored_image(evidence, reason)
         instances = evidence.sample.layout.instances
         return mean_of_instances(evidence, [self._similarity(evidence, i.id) for i in instances])
 
     def _similarity(self, evidence: Evidence, instance: str) -> Outcome:
         for crop in evidence.crops:
             if crop.instance == instance:
-                return cosine(crop.vectors, crop.absent, self.wanted, self.seen)
+                return cosine(crop.vectors, crop.absent, self.reference_key, self.crop_key)
         return Unscored("no crop features stored")
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`clip_i`, `dino` and their detected-crop twins, for the scorers that are there.
+    """`clip_i`, `dino` and their detected-crop variants, for the scorers available.
 
-    What the references are (portraits, crops of true images) may be said under the key ``reference``.
+    `scorers` may say under ``reference`` what the references are (portraits, crops of true images).
+
+    >>> [metric.info.name for metric in metrics({"clip": "ViT-B/32", "detector": "yolo"})]
+    ['clip_i', 'clip_i_detected']
     """
-    found: list[Metric] = []
-    for kind, name, title in (("clip", "clip_i", "CLIP-I"), ("dino", "dino", "DINO")):
-        if kind not in scorers:
+    offered: list[Metric] = []
+    for encoder, name, title in (("clip", "clip_i", "CLIP-I"), ("dino", "dino", "DINO")):
+        if encoder not in scorers:
             continue
-        how = f"cosine with {scorers.get('reference', 'reference')}, {scorers[kind]}"
-        found.append(_metric(name, f"{name}[{TARGET_CROP}, {how}]", title, f"{kind}/target-crop", kind))
+        how = f"cosine with {scorers.get('reference', 'reference')}, {scorers[encoder]}"
+        variant = f"{name}[{TARGET_CROP}, {how}]"
+        offered.append(_metric(name, variant, title, f"{encoder}/target-crop", encoder))
         if "detector" in scorers:
             variant = f"{name}_detected[{DETECTED_CROP}, detector {scorers['detector']}, {how}]"
-            found.append(_metric(f"{name}_detected", variant, f"{title}, detected", f"{kind}/detected-crop", kind))
-    return tuple(found)
+            crop_key = f"{encoder}/detected-crop"
+            offered.append(_metric(f"{name}_detected", variant, f"{title}, detected", crop_key, encoder))
+    return tuple(offered)
 
 
-def _metric(name: str, variant: str, title: str, seen: str, kind: str) -> CropSimilarity:
+def _metric(name: str, variant: str, title: str, crop_key: str, encoder: str) -> CropSimilarity:
     info = MetricInfo(name, variant, title, "cosine", Direction.HIGHER, -1.0, 1.0, "1")
-    return CropSimilarity(info, seen, f"{kind}/reference")
+    return CropSimilarity(info, crop_key, f"{encoder}/reference")

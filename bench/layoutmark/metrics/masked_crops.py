@@ -1,7 +1,8 @@
-"""Does each thing look like its reference, with everything around it painted over?
+"""Does each object look like its reference, with everything around it painted over?
 
-The crop that the target's box gives, all but the target's mask in one grey, against the reference picture with all but
-its own mask in the same grey.  Background then takes no part on either side: protocol 33 of the known pitfalls.
+The target-box crop, with everything outside the target mask painted one grey, is compared with the reference image,
+with everything outside its own mask painted the same grey. Background then has no influence on either side (number 33
+of the pitfalls in docs/protocol.md).
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ MASKED_CROP = "target-box crop, all but the target mask painted grey 128"
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`clip_i_masked` and `dino_masked`, for the encoders that are there."""
-    found = []
-    for kind, name, title in (("clip", "clip_i", "CLIP-I"), ("dino", "dino", "DINO")):
-        if kind in scorers:
-            against = scorers.get("reference", "reference")
-            variant = f"{name}_masked[{MASKED_CROP}, cosine with {against} painted alike, {scorers[kind]}]"
+    """`clip_i_masked` and `dino_masked`, for CLIP and DINO if available.
+
+    >>> [metric.info.name for metric in metrics({"clip": "ViT-B/32", "dino": "ViT-S/16"})]
+    ['clip_i_masked', 'dino_masked']
+    """
+    offered = []
+    for encoder, name, title in (("clip", "clip_i", "CLIP-I"), ("dino", "dino", "DINO")):
+        if encoder in scorers:
+            reference = scorers.get("reference", "reference")
+            variant = f"{name}_masked[{MASKED_CROP}, cosine with {reference} painted alike, {scorers[encoder]}]"
             info = MetricInfo(f"{name}_masked", variant, f"{title}, masked", "cosine", Direction.HIGHER, -1.0, 1.0, "1")
-            found.append(CropSimilarity(info, f"{kind}/masked-crop", f"{kind}/masked-reference"))
-    return tuple(found)
+            offered.append(CropSimilarity(info, f"{encoder}/masked-crop", f"{encoder}/masked-reference"))
+    return tuple(offered)

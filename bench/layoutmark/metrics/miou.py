@@ -1,4 +1,4 @@
-"""Does each target overlap a thing of its kind: mean IoU, recall at IoU 0.5, and things nobody asked for."""
+"""Does each target overlap an object of its category? Mean IoU, recall at IoU 0.5, and detections that hit nothing."""
 
 from __future__ import annotations
 
@@ -7,59 +7,94 @@ from dataclasses import dataclass
 
 from layoutmark.api import Metric
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
-from layoutmark.metrics.aggregation import NO_TARGETS, mean_of_instances, unscored, without_pixels
+from layoutmark.metrics.aggregation import NO_TARGETS, mean_of_instances, missing_pixels_reason, unscored_image
 from layoutmark.metrics.coco import MAX_DETECTIONS
-from layoutmark.metrics.matching import CONFIDENCE, best_overlap, hits
+from layoutmark.metrics.matching import MIN_CONFIDENCE, match_hits, matched_ious
 from layoutmark.score import Direction, MetricInfo, Score, Unscored
 
 
 @dataclass(frozen=True)
 class MatchMetric:
-    """A metric of one image's one-to-one matching: `info`, and how it scores an image with its detections."""
+    """A metric computed from one image and its detections by `score_image`; images without them are not scored.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> image = example_image({"cat": (0.0, 0.0, 0.5, 0.5)}, {"cat": (0.0, 0.0, 0.5, 0.25)})
+    >>> metrics({"detector": "yolo"})[0].outcomes([image])[0].outcome
+    Score(value=0.5)
+    """
 
     info: MetricInfo
-    score: Callable[[Evidence, Detections], SampleOutcome]
+    score_image: Callable[[Evidence, Detections], SampleOutcome]
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
         """One outcome per image, in order."""
         return [self._outcome(e) for e in evidence]
 
     def _outcome(self, evidence: Evidence) -> SampleOutcome:
-        reason = without_pixels(evidence)
+        reason = missing_pixels_reason(evidence)
         if reason is None and evidence.detections is None:
             reason = Unscored("no detections stored")
         if reason is not None or evidence.detections is None:
-            return unscored(evidence, reason or Unscored(NO_TARGETS))
-        return self.score(evidence, evidence.detections)
+            return unscored_image(evidence, reason or Unscored(NO_TARGETS))
+        return self.score_image(evidence, evidence.detections)
 
 
 def mean_iou(evidence: Evidence, detections: Detections) -> SampleOutcome:
-    """Each instance's IoU with the detection assigned to it, 0 without one; the image is their mean."""
-    overlaps = best_overlap(evidence.sample.layout, detections)
-    return mean_of_instances(evidence, [Score(float(v)) for v in overlaps])
+    """Mean over instances of the IoU with the detection assigned to them, 0 without one; range [0, 1].
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> image = example_image({"cat": (0.0, 0.0, 0.5, 0.5)}, {"cat": (0.0, 0.0, 0.5, 0.25)})
+    >>> mean_iou(image, image.detections).outcome
+    Score(value=0.5)
+    """
+    ious = matched_ious(evidence.sample.layout, detections)
+    return mean_of_instances(evidence, [Score(float(v)) for v in ious])
 
 
-def recall(evidence: Evidence, detections: Detections) -> SampleOutcome:
-    """1 for an instance that a detection hits, else 0; the image is the share that is hit."""
-    matched = hits(evidence.sample.layout, detections)
-    return mean_of_instances(evidence, [Score(float(j >= 0)) for j in matched])
+def target_recall(evidence: Evidence, detections: Detections) -> SampleOutcome:
+    """Share of instances that a detection hits (IoU of at least 0.5).
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> targets = {"cat": (0.0, 0.0, 0.5, 0.5), "dog": (0.5, 0.5, 1.0, 1.0)}
+    >>> image = example_image(targets, {"cat": (0.0, 0.0, 0.5, 0.4)})
+    >>> target_recall(image, image.detections).outcome
+    Score(value=0.5)
+    """
+    hits = match_hits(evidence.sample.layout, detections)
+    return mean_of_instances(evidence, [Score(float(j >= 0)) for j in hits])
 
 
-def extra(evidence: Evidence, detections: Detections) -> SampleOutcome:
-    """How many detections at the stated confidence hit no target; needs no target to be defined."""
-    matched = hits(evidence.sample.layout, detections)
-    count = int((detections.scores >= CONFIDENCE).sum()) - int((matched >= 0).sum())
+def extra_detections(evidence: Evidence, detections: Detections) -> SampleOutcome:
+    """Number of confident detections that hit no target; also defined for an image without targets.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> image = example_image({}, {"cat": (0.0, 0.0, 0.5, 0.4)})
+    >>> extra_detections(image, image.detections).outcome
+    Score(value=1.0)
+    """
+    hits = match_hits(evidence.sample.layout, detections)
+    count = int((detections.scores >= MIN_CONFIDENCE).sum()) - int((hits >= 0).sum())
     return SampleOutcome(evidence.sample.id, evidence.seed, Score(float(count)))
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`miou`, `recall50` and `extra_rate`, where there is a detector."""
+    """`miou`, `recall50` and `extra_rate`, if there is a detector.
+
+    >>> [metric.info.name for metric in metrics({"detector": "yolo"})]
+    ['miou', 'recall50', 'extra_rate']
+    """
     if "detector" not in scorers:
         return ()
-    how = f"box, one-to-one within category, conf>={CONFIDENCE}, detector {scorers['detector']}"
-    up, down = Direction.HIGHER, Direction.LOWER
-    iou = MetricInfo("miou", f"miou[{how}, unmatched=0]", "mIoU", "IoU", up, 0.0, 1.0, "1")
-    hit = MetricInfo("recall50", f"recall50[{how}, IoU>=0.5]", "Targets hit", "share", up, 0.0, 1.0, "1")
-    more = f"extra_rate[{how}, IoU>=0.5]"
-    wrong = MetricInfo("extra_rate", more, "Things not asked for", "per image", down, 0.0, float(MAX_DETECTIONS), "1")
-    return (MatchMetric(iou, mean_iou), MatchMetric(hit, recall), MatchMetric(wrong, extra))
+    how = f"box, one-to-one within category, conf>={MIN_CONFIDENCE}, detector {scorers['detector']}"
+    higher, lower = Direction.HIGHER, Direction.LOWER
+    iou_info = MetricInfo("miou", f"miou[{how}, unmatched=0]", "mIoU", "IoU", higher, 0.0, 1.0, "1")
+    recall_info = MetricInfo("recall50", f"recall50[{how}, IoU>=0.5]", "Targets hit", "share", higher, 0.0, 1.0, "1")
+    extra_info = MetricInfo(
+        "extra_rate", f"extra_rate[{how}, IoU>=0.5]", "Extra detections", "per image", lower, 0.0,
+        float(MAX_DETECTIONS), "1",
+    )  # fmt: skip
+    return (
+        MatchMetric(iou_info, mean_iou),
+        MatchMetric(recall_info, target_recall),
+        MatchMetric(extra_info, extra_detections),
+    )

@@ -1,7 +1,7 @@
-"""Mean IoU as an oracle would choose: each target takes the best box of its kind, whatever else that box serves.
+"""Mean IoU with an oracle's matching: each target takes the best box of its category, even if that box is shared.
 
-Several public benchmarks report this as mIoU (protocol of COCO-MIG and others).  It is never below the one-to-one
-`miou` and is offered only so that their figures can be read beside ours; the name says what it is.
+Several public benchmarks (COCO-MIG and others) report this as mIoU. It is never below the one-to-one `miou` and is
+offered only so that their figures can be compared with ours.
 """
 
 from __future__ import annotations
@@ -14,26 +14,38 @@ from layoutmark.api import Metric
 from layoutmark.evidence import Detections, Evidence, SampleOutcome
 from layoutmark.layout import box_iou
 from layoutmark.metrics.aggregation import mean_of_instances
-from layoutmark.metrics.matching import CONFIDENCE
+from layoutmark.metrics.matching import MIN_CONFIDENCE
 from layoutmark.metrics.miou import MatchMetric
 from layoutmark.score import Direction, MetricInfo, Score
 
 
 def oracle_iou(evidence: Evidence, detections: Detections) -> SampleOutcome:
-    """Each instance's greatest IoU with any detection of its category, 0 without one; the image is their mean."""
+    """Mean over instances of the largest IoU with any detection of their category, 0 without one; range [0, 1].
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> image = example_image({"cat": (0.0, 0.0, 0.5, 0.5)}, {"cat": (0.0, 0.0, 0.5, 0.25)})
+    >>> oracle_iou(image, image.detections).outcome
+    Score(value=0.5)
+    """
     layout = evidence.sample.layout
-    wanted = np.array([i.category for i in layout.instances], dtype=object)
-    seen = np.array(detections.labels, dtype=object)
-    allowed = (wanted[:, None] == seen[None, :]) & (detections.scores >= CONFIDENCE)[None, :]
-    best = np.where(allowed, box_iou(layout.boxes(), detections.boxes), 0.0).max(axis=1, initial=0.0)
+    categories = np.array([i.category for i in layout.instances], dtype=object)
+    labels = np.array(detections.labels, dtype=object)
+    can_match = (categories[:, None] == labels[None, :]) & (detections.scores >= MIN_CONFIDENCE)[None, :]
+    best = np.where(can_match, box_iou(layout.boxes(), detections.boxes), 0.0).max(axis=1, initial=0.0)
     return mean_of_instances(evidence, [Score(float(v)) for v in best])
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`miou_oracle`, where there is a detector."""
+    """`miou_oracle`, if there is a detector.
+
+    >>> [metric.info.name for metric in metrics({"detector": "yolo"})]
+    ['miou_oracle']
+    """
     if "detector" not in scorers:
         return ()
-    how = f"box, oracle: best IoU within category, not one-to-one, conf>={CONFIDENCE}, detector {scorers['detector']}"
+    how = (
+        f"box, oracle: best IoU within category, not one-to-one, conf>={MIN_CONFIDENCE}, detector {scorers['detector']}"
+    )
     info = MetricInfo(
         "miou_oracle", f"miou_oracle[{how}, unmatched=0]", "mIoU, oracle", "IoU", Direction.HIGHER, 0.0, 1.0, "1"
     )

@@ -1,6 +1,6 @@
-"""How different the pictures of one sample look from seed to seed: LPIPS between whole images.
+"""How much the images of one sample differ between seeds: LPIPS between whole images.
 
-A method that always draws the same picture has none.  More is not better without end: noise differs too.
+A method that always generates the same image has no diversity. More is not always better: noise differs too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from layoutmark.api import Metric
 from layoutmark.evidence import Evidence, SampleOutcome
-from layoutmark.metrics.aggregation import without_pixels
+from layoutmark.metrics.aggregation import missing_pixels_reason
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 KEY = "lpips-diversity"
@@ -18,21 +18,30 @@ KEY = "lpips-diversity"
 
 @dataclass(frozen=True)
 class PerceptualDiversity:
-    """The stored mean distance of an image from those of the sample's other seeds."""
+    """The stored mean LPIPS distance of an image from those of the sample's other seeds; 0 or more.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> metrics({"lpips": "AlexNet"})[0].outcomes([example_image(quality={"lpips-diversity": 0.25})])[0].outcome
+    Score(value=0.25)
+    """
 
     info: MetricInfo
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
         """One outcome per image, in order."""
-        return [SampleOutcome(e.sample.id, e.seed, without_pixels(e) or _stored(e)) for e in evidence]
+        return [SampleOutcome(e.sample.id, e.seed, missing_pixels_reason(e) or _outcome(e)) for e in evidence]
 
 
-def _stored(evidence: Evidence) -> Outcome:
+def _outcome(evidence: Evidence) -> Outcome:
     return Score(float(evidence.quality[KEY])) if KEY in evidence.quality else Unscored("one seed")
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`lpips_diversity`, where there is an LPIPS."""
+    """`lpips_diversity`, if there is an LPIPS model.
+
+    >>> [metric.info.name for metric in metrics({"lpips": "AlexNet"})]
+    ['lpips_diversity']
+    """
     if "lpips" not in scorers:
         return ()
     variant = f"lpips_diversity[whole images, mean over the other seeds, {scorers['lpips']}]"

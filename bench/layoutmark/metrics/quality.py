@@ -1,4 +1,4 @@
-"""How good the picture looks by itself: CLIP-IQA, the probability of a praising prompt against a blaming one.
+"""Image quality by CLIP-IQA: the probability of a positive prompt against a negative one.
 
 After Wang, Chan and Loy, Exploring CLIP for Assessing the Look and Feel of Images, AAAI 2023.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from layoutmark.api import Metric
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Evidence, SampleOutcome
-from layoutmark.metrics.aggregation import without_pixels
+from layoutmark.metrics.aggregation import missing_pixels_reason
 from layoutmark.score import Direction, MetricInfo, Outcome, Score, Unscored
 
 KEY = "clip-iqa"
@@ -20,16 +20,21 @@ KEY = "clip-iqa"
 
 @dataclass(frozen=True)
 class ImageQuality:
-    """A stored quality scalar of the whole image, in [0, 1]."""
+    """The stored CLIP-IQA value of the whole image, in [0, 1].
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> metrics({"quality": "CLIP-IQA"})[0].outcomes([example_image(quality={"clip-iqa": 0.75})])[0].outcome
+    Score(value=0.75)
+    """
 
     info: MetricInfo
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
-        """One outcome per image, in order.  Raises LayoutmarkError for a stored value outside [0, 1]."""
-        return [SampleOutcome(e.sample.id, e.seed, without_pixels(e) or _quality(e)) for e in evidence]
+        """One outcome per image, in order. Raises LayoutmarkError for a stored value outside [0, 1]."""
+        return [SampleOutcome(e.sample.id, e.seed, missing_pixels_reason(e) or _outcome(e)) for e in evidence]
 
 
-def _quality(evidence: Evidence) -> Outcome:
+def _outcome(evidence: Evidence) -> Outcome:
     if KEY not in evidence.quality:
         return Unscored(f"no {KEY} stored")
     value = evidence.quality[KEY]
@@ -46,7 +51,11 @@ def _quality(evidence: Evidence) -> Outcome:
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`clip_iqa`, where there is a quality scorer."""
+    """`clip_iqa`, if there is a quality scorer.
+
+    >>> [metric.info.name for metric in metrics({"quality": "CLIP-IQA"})]
+    ['clip_iqa']
+    """
     if "quality" not in scorers:
         return ()
     variant = f"clip_iqa[whole image, {scorers['quality']}]"

@@ -1,7 +1,7 @@
-"""Does the whole picture look like the reference, as DreamBooth measures it (Ruiz et al., CVPR 2023)?
+"""Does the whole image look like the reference, as DreamBooth measures it (Ruiz et al., CVPR 2023)?
 
-Background and other things take part, so it says less of a thing than its crop does; it is offered so that published
-figures can be read beside ours, and the name says what it is.
+Background and other objects influence the value, so it says less about an object than its crop does; it is offered so
+that published figures can be compared with ours.
 """
 
 from __future__ import annotations
@@ -17,16 +17,25 @@ from layoutmark.metrics.aggregation import mean_over_crops
 from layoutmark.metrics.cosine import cosine
 from layoutmark.score import Direction, MetricInfo, Outcome, Unscored
 
-AGAINST = {"target-box crop of the true image": "whole true image"}
-"""What the whole picture is compared with, where it is not the reference itself."""
+WHOLE_IMAGE_OF = {"target-box crop of the true image": "whole true image"}
+"""The image that a reference was cropped from, by reference; other references are whole images themselves."""
 
 
 @dataclass(frozen=True)
-class WholeSimilarity:
-    """Mean over an image's instances of the cosine between the whole image and the whole picture of the reference."""
+class WholeImageSimilarity:
+    """Mean over an image's instances of the cosine between the whole image and the whole reference image.
+
+    Range [-1, 1]. `encoder` is the role of the encoder.
+
+    >>> from layoutmark.metrics.examples import example_image
+    >>> crops = [{"vectors": {"clip/whole-reference": [0.0, 1.0]}}]
+    >>> image = example_image(vectors={"clip/image": [0.0, 1.0]}, crops=crops)
+    >>> metrics({"clip": "ViT-B/32"})[0].outcomes([image])[0].outcome
+    Score(value=1.0)
+    """
 
     info: MetricInfo
-    kind: str
+    encoder: str
 
     def outcomes(self, evidence: Sequence[Evidence]) -> list[SampleOutcome]:
         """One outcome per image, in order."""
@@ -35,19 +44,24 @@ class WholeSimilarity:
     def _similarity(self, evidence: Evidence, _: Instance, crop: CropEvidence | None) -> Outcome:
         if crop is None:
             return Unscored("no crop features stored")
-        wanted = f"{self.kind}/whole-reference"
-        return cosine({**evidence.vectors, **crop.vectors}, crop.absent, wanted, f"{self.kind}/image")
+        vectors = {**evidence.vectors, **crop.vectors}
+        return cosine(vectors, crop.absent, f"{self.encoder}/whole-reference", f"{self.encoder}/image")
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:
-    """`clip_i_whole` and `dino_whole`, for the encoders that are there."""
-    against = scorers.get("reference", "reference")
-    found = []
-    for kind, name, title in (("clip", "clip_i", "CLIP-I"), ("dino", "dino", "DINO")):
-        if kind in scorers:
-            variant = f"{name}_whole[whole image, cosine with {AGAINST.get(against, against)}, {scorers[kind]}]"
+    """`clip_i_whole` and `dino_whole`, for CLIP and DINO if available.
+
+    >>> [metric.info.name for metric in metrics({"clip": "ViT-B/32", "dino": "ViT-S/16"})]
+    ['clip_i_whole', 'dino_whole']
+    """
+    reference = scorers.get("reference", "reference")
+    offered = []
+    for encoder, name, title in (("clip", "clip_i", "CLIP-I"), ("dino", "dino", "DINO")):
+        if encoder in scorers:
+            how = f"whole image, cosine with {WHOLE_IMAGE_OF.get(reference, reference)}"
+            variant = f"{name}_whole[{how}, {scorers[encoder]}]"
             info = MetricInfo(
                 f"{name}_whole", variant, f"{title}, whole image", "cosine", Direction.HIGHER, -1.0, 1.0, "1"
             )
-            found.append(WholeSimilarity(info, kind))
-    return tuple(found)
+            offered.append(WholeImageSimilarity(info, encoder))
+    return tuple(offered)

@@ -1,1 +1,1 @@
-"""What a run does, resolved before work starts: the plan, its jobs, reference rows, and the rule for blank images."""
+"""Plans of runs, resolved before work starts: the plan, its jobs, reference rows, and the test for blank images."""

@@ -1,4 +1,4 @@
-"""The pictures that a plan asks for, and the key of each."""
+"""The images that a plan requests, and the store key of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from layoutmark.api import Suite
 from layoutmark.layout import Sample
 from layoutmark.plan.plan import Plan, Row, find_row
-from layoutmark.plan.reference_rows import ADVERSARY, BASE, CEILING, SHUFFLED, shuffled
+from layoutmark.plan.reference_rows import ADVERSARY_PREFIX, BASE, CEILING, SHUFFLED, shuffled_partners
 from layoutmark.provenance import digest, digest_pixels
 from layoutmark.statistics import derive_seed
 from layoutmark.store import image_key
@@ -15,23 +15,23 @@ from layoutmark.store import image_key
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One image wanted: its sample, its seed index and its key."""
+    """One requested image: its sample, its seed index and its key in the store."""
 
     sample: Sample
     seed: int
     key: str
 
 
-def jobs(plan: Plan, suite: Suite, row: Row) -> list[Job]:
-    """Every image of a row, samples in suite order, seeds innermost."""
+def list_jobs(plan: Plan, suite: Suite, row: Row) -> list[Job]:
+    """Return the jobs of a row: samples in the order of the suite, all seeds of a sample together."""
     references = {s.id: references_digest(suite, s.id) for s in suite.samples}
-    pictures: dict[tuple[str, int], str] = {}
+    base_keys: dict[tuple[str, int], str] = {}
     if row.name == SHUFFLED:
-        partner = shuffled(suite.samples)
-        drawn = {(j.sample.id, j.seed): j.key for j in jobs(plan, suite, find_row(plan, BASE))}
-        pictures = {(sample, seed): drawn[other, seed] for sample, other in partner.items() for seed in plan.seeds}
-    of_suite = row.kind == "reference" and row.name.startswith((CEILING, ADVERSARY))
-    made_of = plan.suite_digest if of_suite else plan.stack_digest
+        keys = {(j.sample.id, j.seed): j.key for j in list_jobs(plan, suite, find_row(plan, BASE))}
+        partners = shuffled_partners(suite.samples)
+        base_keys = {(sample, seed): keys[partner, seed] for sample, partner in partners.items() for seed in plan.seeds}
+    is_from_suite = row.kind == "reference" and row.name.startswith((CEILING, ADVERSARY_PREFIX))
+    source_digest = plan.suite_digest if is_from_suite else plan.stack_digest
     return [
         Job(
             sample,
@@ -40,11 +40,12 @@ def jobs(plan: Plan, suite: Suite, row: Row) -> list[Job]:
                 method=row.name,
                 code=row.code,
                 weights=row.weights,
-                settings={"picture": pictures[sample.id, seed]} if pictures else row.settings,
+                # The key is part of the digest, so it cannot be renamed.
+                settings={"picture": base_keys[sample.id, seed]} if base_keys else row.settings,
                 sample=sample,
                 references=references[sample.id],
                 seed=image_seed(plan.suite, sample.id, seed),
-                stack=made_of,
+                stack=source_digest,
             ),
         )
         for sample in suite.samples
@@ -53,10 +54,10 @@ def jobs(plan: Plan, suite: Suite, row: Row) -> list[Job]:
 
 
 def image_seed(suite: str, sample: str, index: int) -> int:
-    """The seed of one image: same for every method, from suite, sample and seed index alone."""
+    """Return the seed of one image.  It depends on suite, sample and seed index, but not on the method."""
     return derive_seed(suite, sample, index)
 
 
 def references_digest(suite: Suite, sample: str) -> str:
-    """sha256 over the pixels of a sample's references."""
+    """Return a sha256 over the pixels of a sample's references."""
     return digest({key: digest_pixels(r.image) for key, r in sorted(suite.references(sample).items())})

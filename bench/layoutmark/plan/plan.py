@@ -1,4 +1,4 @@
-"""What a run does: one suite, one stack, rows and seeds, every choice resolved and digested before work starts."""
+"""The plan of a run: suite, stack, rows and seeds, with every choice resolved and digested before work starts."""
 
 from __future__ import annotations
 
@@ -9,75 +9,80 @@ from pathlib import Path
 from typing import Any
 
 from layoutmark.api import Suite
-from layoutmark.errors import LayoutmarkError, unknown_name
-from layoutmark.plan.reference_rows import TITLES, row_names
-from layoutmark.provenance import digest, digest_code, digest_file, digest_files, versions
+from layoutmark.errors import LayoutmarkError, unknown_name_error
+from layoutmark.plan.reference_rows import REFERENCE_ROW_TITLES, reference_row_names
+from layoutmark.provenance import digest, digest_code, digest_file, digest_files, package_versions
 from layoutmark.registry import Dtype, MethodEntry, Registry, StackEntry, resolve_settings
 from layoutmark.suites.opening import open_suite
+from layoutmark.validation import Schema, validate
 
-PLAN = "plan.json"
-OUTSIDE = "outside"
-"""Kind of a row whose images were made elsewhere; it takes part in comparisons like a method."""
-WITH_REFERENCES = "references"
-WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
-DRAWS_WITH = ("torch", "diffusers", "transformers")
-"""Packages whose version can change a generated pixel."""
+PLAN_FILE_NAME = "plan.json"
+EXTERNAL_KIND = "outside"
+"""Kind of a row whose images were made outside layoutmark; it is compared like a method."""
+REFERENCES_INPUT = "references"
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+GENERATION_PACKAGES = ("torch", "diffusers", "transformers")
+"""Packages whose version can change generated pixels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Row(Schema):
     """One row of the table: a method with its settings, or a reference row."""
 
     name: str
+    """`METHOD`, `METHOD@PRESET`, or the name of a reference row."""
     kind: str
+    """`method`, `reference` or `outside`."""
     title: str
     version: str
     preset: str
     settings: Mapping[str, Any]
     code: str
+    """Digest of the adapter and of `layoutmark.diffusion`."""
     weights: str | None
+    """Digest of the method's own weights."""
     inputs: tuple[str, ...]
     deviations: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A run, as plain data (kept as plan.json in the run's folder)."""
+class Plan(Schema):
+    """A run as plain data, stored as plan.json in the run's folder."""
 
     name: str
     suite: str
     suite_digest: str
     limit: int | None
+    """Number of samples, None for all."""
     stack: str
     stack_digest: str
+    """Digest of the generator."""
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     left_out: Mapping[str, str]
-    """Methods that do not fit this suite and stack, with the reason."""
+    """Methods that cannot run on this suite and stack, with the reason."""
     notes: tuple[str, ...]
     dtype: str = Dtype.FP32
-    """Numbers of the generator's weights; part of the stack's digest."""
+    """Number format of the generator's weights; part of the stack's digest."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; `plan_from_json` reads it back."""
+        """Return plain data for plan.json."""
         return asdict(self)
 
 
-def plan_from_json(data: Mapping[str, Any]) -> Plan:
-    """Read what `Plan.to_json` wrote."""
-    rows = tuple(Row(**{**r, "inputs": tuple(r["inputs"]), "deviations": tuple(r["deviations"])}) for r in data["rows"])
-    return Plan(**{**data, "seeds": tuple(data["seeds"]), "rows": rows, "notes": tuple(data["notes"])})
-
-
 def read_plan(run: Path) -> Plan:
-    """The plan of a run folder.  Raises LayoutmarkError if there is none."""
-    path = run / PLAN
+    """Read the plan of a run folder.  Raises LayoutmarkError if it is missing or damaged."""
+    path = run / PLAN_FILE_NAME
     try:
-        return plan_from_json(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
         raise LayoutmarkError(
-            f"run {run.name!r}", found=f"no readable {PLAN}", expected="a run that was begun", do="Run: layoutmark run"
+            f"run {run.name!r}",
+            found=f"no readable {PLAN_FILE_NAME}",
+            expected="a run that was started",
+            do="Run: layoutmark run",
         ) from error
+    return validate(data, Plan, str(path), file_format="JSON", advice="Start the run again: layoutmark run")
 
 
 def make_plan(
@@ -93,85 +98,90 @@ def make_plan(
     dtype: str = Dtype.FP32,
     adversaries: bool = False,
 ) -> Plan:
-    """Resolve names and settings.  `methods` may be `NAME` or `NAME@PRESET`; empty means all that fit, None means none.
+    """Resolve names and settings into a plan.
 
-    `adversaries` adds rows drawn to please the scorers, where the suite offers what they are drawn of.
+    Args:
+        registry: where names are looked up.
+        suite: name of the suite.
+        stack: name of the stack.
+        methods: `NAME` or `NAME@PRESET` each; empty for all that can run, None for no method.
+        seeds: number of images per sample.
+        limit: number of samples, None for all.
+        name: name of the run, which is its folder; `SUITE-STACK` by default.
+        overrides: settings for all methods that are named in `methods`.
+        dtype: number format of the generator's weights.
+        adversaries: whether to add adversarial images as reference rows, where the suite has the images they need.
 
-    Raises LayoutmarkError for unknown names, a method asked for by name that does not fit, fewer than one seed, or
-    a run name that is no folder name.
+    Raises:
+        LayoutmarkError: for unknown names, a named method that cannot run, fewer than one seed, or a run name that
+            cannot name a folder.
     """
     if seeds < 1:
-        raise LayoutmarkError("seeds", found=str(seeds), expected="at least 1", do="Give a positive number of seeds.")
+        raise LayoutmarkError("seeds", found=str(seeds), expected="at least 1", do="Pass a positive number of seeds.")
     if name is not None and (not name or name.startswith(".") or any(c in name for c in ":/\\")):
         raise LayoutmarkError(
-            "name of a run", found=repr(name), expected="a folder name without : and /", do="Give another --name."
+            "run name", found=repr(name), expected="a folder name without : and /", do="Choose another --name."
         )
     if dtype not in list(Dtype):
-        raise unknown_name("dtype", dtype, map(str, Dtype))
+        raise unknown_name_error("dtype", dtype, map(str, Dtype))
     stack_entry = registry.get_stack(stack)
-    opened = open_suite(registry, suite, stack_entry, limit)
-    named = registry.methods() if methods is not None and not methods else methods or ()
-    asked = [m.partition("@") for m in named]
-    rows: list[Row] = []
-    left_out: dict[str, str] = {}
-    for method, _, preset in asked:
-        entry = registry.get_method(method)
-        reason = misfit(entry, stack, opened) or (None if methods else missing_weights(entry, stack))
-        if reason and methods:
-            raise LayoutmarkError(
-                f"method {method!r}", found=reason, expected="a method that fits suite and stack", do="Leave it out."
-            )
-        if reason:
-            left_out[method] = reason
-            continue
-        rows.append(_method_row(entry, stack, preset or None, overrides if methods else None))
+    opened_suite = open_suite(registry, suite, stack_entry, limit)
+    if methods is None:
+        rows: list[Row] = []
+        left_out: dict[str, str] = {}
+    elif methods:
+        rows, left_out = _named_rows(registry, methods, stack, opened_suite, overrides), {}
+    else:
+        rows, left_out = _all_rows(registry, stack, opened_suite)
     names = [r.name for r in rows]
     if len(set(names)) != len(names):
-        raise LayoutmarkError("methods", found="a row twice", expected="each once", do="Give each preset once.")
-    around, not_drawn = row_names(opened, names, adversaries)
-    rows += [Row(n, "reference", TITLES[n], "1", "", {}, digest([n, "1"]), None, ()) for n in around]
+        raise LayoutmarkError("methods", found="a row twice", expected="each once", do="Name each preset once.")
+    reference_names, missing_references = reference_row_names(opened_suite, names, adversaries)
+    rows += [
+        Row(n, "reference", REFERENCE_ROW_TITLES[n], "1", "", {}, digest([n, "1"]), None, ()) for n in reference_names
+    ]
     return Plan(
         name=name or f"{suite}-{stack}",
         suite=suite,
-        suite_digest=opened.digest,
+        suite_digest=opened_suite.digest,
         limit=limit,
         stack=stack,
         stack_digest=generator_digest(stack_entry, dtype),
         seeds=tuple(range(seeds)),
         rows=tuple(rows),
-        left_out={**left_out, **not_drawn},
-        notes=tuple(opened.notes),
+        left_out={**left_out, **missing_references},
+        notes=tuple(opened_suite.notes),
         dtype=dtype,
     )
 
 
-def misfit(entry: MethodEntry, stack: str, suite: Suite) -> str | None:
-    """Why a method cannot run on this stack and suite, or None."""
+def unsuitable_reason(entry: MethodEntry, stack: str, suite: Suite) -> str | None:
+    """Return the reason why a method cannot run on this stack and suite, or None."""
     if stack not in entry.card.stacks:
         return f"not made for stack {stack!r} (has {', '.join(entry.card.stacks)})"
-    if WITH_REFERENCES in entry.card.inputs and not suite.references(suite.samples[0].id):
+    if REFERENCES_INPUT in entry.card.inputs and not suite.references(suite.samples[0].id):
         return f"needs reference images, and suite {suite.name!r} has none"
     return None
 
 
-def missing_weights(entry: MethodEntry, stack: str) -> str | None:
-    """Why a method that needs trained weights cannot run with its own settings, or None."""
-    place = resolve_settings(entry.card, stack).get("weights")
-    if not isinstance(place, str) or place.startswith("hub:") or (entry.folder / "weights" / place).is_file():
+def missing_weights_reason(entry: MethodEntry, stack: str) -> str | None:
+    """Return the reason why a method that needs trained weights cannot run with its default settings, or None."""
+    weights = resolve_settings(entry.card, stack).get("weights")
+    if not isinstance(weights, str) or weights.startswith("hub:") or (entry.folder / "weights" / weights).is_file():
         return None
     return f"no weights for stack {stack!r} yet: layoutmark train {entry.name} --stack {stack}"
 
 
 def generator_digest(stack: StackEntry, dtype: str = Dtype.FP32) -> str:
-    """sha256 over the generator's files, its numbers, and the versions of the packages that draw with them."""
-    found = versions()
-    drawn_with = {name: found.get(name, "") for name in DRAWS_WITH}
+    """Return a sha256 over the generator's files, its number format, and the versions of the packages that run it."""
+    versions = package_versions()
+    packages = {name: versions.get(name, "") for name in GENERATION_PACKAGES}
     if dtype != Dtype.FP32:
-        drawn_with["dtype"] = dtype
+        packages["dtype"] = dtype
     generator = stack.card.generator
     if not generator.folder:
         source = {"repository": generator.repository, "revision": generator.revision, "sha256": dict(generator.sha256)}
-        return digest({"source": source, "packages": drawn_with})
+        return digest({"source": source, "packages": packages})
     folder = stack.folder / generator.folder
     if not folder.is_dir():
         raise LayoutmarkError(
@@ -181,26 +191,52 @@ def generator_digest(stack: StackEntry, dtype: str = Dtype.FP32) -> str:
             do="Train it: make stack-mini",
         )
     files = [p for p in folder.rglob("*") if p.is_file()]
-    return digest({"files": digest_files(folder, files), "packages": drawn_with})
+    return digest({"files": digest_files(folder, files), "packages": packages})
 
 
 def find_row(plan: Plan, name: str) -> Row:
-    """The row of that name."""
+    """Return the row of that name.  Raises LayoutmarkError with the closest names."""
     for row in plan.rows:
         if row.name == name:
             return row
-    raise unknown_name("method of this run", name, [r.name for r in plan.rows])
+    raise unknown_name_error("method of this run", name, [r.name for r in plan.rows])
+
+
+def _named_rows(
+    registry: Registry, methods: Sequence[str], stack: str, suite: Suite, overrides: Mapping[str, object] | None
+) -> list[Row]:
+    """Return a row for each `NAME` or `NAME@PRESET`; a method that cannot run is an error."""
+    rows = []
+    for method, _, preset in (m.partition("@") for m in methods):
+        entry = registry.get_method(method)
+        if reason := unsuitable_reason(entry, stack, suite):
+            raise LayoutmarkError(
+                f"method {method!r}", found=reason, expected="a method that fits suite and stack", do="Leave it out."
+            )
+        rows.append(_method_row(entry, stack, preset or None, overrides))
+    return rows
+
+
+def _all_rows(registry: Registry, stack: str, suite: Suite) -> tuple[list[Row], dict[str, str]]:
+    """Return rows of all methods that can run, and the reasons why the others cannot."""
+    rows, left_out = [], {}
+    for name, entry in registry.methods().items():
+        if reason := unsuitable_reason(entry, stack, suite) or missing_weights_reason(entry, stack):
+            left_out[name] = reason
+        else:
+            rows.append(_method_row(entry, stack, None, None))
+    return rows, left_out
 
 
 def _method_row(entry: MethodEntry, stack: str, preset: str | None, overrides: Mapping[str, object] | None) -> Row:
     card = entry.card
     settings = resolve_settings(card, stack, preset, overrides)
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     code = digest([digest_code(entry.folder), digest_code(package / "diffusion")])
-    own = sorted(entry.folder.rglob("*.safetensors"))
-    weights = digest_files(entry.folder, own) if own else None
-    if given := _given_files(settings, entry.folder):
-        weights = digest([weights, given])
+    weight_files = sorted(entry.folder.rglob("*.safetensors"))
+    weights = digest_files(entry.folder, weight_files) if weight_files else None
+    if user_files := _digest_user_files(settings, entry.folder):
+        weights = digest([weights, user_files])
     return Row(
         name=card.name if not preset else f"{card.name}@{preset}",
         kind="method",
@@ -215,19 +251,19 @@ def _method_row(entry: MethodEntry, stack: str, preset: str | None, overrides: M
     )
 
 
-def _given_files(settings: Mapping[str, object], folder: Path) -> dict[str, str]:
-    """sha256 of the files and folders that settings name: the same name may hold other weights tomorrow.
+def _digest_user_files(settings: Mapping[str, object], folder: Path) -> dict[str, str]:
+    """Return a sha256 of each file or folder that settings name, because its content may change under the same name.
 
-    Those of the method itself are counted already, and a revision of a public repository cannot change.
+    The method's own files are already included in the row, and a revision of a public repository cannot change.
     """
-    found = {}
+    digests = {}
     for key, value in settings.items():
-        if not isinstance(value, str) or not ("/" in value or Path(value).suffix in WEIGHT_FILES):
+        if not isinstance(value, str) or not ("/" in value or Path(value).suffix in WEIGHT_SUFFIXES):
             continue
         path = Path(value).expanduser()
-        own = not path.is_absolute() and (folder / "weights" / value).is_file()
-        if path.is_file() and not own:
-            found[key] = digest_file(path)
+        belongs_to_method = not path.is_absolute() and (folder / "weights" / value).is_file()
+        if path.is_file() and not belongs_to_method:
+            digests[key] = digest_file(path)
         elif path.is_dir():
-            found[key] = digest_files(path, [p for p in path.rglob("*") if p.is_file()])
-    return found
+            digests[key] = digest_files(path, [p for p in path.rglob("*") if p.is_file()])
+    return digests

@@ -1,7 +1,7 @@
-"""The rows around the methods: what bounds the table, and adversaries, which must never win it.
+"""Reference rows: bounds of the table, and adversarial images, which must never win it.
 
-Their pictures need no generator.  An adversary obeys nothing; it is drawn to please the scorers, out of the looks that
-the suite offers: portraits, else what lies in the targets' boxes of the true images.
+Neither needs a generator, except `floor-shuffled`.  An adversarial image ignores the layout and is made to score well:
+it is composed of the suite's reference images, or else of the contents of the target boxes in the true images.
 """
 
 from __future__ import annotations
@@ -17,101 +17,109 @@ from layoutmark.provenance import digest
 
 BASE = "base"
 CEILING, SHUFFLED, BLANK = "ceiling", "floor-shuffled", "floor-blank"
-FLOOR, ADVERSARY = "floor-", "adversary-"
-CONSTANT, PASTED, GIANT, BAIT = (ADVERSARY + kind for kind in ("constant", "pasted", "giant", "bait"))
-BOUNDS = {
+FLOOR_PREFIX, ADVERSARY_PREFIX = "floor-", "adversary-"
+CONSTANT, PASTED, GIANT, BAIT = (ADVERSARY_PREFIX + kind for kind in ("constant", "pasted", "giant", "bait"))
+BOUND_TITLES = {
     CEILING: "True images: what the scorers say when nothing is wrong",
     SHUFFLED: "Images of base, judged by other samples' layouts and prompts",
     BLANK: "One grey picture for every sample",
 }
-ADVERSARIES = {
-    CONSTANT: "One true picture of the suite for every sample",
+ADVERSARY_TITLES = {
+    CONSTANT: "One true image of the suite for every sample",
     PASTED: "The reference of each target pasted over its box, on grey",
-    GIANT: "The first target's reference over the whole picture",
-    BAIT: "The references of all targets in a grid over the whole picture, boxes ignored",
+    GIANT: "The first target's reference over the whole image",
+    BAIT: "The references of all targets in a grid over the whole image, boxes ignored",
 }
-TITLES = {**BOUNDS, **ADVERSARIES}
-GREY = 128
-TILES = 4
-"""Things of the bait on each side of the picture."""
+REFERENCE_ROW_TITLES = {**BOUND_TITLES, **ADVERSARY_TITLES}
+"""Those of the bounds are stored in committed leaderboard entries, so their wording stays."""
+GREY_LEVEL = 128
+BAIT_TILES_PER_SIDE = 4
+"""Rows and columns of the grid of references in `adversary-bait`."""
 
 
-def row_names(suite: Suite, methods: Sequence[str], adversaries: bool) -> tuple[list[str], dict[str, str]]:
-    """The rows that this suite and these methods allow, and those asked for that it does not, with the reason."""
-    first = suite.samples[0]
-    true = suite.true_image(first.id) is not None
-    names = [CEILING] if true else []
+def reference_row_names(suite: Suite, methods: Sequence[str], adversaries: bool) -> tuple[list[str], dict[str, str]]:
+    """Return the reference rows for a suite and its methods, and the reason for each requested row left out."""
+    first_sample = suite.samples[0]
+    has_true_images = suite.true_image(first_sample.id) is not None
+    names = [CEILING] if has_true_images else []
     names += [SHUFFLED] if BASE in methods and len(suite.samples) > 1 else []
     names.append(BLANK)
     if not adversaries:
         return names, {}
-    if true or suite.references(first.id):
-        return [*names, *ADVERSARIES], {}
-    return names, dict.fromkeys(ADVERSARIES, f"suite {suite.name!r} has neither true images nor references")
+    if has_true_images or suite.references(first_sample.id):
+        return [*names, *ADVERSARY_TITLES], {}
+    return names, dict.fromkeys(ADVERSARY_TITLES, f"suite {suite.name!r} has neither true images nor references")
 
 
-def shuffled(samples: Sequence[Sample]) -> dict[str, str]:
-    """For each sample id the id whose picture it is judged with: one fixed cycle through all samples."""
+def shuffled_partners(samples: Sequence[Sample]) -> dict[str, str]:
+    """Map each sample id to the id whose image it is scored with: one fixed cycle through all samples."""
     order = sorted((s.id for s in samples), key=lambda i: digest(["shuffle", i]))
     return dict(zip(order, order[1:] + order[:1], strict=True))
 
 
-def drawn(name: str, suite: Suite, sample: Sample) -> Pixels | None:
-    """The picture (h, w, 3) of a row for a sample; None where what it is made of is not there.
+def draw_reference_row(name: str, suite: Suite, sample: Sample) -> Pixels | None:
+    """Draw the image of a reference row for a sample, of the size of its canvas.
 
-    `name` is any row but `floor-shuffled`, whose pictures a generator makes.
+    Returns None if the suite lacks the image or references that the row needs.  `name` must not be `floor-shuffled`,
+    whose images come from a generator.
     """
     height, width = sample.layout.canvas.height, sample.layout.canvas.width
     if name == CEILING:
         return suite.true_image(sample.id)
-    picture: Pixels = np.full((height, width, 3), GREY, dtype=np.uint8)
-    if name == BLANK:
-        return picture
     if name == CONSTANT:
-        first = suite.samples[0]
-        same = suite.true_image(first.id)
-        if same is None:
-            same = next((r.image for r in suite.references(first.id).values()), None)
-        return None if same is None else _stretched(same, width, height)
+        return _draw_constant(suite, width, height)
+    image: Pixels = np.full((height, width, 3), GREY_LEVEL, dtype=np.uint8)
+    if name == BLANK:
+        return image
     instances = sample.layout.instances
-    looks = [_look(suite, sample, i) for i in instances]
-    if not instances or any(look is None for look in looks):
+    appearances = [_appearance(suite, sample, i) for i in instances]
+    if not instances or any(appearance is None for appearance in appearances):
         return None
-    places = {
-        PASTED: [i.box.cells(width, height) for i in instances],
+    tile_count = BAIT_TILES_PER_SIDE * BAIT_TILES_PER_SIDE
+    regions = {
+        PASTED: [i.box.to_cells(width, height) for i in instances],
         GIANT: [(0, 0, width, height)],
-        BAIT: [_tile(k % TILES, k // TILES, width, height) for k in range(TILES * TILES)],
+        BAIT: [_tile(k % BAIT_TILES_PER_SIDE, k // BAIT_TILES_PER_SIDE, width, height) for k in range(tile_count)],
     }[name]
-    for k, (x0, y0, x1, y1) in enumerate(places):
-        look = looks[k % len(looks)]
-        if look is not None and x1 > x0 and y1 > y0:
-            picture[y0:y1, x0:x1] = _stretched(look, x1 - x0, y1 - y0)
-    return picture
+    for k, (x0, y0, x1, y1) in enumerate(regions):
+        appearance = appearances[k % len(appearances)]
+        if appearance is not None and x1 > x0 and y1 > y0:
+            image[y0:y1, x0:x1] = _resize(appearance, x1 - x0, y1 - y0)
+    return image
 
 
-def _look(suite: Suite, sample: Sample, instance: Instance) -> Pixels | None:
-    """What an instance should look like: its portrait cut to the subject, else its box in the true image."""
-    known = suite.references(sample.id)
-    if instance.reference is not None and instance.reference in known:
-        reference = known[instance.reference]
+def _draw_constant(suite: Suite, width: int, height: int) -> Pixels | None:
+    """Draw the first sample's true image, or else its first reference, for any sample."""
+    first_sample = suite.samples[0]
+    image = suite.true_image(first_sample.id)
+    if image is None:
+        image = next((r.image for r in suite.references(first_sample.id).values()), None)
+    return None if image is None else _resize(image, width, height)
+
+
+def _appearance(suite: Suite, sample: Sample, instance: Instance) -> Pixels | None:
+    """Return what an instance should look like: its reference cut to the subject, else its box in the true image."""
+    references = suite.references(sample.id)
+    if instance.reference is not None and instance.reference in references:
+        reference = references[instance.reference]
         if reference.mask is None or not reference.mask.any():
             return reference.image
         ys, xs = np.nonzero(reference.mask)
         return reference.image[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
-    true = suite.true_image(sample.id)
-    if true is None:
+    true_image = suite.true_image(sample.id)
+    if true_image is None:
         return None
-    x0, y0, x1, y1 = instance.box.cells(true.shape[1], true.shape[0])
-    part = true[y0:y1, x0:x1]
-    return part if part.size else None
+    x0, y0, x1, y1 = instance.box.to_cells(true_image.shape[1], true_image.shape[0])
+    crop = true_image[y0:y1, x0:x1]
+    return crop if crop.size else None
 
 
 def _tile(column: int, row: int, width: int, height: int) -> tuple[int, int, int, int]:
-    xs, ys = ([side * k // TILES for k in range(TILES + 1)] for side in (width, height))
+    xs, ys = ([side * k // BAIT_TILES_PER_SIDE for k in range(BAIT_TILES_PER_SIDE + 1)] for side in (width, height))
     return xs[column], ys[row], xs[column + 1], ys[row + 1]
 
 
-def _stretched(pixels: Pixels, width: int, height: int) -> Pixels:
+def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BICUBIC))

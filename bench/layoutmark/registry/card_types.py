@@ -1,26 +1,29 @@
-"""The four kinds of card: method, suite, stack, report.
+"""The four kinds of card: method, suite, stack and report.
 
-One file because together they are the vocabulary of declarations: what a guest must say of itself.
+They stand in one file because together they are the vocabulary in which plug-ins and stacks describe themselves.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.registry.scorer_engines import WITHOUT_FILES, complete
-from layoutmark.registry.setting_values import checked
+from layoutmark.registry.scorer_engines import ENGINES_WITH_NAMED_WEIGHTS, complete_settings
+from layoutmark.registry.setting_values import check_settings
+from layoutmark.validation import InvalidValueError, Pattern, Schema, check_patterns
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-COMMIT = re.compile(r"[0-9a-f]{40}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
+Name = Annotated[str, Pattern("^[a-z0-9][a-z0-9_-]*$", "small letters, digits, - and _")]
+Commit = Annotated[str, Pattern("^([0-9a-f]{40})?$", "40 hex digits")]
+"""Git commit or repository revision; empty if unknown."""
+Sha256 = Annotated[str, Pattern("^([0-9a-f]{64})?$", "64 hex digits")]
+"""Digest; empty if unknown."""
 
 
 class Input(StrEnum):
-    """What a method reads of a request.  Everything else in the layout does not reach its pixels."""
+    """Part of a request that a method reads.  Other parts of the layout must not change its images."""
 
     PROMPT = "prompt"
     PHRASES = "phrases"
@@ -37,11 +40,11 @@ class Source(StrEnum):
 
     SHIPPED = "shipped"
     BUILD = "build"
-    """Read from files the user has, by `layoutmark suites build`."""
+    """Built by `layoutmark suites build` from files that the user has."""
 
 
 class Dtype(StrEnum):
-    """Numbers in which a generator's weights are held; sampling itself stays in single precision."""
+    """Number format of a generator's weights; sampling itself runs in single precision."""
 
     FP32 = "fp32"
     BF16 = "bf16"
@@ -49,66 +52,62 @@ class Dtype(StrEnum):
 
 
 class Aspect(StrEnum):
-    """How layouts that are not square come before a generator and scorers that draw and expect squares."""
+    """How layouts that are not square are fitted to generators and scorers that work on squares."""
 
     PAD = "pad"
-    """In the middle of a square whose side is their longer one: shapes stay, bars are empty."""
+    """Centred in a square as large as the longer side: shapes are kept, the bars stay empty."""
     STRETCHED = "stretched"
-    """Pulled to a square: fractions stay, shapes do not."""
+    """Stretched to a square: fractions are kept, shapes are not."""
     NATIVE = "native"
-    """As they are: only square ones can be drawn, others are refused."""
+    """Unchanged: only square layouts are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Paper:
-    """A publication; `arxiv` is the bare identifier, `venue` empty if there is none."""
+class Paper(Schema):
+    """A publication."""
 
     title: str
     authors: tuple[str, ...]
     arxiv: str = ""
+    """Bare arXiv identifier."""
     venue: str = ""
     year: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Upstream:
-    """The public implementation a method is compared with; `commit` has 40 hex digits."""
+class Upstream(Schema):
+    """The public implementation that a method is compared with."""
 
     repository: str
-    commit: str = ""
+    commit: Commit = ""
     licence: str = ""
     note: str = ""
 
-    def __post_init__(self) -> None:
-        _require("commit", self.commit, COMMIT, "40 hex digits")
-
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Weights a method or stack needs beyond its backbone."""
+class Weights(Schema):
+    """Weights that a method or stack needs beyond its backbone."""
 
     licence: str = ""
     source: str = ""
-    revision: str = ""
-    sha256: str = ""
+    revision: Commit = ""
+    sha256: Sha256 = ""
     note: str = ""
 
-    def __post_init__(self) -> None:
-        _require("revision", self.revision, COMMIT, "40 hex digits")
-        _require("sha256", self.sha256, SHA256, "64 hex digits")
-
 
 @dataclass(frozen=True, slots=True)
-class SettingsTable:
-    """Every setting with its default, and what a stack changes of it (``[settings.stack.NAME]``)."""
+class SettingsTable(Schema):
+    """Settings of a method."""
 
     default: Mapping[str, object] = field(default_factory=dict)
+    """Every setting with its default."""
     stack: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Settings that differ on a stack, as in ``[settings.stack.NAME]``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Deviation:
-    """A place where the adapter does something else than paper or upstream, and why."""
+class Deviation(Schema):
+    """A difference between the adapter and its paper or public implementation."""
 
     id: str
     what: str
@@ -116,29 +115,27 @@ class Deviation:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """A figure that a paper or repository states, in the unit of our `metric`, and how it was taken.
-
-    `suite` and `stack` are ours where they are the same, else the source's own words: a report compares a number with
-    it only where suite, stack and detector or encoder (`scorer`) are the same.  `presets` are those that the figure was
-    taken with, ``""`` for bare defaults.
-    """
+class PublishedFigure(Schema):
+    """A figure from a paper or repository, in the unit of our `metric`, with the conditions it was measured under."""
 
     metric: str
     value: float
     suite: str
+    """Our name of the suite if it is the same, else the source's words.  The same holds for `stack`."""
     stack: str
     scorer: str
+    """Detector or encoder.  Reports compare numbers with the figure only if suite, stack and scorer agree."""
     source: str
     presets: tuple[str, ...]
+    """Presets that the figure was measured with; ``""`` stands for the defaults."""
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class MethodCard:
-    """`method.toml`.  `limits` is free: what the method cannot do, in its own words or numbers."""
+class MethodCard(Schema):
+    """The content of `method.toml`."""
 
-    name: str
+    name: Name
     title: str
     summary: str
     version: str
@@ -149,69 +146,63 @@ class MethodCard:
     upstream: Upstream | None = None
     weights: Weights | None = None
     limits: Mapping[str, object] = field(default_factory=dict)
+    """Limits of the method, in free form."""
     settings: SettingsTable = field(default_factory=SettingsTable)
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     preset: str = ""
-    """The preset that stands when none is asked for; empty for the bare defaults."""
+    """Preset that is used if none is asked for; empty for the defaults."""
     deviations: tuple[Deviation, ...] = ()
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedFigure, ...] = ()
 
     def __post_init__(self) -> None:
-        _require("name", self.name, NAME, "small letters, digits, - and _")
-        for name, values in self.settings.stack.items():
-            checked(self.settings.default, values, f"settings.stack.{name}")
-        for name, values in self.presets.items():
-            checked(self.settings.default, values, f"presets.{name}")
+        check_patterns(self)
+        for name, settings in self.settings.stack.items():
+            check_settings(self.settings.default, settings, f"settings.stack.{name}")
+        for name, settings in self.presets.items():
+            check_settings(self.settings.default, settings, f"presets.{name}")
         if self.preset and self.preset not in self.presets:
+            expected = "one of " + (", ".join(sorted(self.presets)) or "(none)")
             raise LayoutmarkError(
-                "preset", found=repr(self.preset), expected=_one_of(self.presets), do="Name a preset of this card."
+                "preset", found=repr(self.preset), expected=expected, do="Name a preset of this card."
             )
-        _unique("deviations", [d.id for d in self.deviations])
+        _check_unique("deviations", [d.id for d in self.deviations])
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedSuite:
-    """What a suite built from known files is: how many samples, which ids, which content.  What is not known is empty.
-
-    `source` names the files with their commit.  `ids` is the sha256 of `ids/NAME.txt` in the card's folder (one id a
-    line, in order); `digest` is that of the built suite.
-    """
+class PublishedSuite(Schema):
+    """Expected content of a suite that is built from published files."""
 
     source: str
+    """The files, with their commit."""
     samples: int
-    digest: str = ""
-    ids: str = ""
-
-    def __post_init__(self) -> None:
-        _require("digest", self.digest, SHA256, "64 hex digits")
-        _require("ids", self.ids, SHA256, "64 hex digits")
+    digest: Sha256 = ""
+    """Digest of the built suite."""
+    ids: Sha256 = ""
+    """Digest of `ids/NAME.txt` in the card's folder: the sample ids in order, one per line."""
 
 
 @dataclass(frozen=True, slots=True)
-class SuiteItem:
-    """One suite of a folder.  A shipped suite has a digest over its samples, and their number."""
+class SuiteItem(Schema):
+    """One suite of a folder."""
 
-    name: str
+    name: Name
     title: str
     version: str
     source: Source
     summary: str = ""
-    digest: str = ""
+    digest: Sha256 = ""
+    """Digest of the samples of a shipped suite."""
     samples: int | None = None
     needs: tuple[str, ...] = ()
-    """Files that `layoutmark suites build` reads, as the source calls them."""
+    """Files that `layoutmark suites build` reads, under the names that their publisher gives them."""
     aspect: Aspect = Aspect.PAD
-    """The one policy for layouts that are not square."""
+    """The policy for layouts that are not square."""
     published: PublishedSuite | None = None
-
-    def __post_init__(self) -> None:
-        _require("name", self.name, NAME, "small letters, digits, - and _")
-        _require("digest", self.digest, SHA256, "64 hex digits")
 
 
 @dataclass(frozen=True, slots=True)
-class Attribution:
-    """Whose work a suite holds, under which licence, and what was changed."""
+class Attribution(Schema):
+    """Credit for work that a suite contains."""
 
     work: str
     by: str
@@ -221,8 +212,8 @@ class Attribution:
 
 
 @dataclass(frozen=True, slots=True)
-class SuiteCard:
-    """`suite.toml`: several suites of one source.  `leakage` says which trainings may have seen its samples."""
+class SuiteCard(Schema):
+    """The content of `suite.toml`: one or more suites from one source."""
 
     suites: tuple[SuiteItem, ...]
     licence: str
@@ -232,74 +223,77 @@ class SuiteCard:
     source: str = ""
     recipe: str = ""
     canvas: str = ""
-    """What the canvas of a layout is; what becomes of one that is not square each suite's `aspect` says."""
+    """Describes the canvas of the layouts; `aspect` of each suite says how those that are not square are fitted."""
     homepage: str = ""
     categories: tuple[str, ...] = ()
     attribution: tuple[Attribution, ...] = ()
     leakage: str = ""
+    """Which training sets may contain the samples."""
     notes: tuple[str, ...] = ()
     paper: Paper | None = None
 
     def __post_init__(self) -> None:
         if not self.suites:
             raise LayoutmarkError("suites", found="an empty list", expected="at least one suite", do="Add [[suites]].")
-        _unique("suites", [s.name for s in self.suites])
+        _check_unique("suites", [s.name for s in self.suites])
 
 
 @dataclass(frozen=True, slots=True)
-class Generator:
+class Generator(Schema):
     """A generator in the `diffusers` pipeline layout: a folder beside the card, or a public repository."""
 
     folder: str = ""
     repository: str = ""
-    revision: str = ""
+    revision: Commit = ""
     variant: str = ""
     scheduler: str = ""
     steps: int | None = None
     guidance: float | None = None
-    sha256: Mapping[str, str] = field(default_factory=dict)
-    """Digests of weight files by their path in the folder or repository; absent ones are recorded at first download."""
+    sha256: Mapping[str, Sha256] = field(default_factory=dict)
+    """Digests of weight files by path in the folder or repository; missing ones are recorded at the first download."""
     settings: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _one_place(self.folder, self.repository, self.revision)
-        _digests(self.sha256)
+        check_patterns(self)
+        _check_place(bool(self.folder or self.repository))
 
 
 @dataclass(frozen=True, slots=True)
-class Scorer:
-    """One model that looks at images: a folder or file beside the card, a repository, or a name its engine knows."""
+class Scorer(Schema):
+    """One model that scores images: a folder or file beside the card, a repository, or a name known to its engine."""
 
     version: str = "1"
     engine: str = ""
-    """What loads it (`shelf.engines`); empty for the usual one of its role."""
+    """The code that loads it (`layoutmark.registry.scorer_engines`); empty for the usual engine of its role."""
     title: str = ""
     licence: str = ""
     folder: str = ""
     file: str = ""
     repository: str = ""
-    revision: str = ""
-    sha256: Mapping[str, str] = field(default_factory=dict)
-    """Digests of weight files by path; absent ones are recorded at first download."""
+    revision: Commit = ""
+    sha256: Mapping[str, Sha256] = field(default_factory=dict)
+    """Digests of weight files by path; missing ones are recorded at the first download."""
     settings: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known_by_name = self.engine in WITHOUT_FILES or self.settings.get("pretrained")
-        _one_place(self.folder or self.file or ("by name" if known_by_name else ""), self.repository, self.revision)
-        _digests(self.sha256)
+        check_patterns(self)
+        is_known_by_name = self.engine in ENGINES_WITH_NAMED_WEIGHTS or bool(self.settings.get("pretrained"))
+        _check_place(bool(self.folder or self.file or self.repository) or is_known_by_name)
 
 
 @dataclass(frozen=True, slots=True)
-class StackCard:
-    """`stack.toml`: one generator and the scorers that judge it.  `resolution` is the side of its images in pixels."""
+class StackCard(Schema):
+    """The content of `stack.toml`: one generator and the scorers that evaluate it."""
 
-    name: str
+    name: Name
     title: str
     version: str
     kind: str
     resolution: int
+    """Side of the generator's images in pixels."""
     generator: Generator
     scorers: Mapping[str, Scorer]
+    """Scorers by role, see `layoutmark.registry.scorer_engines`."""
     summary: str = ""
     weights: Weights | None = None
     categories: tuple[str, ...] = ()
@@ -308,46 +302,28 @@ class StackCard:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require("name", self.name, NAME, "small letters, digits, - and _")
-        for name, scorer in self.scorers.items():
-            complete(name, scorer.engine, scorer.settings)
+        check_patterns(self)
+        for role, scorer in self.scorers.items():
+            complete_settings(role, scorer.engine, scorer.settings)
 
 
 @dataclass(frozen=True, slots=True)
-class ReportCard:
-    """`report.toml`.  `output` is the file to open, relative to the report's folder in a run."""
+class ReportCard(Schema):
+    """The content of `report.toml`."""
 
-    name: str
+    name: Name
     title: str
     summary: str
     version: str
     output: str
-
-    def __post_init__(self) -> None:
-        _require("name", self.name, NAME, "small letters, digits, - and _")
+    """The file to open, relative to the report's folder in a run."""
 
 
-def _require(key: str, value: str, pattern: re.Pattern[str], expected: str) -> None:
-    if (value or key == "name") and not pattern.fullmatch(value):
-        raise LayoutmarkError(f"key {key!r}", found=repr(value), expected=expected, do="Correct the value.")
+def _check_place(has_place: bool) -> None:
+    if not has_place:
+        raise InvalidValueError("place", found="neither", expected="a folder, a file or a repository", do="Add one.")
 
 
-def _digests(digests: Mapping[str, str]) -> None:
-    for file, value in digests.items():
-        _require(f"sha256.{file}", value, SHA256, "64 hex digits")
-
-
-def _one_place(local: str, repository: str, revision: str) -> None:
-    if not local and not repository:
-        raise LayoutmarkError("place", found="neither", expected="a folder, a file or a repository", do="Add one.")
-    _require("revision", revision, COMMIT, "40 hex digits")
-
-
-def _unique(key: str, names: list[str]) -> None:
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise LayoutmarkError(key, found=f"{', '.join(twice)} twice", expected="unique names", do="Rename one.")
-
-
-def _one_of(names: Mapping[str, object]) -> str:
-    return "one of " + (", ".join(sorted(names)) or "(none)")
+def _check_unique(key: str, names: list[str]) -> None:
+    if repeated := sorted({n for n in names if names.count(n) > 1}):
+        raise LayoutmarkError(key, found=f"{', '.join(repeated)} twice", expected="unique names", do="Rename one.")

@@ -1,4 +1,4 @@
-"""What lies on the shelf: a card, its folder, and how to import the guest when it is used."""
+"""Entries of the registry: a card, its folder, and how to import the plug-in when it is used."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from layoutmark.errors import LayoutmarkError, MissingPackage
+from layoutmark.errors import LayoutmarkError, MissingPackageError
 from layoutmark.registry.card_types import MethodCard, ReportCard, Source, StackCard, SuiteCard, SuiteItem
-from layoutmark.registry.plugin_paths import plugin_package
+from layoutmark.registry.plugin_paths import make_plugin_package
 
-EXTRAS = {
+EXTRA_BY_PACKAGE = {
     "torch": "torch", "torchvision": "torch", "diffusers": "torch", "transformers": "torch", "accelerate": "torch",
     "safetensors": "torch", "tokenizers": "torch", "ultralytics": "detector", "open_clip": "clip", "pyiqa": "iqa",
 }  # fmt: skip
-"""Which extra brings an import a guest may need."""
-CALLS = ("applicable", "generate", "notes")
-"""What a method has, as `door.Method` says."""
+"""Extra of layoutmark that installs a package, by the name under which plug-ins import it."""
+METHOD_MEMBERS = ("applicable", "generate", "notes")
+"""Members of `layoutmark.api.Method`."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodEntry:
-    """A method's card and folder."""
+    """A method's card, its folder and the module there that builds the method."""
 
     card: MethodCard
     folder: Path
+    module: str = "adapter"
+    """`adapter` for `method.toml`; `box` for a second card `box.method.toml`."""
 
     @property
     def name(self) -> str:
@@ -36,42 +38,45 @@ class MethodEntry:
         return self.card.name
 
     def load(self) -> ModuleType:
-        """Import `adapter.py`, which offers ``build(stack, settings) -> Method``."""
-        return _load(f"method {self.name!r}", "methods", self.folder, "adapter", "build")
+        """Import the module, which defines ``build(stack, settings) -> Method``."""
+        return _load(f"method {self.name!r}", "methods", self.folder, self.module, "build")
 
     def build(self, stack: Any, settings: Mapping[str, object]) -> Any:
-        """The method on a loaded stack, a `door.Method`.
+        """Build the method, a `layoutmark.api.Method`, on a loaded stack.
 
-        Raises LayoutmarkError where `build` of its adapter fails, or gives something else.
+        Raises LayoutmarkError if the adapter's `build` fails or returns something else.
         """
-        what = f"method {self.name!r}"
+        title = f"method {self.name!r}"
         module = self.load()
         try:
-            built = module.build(stack, settings)
+            method = module.build(stack, settings)
         except LayoutmarkError:
             raise
         except Exception as error:
-            at = traceback.extract_tb(error.__traceback__)[-1]
+            frame = traceback.extract_tb(error.__traceback__)[-1]
             raise LayoutmarkError(
-                what, found=f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})",
-                expected="build(stack, settings) to give a method", do="Repair it; --debug shows where.",
+                title, found=f"{type(error).__name__}: {error} ({Path(frame.filename).name}, line {frame.lineno})",
+                expected="build(stack, settings) to return a method", do="Repair it; --debug shows the traceback.",
             ) from error  # fmt: skip
-        lacking = [name for name in CALLS if not hasattr(built, name)]
-        if lacking:
+        if missing := [name for name in METHOD_MEMBERS if not hasattr(method, name)]:
             raise LayoutmarkError(
-                what, found=f"build() gave {type(built).__name__} without {', '.join(lacking)}",
-                expected=f"an object with {', '.join(CALLS)}", do="See layoutmark.api.Method.",
+                title, found=f"build() returned {type(method).__name__} without {', '.join(missing)}",
+                expected=f"an object with {', '.join(METHOD_MEMBERS)}", do="See layoutmark.api.Method.",
             )  # fmt: skip
-        return built
+        return method
 
     def load_recipe(self) -> ModuleType:
-        """Import `train.py`, which offers ``recipe(stack, pictures) -> layoutmark.diffusion.recipe.Recipe``."""
+        """Import `train.py`, which defines ``recipe(stack, images) -> layoutmark.diffusion.recipe.Recipe``."""
         return _load(f"method {self.name!r}", "methods", self.folder, "train", "recipe")
+
+    def load_personaliser(self) -> ModuleType:
+        """Import `personalise.py`, which defines ``personaliser(stack, backend) -> layoutmark.api.Personaliser``."""
+        return _load(f"method {self.name!r}", "methods", self.folder, "personalise", "personaliser")
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteEntry:
-    """One suite, the card of the folder it lives in, and that folder."""
+    """One suite, the card that declares it and the folder of the card."""
 
     suite: SuiteItem
     card: SuiteCard
@@ -83,14 +88,14 @@ class SuiteEntry:
         return self.suite.name
 
     def load(self) -> ModuleType:
-        """Import `build.py`: ``open_suite(name)`` for a shipped suite, ``build_suite(name, source)`` for others."""
+        """Import `build.py`, which defines `open_suite` for shipped suites and `build_suite` for others."""
         function = "open_suite" if self.suite.source is Source.SHIPPED else "build_suite"
         return _load(f"suite {self.name!r}", "datasets", self.folder, "build", function)
 
 
 @dataclass(frozen=True, slots=True)
 class StackEntry:
-    """A stack's card and folder.  Its models are loaded by those who use them."""
+    """A stack's card and folder.  `layoutmark.diffusion` and `layoutmark.features` load its models."""
 
     card: StackCard
     folder: Path
@@ -114,16 +119,19 @@ class ReportEntry:
         return self.card.name
 
     def load(self) -> ModuleType:
-        """Import `render.py`, which offers ``render(results, run, out) -> Path``."""
+        """Import `render.py`, which defines ``render(results, run, out) -> Path``."""
         return _load(f"report {self.name!r}", "reports", self.folder, "render", "render")
 
 
-def _load(what: str, kind: str, folder: Path, file: str, function: str) -> ModuleType:
-    """Import `folder`/`file`.py under its real name.  Raises LayoutmarkError or MissingPackage, never a bare error."""
-    path = folder / f"{file}.py"
+def _load(title: str, kind: str, folder: Path, module_name: str, function: str) -> ModuleType:
+    """Import a module of a plug-in and check that it defines `function`.
+
+    Every failure is a LayoutmarkError; MissingPackageError if a package of an extra is not installed.
+    """
+    path = folder / f"{module_name}.py"
     if not path.is_file():
-        raise LayoutmarkError(what, found=f"no {path}", expected=f"a module with {function}()", do="Add the file.")
-    name = f"{plugin_package(kind, folder)}.{file}"
+        raise LayoutmarkError(title, found=f"no {path}", expected=f"a module with {function}()", do="Add the file.")
+    name = f"{make_plugin_package(kind, folder)}.{module_name}"
     importlib.invalidate_caches()
     try:
         module = importlib.import_module(name)
@@ -131,18 +139,22 @@ def _load(what: str, kind: str, folder: Path, file: str, function: str) -> Modul
         raise
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
-        if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
-            raise MissingPackage.of(what, package, EXTRAS[package]) from error
-        raise _unusable(what, path, error) from error
+        if isinstance(error, ModuleNotFoundError) and package in EXTRA_BY_PACKAGE:
+            raise MissingPackageError.of(title, package, EXTRA_BY_PACKAGE[package]) from error
+        raise _import_error(title, path, error) from error
     except Exception as error:
-        raise _unusable(what, path, error) from error
+        raise _import_error(title, path, error) from error
     if not callable(getattr(module, function, None)):
         raise LayoutmarkError(
-            what, found=f"no function {function}() in {path}", expected=f"{function}()", do="See layoutmark.api."
+            title, found=f"no function {function}() in {path}", expected=f"{function}()", do="See layoutmark.api."
         )
     return module
 
 
-def _unusable(what: str, path: Path, error: Exception) -> LayoutmarkError:
-    found = f"{type(error).__name__}: {error}"
-    return LayoutmarkError(what, found=found, expected=f"{path} to import", do="Repair it; --debug shows where.")
+def _import_error(title: str, path: Path, error: Exception) -> LayoutmarkError:
+    return LayoutmarkError(
+        title,
+        found=f"{type(error).__name__}: {error}",
+        expected=f"{path} to import",
+        do="Repair it; --debug shows the traceback.",
+    )

@@ -1,39 +1,45 @@
-"""Settings given on top of defaults: known keys only, each of its default's type."""
+"""Check settings against their defaults: known keys only, each of the type of its default."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from layoutmark.errors import LayoutmarkError
-from layoutmark.registry.card_reader import type_name, unknown_key
+from layoutmark.errors import LayoutmarkError, unknown_key_error
+from layoutmark.validation import describe_type, describe_value
 
 
-def checked(defaults: Mapping[str, object], given: Mapping[str, object], where: str) -> dict[str, object]:
-    """`given` with every value in the type of its default.
+def check_settings(defaults: Mapping[str, object], settings: Mapping[str, object], location: str) -> dict[str, object]:
+    """Return `settings` with every value in the type of its default.
 
-    An integer given for a number becomes a number; a table is checked key by key and completed from the default;
-    an item of a list must have the type of the default's items, if there are any.
-    Raises LayoutmarkError naming `where` and the key if a key has no default or a value another type.
+    An integer becomes a float where the default is a float. A table is checked key by key and completed from its
+    default. List items must have the type of the default's first item, if there is one.
+
+    Raises LayoutmarkError naming `location` and the key if a key has no default or a value has the wrong type.
+
+    >>> check_settings({"steps": 50, "guidance": 7.5}, {"guidance": 5}, "method 'toy'")
+    {'guidance': 5.0}
     """
-    for key in given:
+    for key in settings:
         if key not in defaults:
-            raise unknown_key(where, key, defaults)
-    return {key: _value(defaults[key], value, where, key) for key, value in given.items()}
+            raise unknown_key_error(location, key, defaults)
+    return {key: _check_value(defaults[key], value, location, key) for key, value in settings.items()}
 
 
-def _value(default: object, value: object, where: str, key: str) -> object:
+def _check_value(default: object, value: object, location: str, key: str) -> object:
     if type(default) is float and type(value) is int:
         return float(value)
     if isinstance(default, Mapping) and isinstance(value, Mapping):
-        return {**default, **checked(default, value, f"{where}, setting {key!r}")} if default else dict(value)
+        if not default:
+            return dict(value)
+        return {**default, **check_settings(default, value, f"{location}, setting {key!r}")}
     if isinstance(default, list) and isinstance(value, list | tuple):
         # The first item stands for all; an empty default says nothing about its items.
-        return [_value(default[0], item, where, key) for item in value] if default else list(value)
+        return [_check_value(default[0], item, location, key) for item in value] if default else list(value)
     if type(default) is type(value):
         return value
     raise LayoutmarkError(
-        f"{where}, setting {key!r}",
-        found=f"{type_name(value)} ({value!r})",
-        expected=f"{type_name(default)} such as {default!r}",
+        f"{location}, setting {key!r}",
+        found=describe_value(value),
+        expected=f"{describe_type(type(default))} such as {default!r}",
         do="Correct the value.",
     )

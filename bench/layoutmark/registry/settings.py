@@ -1,24 +1,39 @@
-"""The settings a method runs with: defaults of its card, then the stack's, then a preset's, then the user's."""
+"""Resolve the settings that a method runs with: its card's defaults, then the stack's, a preset's and the user's."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
 
-from layoutmark.errors import LayoutmarkError, unknown_name
+from layoutmark.errors import LayoutmarkError, unknown_name_error
 from layoutmark.registry.card_types import MethodCard
-from layoutmark.registry.setting_values import checked
+from layoutmark.registry.setting_values import check_settings
 
 
 def resolve_settings(
     card: MethodCard, stack: str, preset: str | None = None, overrides: Mapping[str, object] | None = None
 ) -> dict[str, object]:
-    """Every setting of `card` with the value it has on `stack`, sorted by name.
+    """Return all settings of a method on a stack, sorted by name.
 
-    Later ones win: default < stack < preset < overrides.  `preset` None means the card's own preset if it names one;
-    the empty text asks for the bare defaults.
-    Raises LayoutmarkError for a stack the card does not list, an unknown preset or setting (with the closest known
-    one) and a value of another type than the default's.
+    Later layers win: defaults, stack, preset, overrides.
+
+    Args:
+        card: the method's card.
+        stack: one of the stacks that the card lists.
+        preset: None for the card's own preset, if it names one; empty for no preset.
+        overrides: settings from the user.
+
+    Raises:
+        LayoutmarkError: for a stack that the card does not list, an unknown preset or setting (with the closest known
+            one) and a value whose type differs from the default's.
+
+    >>> from layoutmark.registry.card_types import MethodCard, SettingsTable
+    >>> settings = SettingsTable(default={"steps": 50, "guidance": 7.5}, stack={"mini": {"steps": 25}})
+    >>> card = MethodCard("toy", "Toy", "", "1", True, (), ("mini",), settings=settings, presets={"fast": {"steps": 5}})
+    >>> resolve_settings(card, "mini")
+    {'guidance': 7.5, 'steps': 25}
+    >>> resolve_settings(card, "mini", "fast", {"guidance": 1})
+    {'guidance': 1.0, 'steps': 5}
     """
     if stack not in card.stacks:
         raise LayoutmarkError(
@@ -29,24 +44,28 @@ def resolve_settings(
         )
     name = card.preset if preset is None else preset
     if name and name not in card.presets:
-        raise unknown_name(f"preset of method {card.name!r}", name, card.presets)
+        raise unknown_name_error(f"preset of method {card.name!r}", name, card.presets)
     layers = (card.settings.stack.get(stack, {}), card.presets[name] if name else {}, overrides or {})
-    found = dict(card.settings.default)
+    settings = dict(card.settings.default)
     for layer in layers:
-        # Checked against what stands so far, so that a table given in part keeps the rest of the layer below.
-        found.update(checked(found, layer, f"method {card.name!r}"))
-    return dict(sorted(found.items()))
+        # Checked against the layers below, so that an incomplete table keeps their other keys.
+        settings.update(check_settings(settings, layer, f"method {card.name!r}"))
+    return dict(sorted(settings.items()))
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, object]:
-    """Read ``key=value`` texts.  A value is TOML (``20``, ``7.5``, ``true``, ``[1, 2]``); anything else is a text."""
-    found: dict[str, object] = {}
+    """Parse ``key=value`` strings.  A value is TOML (``20``, ``7.5``, ``true``, ``[1, 2]``), else a plain string.
+
+    >>> parse_overrides(["steps=20", "mode=plain"])
+    {'steps': 20, 'mode': 'plain'}
+    """
+    overrides: dict[str, object] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not key:
             raise LayoutmarkError("setting", found=repr(text), expected="key=value", do="Write for example steps=20.")
         try:
-            found[key] = tomllib.loads(f"value = {value}")["value"]
+            overrides[key] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            found[key] = value
-    return found
+            overrides[key] = value
+    return overrides

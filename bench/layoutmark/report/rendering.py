@@ -1,4 +1,4 @@
-"""Render a report of a run with a guest of `reports/`, found by name on the shelf."""
+"""Renders a report of a run with a plug-in of `reports/`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from layoutmark.errors import LayoutmarkError
 from layoutmark.registry import Registry
 
-FOLDER = "report"
+DEFAULT_FOLDER = "report"
 
 
 def write_report(
@@ -17,16 +17,14 @@ def write_report(
 ) -> Path:
     """Write report `kind` of `results` (the content of results.json) below `out`; returns the file to open.
 
-    `out` is `run`/report when it is not given.
-
-    Raises LayoutmarkError for an unknown kind (with the closest names), for results the report cannot read, and when
-    the report leaves no file.
+    `out` defaults to `run`/report.  Raises LayoutmarkError for an unknown kind (with the closest names), for results
+    that the report cannot read, and if the report writes no file.
     """
     entry = (registry or Registry()).get_report(kind)
-    module = entry.load()
-    out = run / FOLDER if out is None else out
+    plugin = entry.load()
+    out = run / DEFAULT_FOLDER if out is None else out
     try:
-        path = Path(module.render(results, run, out))
+        path = Path(plugin.render(results, run, out))
     except LayoutmarkError:
         raise
     except Exception as error:
@@ -34,13 +32,13 @@ def write_report(
             f"report {kind!r}",
             found=f"{type(error).__name__}: {error}",
             expected="a rendered report",
-            do="Score the run again; if that does not help, report this with the output of --debug.",
+            do=f"Run: layoutmark measure {run}. If that does not help, open an issue with the output of --debug.",
         ) from error
     if not path.is_file():
         raise LayoutmarkError(
             f"report {kind!r}",
             found=f"no file {path}",
             expected=f"{entry.card.output} below {out}",
-            do="Repair its render.py.",
+            do="Correct the plug-in's render.py.",
         )
     return path

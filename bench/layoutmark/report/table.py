@@ -1,212 +1,141 @@
-"""The table of a run in the terminal, and the same rows as a data frame."""
+"""The summary of a run in the terminal."""
 
 from __future__ import annotations
 
-import json
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from layoutmark.metrics import HEADLINE
-from layoutmark.score import controls_layout, measures_layout
+from layoutmark.report.cells import (
+    NOT_SCORED,
+    ScoreCell,
+    describe_run,
+    format_score,
+    is_best,
+    list_adversaries,
+    list_metrics,
+    list_reasons,
+    list_statuses,
+    replace_invisible,
+)
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-COLUMNS = (
-    "method", "metric", "variant", "value", "low", "high", "worst", "n", "of", "unit", "higher_is_better", "unscored",
-)  # fmt: skip
-STATES = ("ok", "degenerate", "filtered", "not_applicable", "failed", "missing")
-WIDTH = 14
-"""Characters of an interval, and of a line of a reason."""
+MIN_REASON_CHARACTERS = 14
+"""Reasons for a missing score wrap at this width."""
+COLUMN_GAPS = (3, 1)
+"""Spaces between columns, the preferred number first."""
 FILES = ("results.json", "results.csv", "report/index.html")
-MOST = 3
-"""Reasons of a method that are printed."""
-OLD = " (of an earlier measurement; layoutmark report {run} writes it anew)"
+OUTDATED = " (of an earlier measurement; to update it: layoutmark report {run})"
 _PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
-# Names come from files: a control character must not reach the terminal, nor turn the line around.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def print_table(results: Mapping[str, Any], console: Console, run: Path | None = None) -> None:
     """Print methods by headline metrics with 95 % intervals, counts of images, and the files below `run`.
 
-    On a terminal a table, the best tie group in bold, in as many blocks of columns as the width asks for; in a log, or
-    when not even that fits, one plain line a number.
+    A terminal shows a table with the best tie group in bold, in as few blocks of columns as fit its width.  A log, or a
+    terminal that is too narrow even for single columns, shows one plain line per score.
     """
-    console.print(_clean(_title(results)), style="bold", **_PLAIN)
+    console.print(replace_invisible(describe_run(results)), style="bold", **_PLAIN)
     for note in results["suite"].get("notes") or ():
-        console.print(_clean(note), **_PLAIN)
+        _print_plain(console, note)
     for method, reason in (results.get("left_out") or {}).items():
-        console.print(_clean(f"left out: {method} ({reason})"), **_PLAIN)
-    tables = _fitting(results, console) if console.is_terminal else []
+        _print_plain(console, f"left out: {method} ({reason})")
+    tables = _fit_tables(results, console) if console.is_terminal else []
     for table in tables:
         console.print(table)
     if not tables:
         _print_lines(results, console)
     if len(tables) != 1:
         for method in results["methods"]:
-            text = f"{_clean(method['name'])}: {_states(method)}"
-            console.print(text, **_PLAIN)
-    for note in (*_reasons(results), *_adversaries(results)):
-        console.print(_clean(note), **_PLAIN)
+            _print_plain(console, f"{method['name']}: {', '.join(list_statuses(method))}")
+    for note in (*list_reasons(results, FILES[0]), *list_adversaries(results)):
+        _print_plain(console, note)
     if features := results.get("times", {}).get("features"):
-        text = f"features: {features['stored']:,} were stored, {features['computed']:,} computed now"
-        console.print(text, **_PLAIN)
-    there = [run / file for file in FILES if run is not None and (run / file).is_file()]
-    for path in there:
-        old = path.stat().st_mtime_ns < there[0].stat().st_mtime_ns
-        console.print(_clean(path) + (OLD.format(run=_clean(run)) if old else ""), **_PLAIN)
+        _print_plain(console, f"features: {features['stored']:,} from the store, {features['computed']:,} computed")
+    if run is not None:
+        _print_files(run, console)
 
 
-def _reasons(results: Mapping[str, Any]) -> list[str]:
-    """Why images of methods are not as asked for, the most frequent reasons first, `MOST` a method."""
-    found = []
-    for method in results["methods"]:
-        reasons = sorted((method.get("reasons") or {}).items(), key=lambda item: (-item[1], item[0]))
-        if method.get("kind") != "reference":
-            found += [f"{method['name']}: {number} x {reason}" for reason, number in reasons[:MOST]]
-            found += [f"{method['name']}: {len(reasons) - MOST} more in {FILES[0]}"] * (len(reasons) > MOST)
-    return found
+def _print_plain(console: Console, text: object) -> None:
+    console.print(replace_invisible(text), **_PLAIN)
 
 
-def _adversaries(results: Mapping[str, Any]) -> list[str]:
-    """Columns that an adversary leads; nothing for results that know of none."""
-    titles = {m["name"]: m["title"] for m in results["metrics"]}
-    return [
-        f"{titles.get(found['metric'], found['metric'])}: {found['row']} leads every method with {found['value']:.3f}"
-        + (", and the true images" if found["above_ceiling"] else "")
-        + "; read this column beside the others"
-        for found in results.get("adversaries_ahead") or ()
-    ]
+def _print_files(run: Path, console: Console) -> None:
+    """Paths of the existing files; those older than the results are marked."""
+    paths = [run / file for file in FILES if (run / file).is_file()]
+    for path in paths:
+        is_outdated = path.stat().st_mtime_ns < paths[0].stat().st_mtime_ns
+        _print_plain(console, str(path) + (OUTDATED.format(run=run) if is_outdated else ""))
 
 
-def rows_frame(results: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of `results`, one line a method and metric.
-
-    `value`, `low`, `high` and `worst` are float64, NaN where not scored; `unscored` is JSON, reason to count.
-    """
-    import pandas as pd
-
-    rows = [{key: row.get(key) for key in COLUMNS} for row in results["rows"]]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    frame["unscored"] = [json.dumps(row.get("unscored") or {}, sort_keys=True) for row in results["rows"]]
-    return frame.astype(dict.fromkeys(("value", "low", "high", "worst"), "float64") | {"n": "int64", "of": "int64"})
-
-
-def _title(results: Mapping[str, Any]) -> str:
-    suite, stack, seeds = results["suite"], results["stack"], results["seeds"]
-    return (
-        f"{results['name']}: suite {suite['name']}, {len(results['samples'])} samples, "
-        f"seeds {', '.join(map(str, seeds))}, stack {stack['name']}, protocol {results['protocol']['hash']}"
-    )
-
-
-def _metrics(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    by_name = {m["name"]: m for m in results["metrics"]}
-    return [by_name[n] for n in HEADLINE if n in by_name] or list(by_name.values())
-
-
-def _fitting(results: Mapping[str, Any], console: Console) -> list[Table]:
-    """The fewest blocks of columns that fit the console, as wide set as possible; empty if nothing fits."""
-    metrics = _metrics(results)
-    for blocks in range(1, len(metrics) + 1):
-        size = -(-len(metrics) // blocks)
-        for gap in (3, 1):
+def _fit_tables(results: Mapping[str, Any], console: Console) -> list[Table]:
+    """The fewest blocks of columns that fit the console, with the widest gaps possible; empty if nothing fits."""
+    metrics = list_metrics(results)
+    options = console.options.update(max_width=10_000)
+    for block_count in range(1, len(metrics) + 1):
+        size = -(-len(metrics) // block_count)
+        for gap in COLUMN_GAPS:
             tables = [
-                _table(results, metrics[k : k + size], gap, counts=blocks == 1) for k in range(0, len(metrics), size)
+                _make_table(results, metrics[k : k + size], gap, has_counts=block_count == 1)
+                for k in range(0, len(metrics), size)
             ]
-            options = console.options.update(max_width=10_000)
             if all(Measurement.get(console, options, table).maximum <= console.width for table in tables):
                 return tables
     return []
 
 
-def _table(results: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], gap: int, *, counts: bool) -> Table:
-    rows = {(r["method"], r["metric"]): r for r in results["rows"]}
+def _make_table(
+    results: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], gap: int, *, has_counts: bool
+) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     table.add_column("method", no_wrap=True)
     for metric in metrics:
         arrow = "\u2191" if metric["higher_is_better"] else "\u2193"
-        table.add_column(f"{_clean(metric['title'])} {arrow}", justify="right", no_wrap=True)
-    if counts:
+        table.add_column(f"{replace_invisible(metric['title'])} {arrow}", justify="right", no_wrap=True)
+    if has_counts:
         table.add_column("images", no_wrap=True)
-    for kind in ("method", "reference"):
+    rows = {(r["method"], r["metric"]): r for r in results["rows"]}
+    for is_reference in (False, True):
         for method in results["methods"]:
-            if (method.get("kind") == "reference") != (kind == "reference"):
-                continue
-            cells = [
-                _cell(rows.get((method["name"], m["name"])), _is_best(results, method, m), _free(method, m["name"]))
-                for m in metrics
-            ]
-            name = Text(_clean(method["name"]))
-            states = [Text(_states(method).replace(", ", "\n"))] if counts else []
-            table.add_row(name, *cells, *states, style="dim" if kind == "reference" else "")
+            if (method.get("kind") == "reference") is is_reference:
+                cells = [
+                    _style_cell(
+                        format_score(rows.get((method["name"], m["name"])), method, m["name"]),
+                        is_bold=is_best(results, method, m["name"]),
+                    )
+                    for m in metrics
+                ]
+                counts = [Text("\n".join(list_statuses(method)))] if has_counts else []
+                name = Text(replace_invisible(method["name"]))
+                table.add_row(name, *cells, *counts, style="dim" if is_reference else "")
         table.add_row()
     return table
 
 
-def _cell(row: Mapping[str, Any] | None, best: bool, free: str) -> Text:
-    value, span, few = _parts(row)
-    cell = Text(value, style="bold" if best else "")
-    for line in (*textwrap.wrap(span, max(WIDTH, 0 if value == "not scored" else len(span))), *few.split("; "), free):
-        if line:
-            cell.append(f"\n{line}", style="not bold dim")
-    return cell
-
-
-def _parts(row: Mapping[str, Any] | None) -> tuple[str, str, str]:
-    """Value, interval or reason, and ``n of N`` with the mean that counts lost images as the worst."""
-    if row is None:
-        return "not scored", "not measured", ""
-    if row["value"] is None:
-        why = ", ".join(f"{n} {reason}" for reason, n in sorted((row.get("unscored") or {}).items()))
-        return "not scored", _clean(why or "no reason given"), ""
-    span = "no interval" if row["low"] is None or row["high"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]"
-    few = "" if row["n"] == row["of"] else f"{row['n']} of {row['of']}"
-    if row.get("worst") not in (None, row["value"]):
-        few += f"; lost = worst {row['worst']:.3f}"
-    return f"{row['value']:.3f}", span, few
+def _style_cell(cell: ScoreCell, *, is_bold: bool) -> Text:
+    width = max(MIN_REASON_CHARACTERS, 0 if cell.value == NOT_SCORED else len(cell.interval))
+    text = Text(cell.value, style="bold" if is_bold else "")
+    for line in (*textwrap.wrap(cell.interval, width), *cell.remarks):
+        text.append(f"\n{line}", style="not bold dim")
+    return text
 
 
 def _print_lines(results: Mapping[str, Any], console: Console) -> None:
-    order = {m["name"]: i for i, m in enumerate(_metrics(results))}
-    by_method = {(r["method"], r["metric"]): r for r in results["rows"]}
-    listed: list[Sequence[str]] = []
+    """One aligned line per method and metric, reference rows last."""
+    rows = {(r["method"], r["metric"]): r for r in results["rows"]}
+    lines: list[Sequence[str]] = []
     for method in sorted(results["methods"], key=lambda m: m.get("kind") == "reference"):
-        for metric in order:
-            value, span, few = _parts(by_method.get((method["name"], metric)))
-            said = ", ".join(filter(None, (few, _free(method, metric))))
-            listed.append((_clean(method["name"]), metric, value, span, said))
-    widths = [max((len(line[i]) for line in listed), default=0) for i in range(4)]
-    for line in listed:
+        for metric in list_metrics(results):
+            name = metric["name"]
+            cell = format_score(rows.get((method["name"], name)), method, name)
+            remarks = ", ".join(cell.remarks)
+            lines.append((replace_invisible(method["name"]), name, cell.value, cell.interval, remarks))
+    widths = [max((len(line[i]) for line in lines), default=0) for i in range(4)]
+    for line in lines:
         text = "  ".join(part.ljust(width) for part, width in zip(line, [*widths, 0], strict=True))
-        console.print(text.rstrip(), **_PLAIN)
-
-
-def _free(method: Mapping[str, Any], metric: str) -> str:
-    """What is said of a layout score of a method that read no layout."""
-    return "" if controls_layout(method) or not measures_layout(metric) else "not controlled"
-
-
-def _is_best(results: Mapping[str, Any], method: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
-    groups = results["ties"].get(metric["name"]) or [[]]
-    methods = [m for m in results["methods"] if m.get("kind") != "reference"]
-    return len(methods) > 1 and method["name"] in groups[0]
-
-
-def _states(method: Mapping[str, Any]) -> str:
-    counts = method.get("counts") or {}
-    found = [f"{counts[s]} {s.replace('_', ' ')}" for s in STATES if counts.get(s)]
-    return ", ".join(found) or "none"
-
-
-def _clean(text: object) -> str:
-    return _CONTROL.sub("\ufffd", str(text))
+        _print_plain(console, text.rstrip())

@@ -1,23 +1,23 @@
-"""Intervals, paired differences, multiplicity, ranks, seeds and power: pure functions of numbers.
+"""Intervals, paired differences, multiple comparisons, ranks, seeds and power: pure functions of numbers.
 
-Nothing here reads files, draws images or knows a metric.  Callers pass scored values only, each with the key of
-its cluster; a value that is not scored stays with the caller, who counts it.  A number that is not finite is
-refused, because a NaN that slips into a mean or a quantile is hard to see afterwards.
+Nothing here reads files, generates images or knows about metrics. Callers pass only values that were scored, each with
+the key of its cluster (the prompt), and report the unscored ones themselves. NaN and infinity are refused, because once
+they enter a mean or a quantile they are hard to notice.
 """
 
 from layoutmark.statistics.correlation import spearman
 from layoutmark.statistics.interval import Interval, mean_interval
 from layoutmark.statistics.multiplicity import holm, tie_groups
 from layoutmark.statistics.paired import PairedDifference, paired_mean_difference, paired_statistic_difference
-from layoutmark.statistics.planning import Design, Spread, designs, split_spread
+from layoutmark.statistics.planning import Design, Spread, estimate_spread, smallest_designs
 from layoutmark.statistics.power import needed_clusters
-from layoutmark.statistics.ranking import Place, best_shares, rank_intervals
+from layoutmark.statistics.ranking import RankInterval, best_probabilities, rank_intervals
 from layoutmark.statistics.resampling import (
     bootstrap_interval,
-    cluster_weights,
-    half_deviations,
+    bootstrap_weights,
+    half_sample_deviations,
     half_sample_interval,
-    half_weights,
+    half_sample_weights,
     jackknife_interval,
     pseudo_values,
 )
@@ -27,16 +27,16 @@ __all__ = [
     "Design",
     "Interval",
     "PairedDifference",
-    "Place",
+    "RankInterval",
     "Spread",
-    "best_shares",
+    "best_probabilities",
     "bootstrap_interval",
-    "cluster_weights",
+    "bootstrap_weights",
     "derive_seed",
-    "designs",
-    "half_deviations",
+    "estimate_spread",
+    "half_sample_deviations",
     "half_sample_interval",
-    "half_weights",
+    "half_sample_weights",
     "holm",
     "jackknife_interval",
     "mean_interval",
@@ -45,7 +45,7 @@ __all__ = [
     "paired_statistic_difference",
     "pseudo_values",
     "rank_intervals",
+    "smallest_designs",
     "spearman",
-    "split_spread",
     "tie_groups",
 ]

@@ -1,4 +1,4 @@
-"""How many seeds and prompts a comparison needs, from a pilot."""
+"""How many prompts and seeds a comparison needs, estimated from a pilot run."""
 
 from __future__ import annotations
 
@@ -10,76 +10,91 @@ import numpy as np
 import numpy.typing as npt
 
 from layoutmark.errors import LayoutmarkError
-from layoutmark.statistics.clusters import cluster_index, clustered_mean, finite, same_length
+from layoutmark.plurals import counted
+from layoutmark.statistics.clusters import check_same_length, cluster_indices, clustered_mean, finite_vector
 from layoutmark.statistics.power import needed_clusters
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Standard deviations of a difference, in its unit: between prompts, and between seeds of one sample.
+    """Standard deviations of a difference, in its unit: between prompts, and between the seeds of one sample.
 
-    `seeds` is None when no sample has two: the two cannot be told apart, and `prompts` holds both.
-    `samples`: how many samples a prompt has on average.
+    `between_seeds` is None when no sample has two seeds: the two components cannot then be separated, and
+    `between_prompts` covers both. `samples_per_prompt` is an average.
     """
 
-    prompts: float
-    seeds: float | None
-    samples: float = 1.0
+    between_prompts: float
+    between_seeds: float | None
+    samples_per_prompt: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """`prompts` with `seeds` each are the fewest prompts that detect the difference; `images` per method in all."""
+    """The fewest `prompts`, with `seeds` seeds each, that detect a difference; `images` is the total per method."""
 
     seeds: int
     prompts: int
     images: int
 
 
-def split_spread(differences: npt.ArrayLike, prompts: Sequence[str], samples: Sequence[str] = ()) -> Spread:
-    """Variance components of a pilot: its error by prompts, less what seeds within samples explain of it.
+def estimate_spread(differences: npt.ArrayLike, prompts: Sequence[str], samples: Sequence[str] = ()) -> Spread:
+    """Estimate variance components from a pilot: variance between prompts, and between the seeds of one sample.
 
-    differences: shape (n,), a - b per image (of a metric that is no mean: `pseudo_values` of one less those of the
-    other).  prompts, samples: n keys each; without samples every prompt has one.  Where every prompt has as many seeds
-    of one sample it is the analysis of variance of one random factor (Searle 1971).  A component below zero is zero.
+    The variance between prompts is that of the clustered standard error minus the share explained by seeds; a negative
+    component becomes zero. If all prompts have one sample with equally many seeds, this is a one-way random-effects
+    analysis of variance (Searle 1971).
 
-    Raises LayoutmarkError for numbers not finite, unequal lengths, or fewer than two prompts.
+    Args:
+        differences: a - b per image, shape (n,). For a metric that is not a mean over images: the difference of the two
+            methods' `pseudo_values`.
+        prompts: n prompt keys.
+        samples: n sample keys (default: one sample per prompt).
+
+    Raises LayoutmarkError for NaN or infinity, unequal lengths, or fewer than two prompts.
+
+    >>> spread = estimate_spread([0.0, 2.0, 2.0, 4.0], ["p", "p", "q", "q"])
+    >>> round(spread.between_prompts, 3), round(spread.between_seeds, 3)
+    (1.0, 1.414)
     """
-    values = finite("differences", differences)
-    keys = samples or prompts
-    same_length("sample keys", len(keys), len(values))
+    values = finite_vector("differences", differences)
+    sample_keys = samples or prompts
+    check_same_length("sample keys", len(sample_keys), len(values))
     mean = clustered_mean(values, prompts)
     if mean is None:
         count = len(set(prompts))
-        raise LayoutmarkError(
-            "pilot", found=f"{count} prompt{'' if count == 1 else 's'}", expected="at least 2", do="Run more prompts."
-        )
-    of_prompts = mean.standard_error**2 * mean.clusters
-    index, count = cluster_index(keys)
+        raise LayoutmarkError("pilot", found=counted(count, "prompt"), expected="at least 2", do="Run more prompts.")
+    total_variance = mean.standard_error**2 * mean.clusters
+    indices, count = cluster_indices(sample_keys)
     n = len(values)
     if n == count:
-        return Spread(math.sqrt(of_prompts), None, count / mean.clusters)
-    means = np.bincount(index, weights=values) / np.bincount(index)
-    within = float(np.sum((values - means[index]) ** 2)) / (n - count)
-    between = max(0.0, of_prompts - within * mean.clusters / n)
-    return Spread(math.sqrt(between), math.sqrt(within), count / mean.clusters)
+        return Spread(math.sqrt(total_variance), None, count / mean.clusters)
+    sample_means = np.bincount(indices, weights=values) / np.bincount(indices)
+    seed_variance = float(np.sum((values - sample_means[indices]) ** 2)) / (n - count)
+    prompt_variance = max(0.0, total_variance - seed_variance * mean.clusters / n)
+    return Spread(math.sqrt(prompt_variance), math.sqrt(seed_variance), count / mean.clusters)
 
 
-def designs(
+def smallest_designs(
     spread: Spread, detect: float, seeds: Sequence[int] = (1, 2, 4, 8), level: float = 0.95, power: float = 0.8
 ) -> list[Design]:
-    """For each number of seeds the fewest prompts with which a true difference of `detect` is found.
+    """For each number of seeds, the fewest prompts that detect a true difference of `detect`.
 
-    Found means: the interval of `level` lies on one side of zero, with probability `power`.  A pilot without two seeds
-    of a sample answers for the number of seeds it had, taken as 1; more seeds cannot be promised to help.
+    A difference is detected if its interval of confidence `level` excludes zero; this must happen with probability
+    `power`. If no sample of the pilot had two seeds, only the pilot's own number of seeds is planned for, reported as
+    1: nothing then tells whether more seeds would help.
 
-    Raises LayoutmarkError as `needed_clusters` does.
+    Raises LayoutmarkError under the conditions of `needed_clusters`.
+
+    >>> smallest_designs(Spread(between_prompts=0.2, between_seeds=0.3), detect=0.1, seeds=(1, 4))
+    [Design(seeds=1, prompts=104, images=104), Design(seeds=4, prompts=52, images=208)]
     """
-    if spread.seeds is None:
+    if spread.between_seeds is None:
         seeds = (1,)
-    found = []
+    designs = []
     for k in seeds:
-        deviation = math.sqrt(spread.prompts**2 + (spread.seeds or 0.0) ** 2 / (k * spread.samples))
+        deviation = math.sqrt(
+            spread.between_prompts**2 + (spread.between_seeds or 0.0) ** 2 / (k * spread.samples_per_prompt)
+        )
         prompts = needed_clusters(deviation, detect, level, power)
-        found.append(Design(k, prompts, math.ceil(k * prompts * spread.samples)))
-    return found
+        designs.append(Design(k, prompts, math.ceil(k * prompts * spread.samples_per_prompt)))
+    return designs

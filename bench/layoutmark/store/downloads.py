@@ -1,4 +1,4 @@
-"""Files of public repositories: by name and revision, digests recorded at the first download and enforced after."""
+"""Files of public repositories: their digests are recorded at the first download and enforced afterwards."""
 
 from __future__ import annotations
 
@@ -7,104 +7,121 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from layoutmark import atomic
-from layoutmark.errors import LayoutmarkError, MissingPackage
+from layoutmark.atomic import write_text
+from layoutmark.errors import LayoutmarkError, MissingPackageError
 from layoutmark.provenance import digest_file
-from layoutmark.store.folders import home
+from layoutmark.store.folders import home_folder
+from layoutmark.store.locks import exclusive
 
-LOCK = "weights.lock.json"
-"""Digests of fetched files by `repository@revision/file`, recorded at the first download and enforced after."""
-ON = ("1", "true", "yes", "on")
-
-
-def offline() -> bool:
-    """Whether nothing may be fetched: `--offline`, or what it sets, HF_HUB_OFFLINE."""
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in ON
+LOCK_FILE = "weights.lock.json"
+"""Digests of downloaded files by `repository@revision/file`, kept in the working data."""
+TRUE_VALUES = ("1", "true", "yes", "on")
 
 
-def fetched_file(repository: str, revision: str, file: str) -> Path:
-    """A file of a public repository, kept by huggingface_hub, with its digest checked against the lock file.
+def is_offline() -> bool:
+    """Whether downloads are forbidden, by ``--offline`` or by HF_HUB_OFFLINE, which the option sets."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in TRUE_VALUES
 
-    Raises LayoutmarkError if it is neither here nor to be had, or is not the file it used to be.
+
+def fetch_file(repository: str, revision: str, file: str) -> Path:
+    """Download a file of a public repository, or find it in huggingface_hub's cache, and check its digest.
+
+    Raises LayoutmarkError if the file cannot be had or its content is not the recorded one.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     name = lock_name(repository, revision, file)
     try:
-        path = Path(hf_hub_download(repository, file, revision=revision or None, local_files_only=offline()))
+        path = Path(hf_hub_download(repository, file, revision=revision or None, local_files_only=is_offline()))
     except LocalEntryNotFoundError as error:
-        raise not_here(name) from error
+        raise not_downloaded_error(name) from error
     except Exception as error:
-        raise _unreachable(name, error) from error
-    check_locks({name: digest_file(path)})
+        raise _download_error(name, error) from error
+    check_digests({name: digest_file(path)})
     return path
 
 
-def fetched_folder(repository: str, revision: str, patterns: Iterable[str]) -> Path:
-    """The folder of a repository's files that fit `patterns`; digests are left to the caller, who knows which count.
+def fetch_folder(repository: str, revision: str, patterns: Iterable[str]) -> Path:
+    """Download the files of a repository that match `patterns`, and return their folder.
 
-    Raises LayoutmarkError if it is neither here nor to be had, MissingPackage without huggingface_hub.
+    Digests are left to the caller, who knows which files matter.  Raises LayoutmarkError if the files cannot be had,
+    MissingPackageError without huggingface_hub.
     """
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
     except ModuleNotFoundError as error:
-        raise MissingPackage.of("fetched weights", "huggingface_hub", "torch") from error
+        raise MissingPackageError.of("fetched weights", "huggingface_hub", "torch") from error
 
     name = f"{repository}@{revision or 'main'}"
     try:
-        found = snapshot_download(
-            repository, revision=revision or None, allow_patterns=list(patterns), local_files_only=offline()
+        folder = snapshot_download(
+            repository, revision=revision or None, allow_patterns=list(patterns), local_files_only=is_offline()
         )
     except LocalEntryNotFoundError as error:
-        raise not_here(name) from error
+        raise not_downloaded_error(name) from error
     except Exception as error:
-        raise _unreachable(name, error) from error
-    return Path(found)
+        raise _download_error(name, error) from error
+    return Path(folder)
 
 
 def lock_name(repository: str, revision: str, file: str) -> str:
-    """How the lock file names a file of a repository."""
+    """The name of a repository's file in the lock file.
+
+    >>> lock_name("openai/clip", "", "model.safetensors")
+    'openai/clip@main/model.safetensors'
+    """
     return f"{repository}@{revision or 'main'}/{file}"
 
 
-def recorded() -> dict[str, str]:
-    """All digests of the lock file, by name."""
-    lock = home() / LOCK
-    known: dict[str, str] = json.loads(lock.read_text("utf-8")) if lock.exists() else {}
-    return known
+def recorded_digests() -> dict[str, str]:
+    """All digests in the lock file, by name."""
+    lock_file = home_folder() / LOCK_FILE
+    digests: dict[str, str] = json.loads(lock_file.read_text("utf-8")) if lock_file.exists() else {}
+    return digests
 
 
-def check_locks(digests: Mapping[str, str]) -> None:
-    """Record digests under their names, all at once; LayoutmarkError if another one was recorded before."""
-    known = recorded()
+def check_digests(digests: Mapping[str, str]) -> None:
+    """Compare digests with the recorded ones and record the new ones together.
+
+    Raises LayoutmarkError if a different digest was recorded before; then nothing is written.
+    """
+    known = recorded_digests()
+    _compare(digests, known)
+    if digests.keys() - known.keys():
+        lock_file = home_folder() / LOCK_FILE
+        with exclusive(lock_file):
+            known = recorded_digests()
+            _compare(digests, known)
+            write_text(lock_file, json.dumps({**known, **digests}, indent=1, sort_keys=True) + "\n")
+
+
+def check_digest(name: str, path: Path) -> None:
+    """`check_digests` for one file: its sha256, under `name`."""
+    check_digests({name: digest_file(path)})
+
+
+def not_downloaded_error(name: str) -> LayoutmarkError:
+    """The error for weights that are not in the cache while downloads are forbidden or impossible."""
+    return LayoutmarkError(
+        f"weights {name!r}", found="not on this machine, and the network is off or unreachable",
+        expected="a file downloaded before, or a network", do="Run once without --offline.",
+    )  # fmt: skip
+
+
+def _compare(digests: Mapping[str, str], known: Mapping[str, str]) -> None:
     for name, digest in digests.items():
         if known.get(name, digest) != digest:
             raise LayoutmarkError(
                 f"weights {name!r}", found=f"sha256 {digest}", expected=f"{known[name]}, as at the first download",
-                do=f"Find out who changed the file; to accept it remove its line from {home() / LOCK}.",
+                do=f"Find out who changed the file; to accept it, remove its line from {home_folder() / LOCK_FILE}.",
             )  # fmt: skip
-    if digests.keys() - known.keys():
-        atomic.write_text(home() / LOCK, json.dumps({**known, **digests}, indent=1, sort_keys=True) + "\n")
 
 
-def check_lock(name: str, path: Path) -> None:
-    """Record the sha256 of a fetched file, or raise LayoutmarkError if another one was recorded before."""
-    check_locks({name: digest_file(path)})
-
-
-def not_here(name: str) -> LayoutmarkError:
-    """The error for weights that would have to be fetched, and may or can not be."""
+def _download_error(name: str, error: Exception) -> LayoutmarkError:
+    reason = str(error).splitlines()[0] if str(error) else ""
     return LayoutmarkError(
-        f"weights {name!r}", found="not on this machine, and the network is off or away",
-        expected="a file fetched before, or a network", do="Run once without --offline.",
-    )  # fmt: skip
-
-
-def _unreachable(name: str, error: Exception) -> LayoutmarkError:
-    said = str(error).splitlines()[0] if str(error) else ""
-    return LayoutmarkError(
-        f"weights {name!r}", found=f"{type(error).__name__}: {said}", expected="a public file of that revision",
+        f"weights {name!r}", found=f"{type(error).__name__}: {reason}", expected="a public file of that revision",
         do="Check repository, revision and file.",
     )  # fmt: skip

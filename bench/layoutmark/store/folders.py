@@ -1,4 +1,4 @@
-"""Where working data and runs are kept."""
+"""Folders of the working data and of the runs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 
-def home() -> Path:
-    """Working data (store, built suites): $LAYOUTMARK_HOME, else .layoutmark in the current folder."""
+def home_folder() -> Path:
+    """The working data (store, built suites, locks): $LAYOUTMARK_HOME, or .layoutmark in the current folder."""
     return Path(os.environ.get("LAYOUTMARK_HOME") or ".layoutmark")
 
 
 def runs_folder() -> Path:
-    """Run folders: $LAYOUTMARK_RUNS, else runs in the current folder."""
+    """The folder of run folders: $LAYOUTMARK_RUNS, or runs in the current folder."""
     return Path(os.environ.get("LAYOUTMARK_RUNS") or "runs")

@@ -1,4 +1,4 @@
-"""Keys that hold everything that can change an image or a feature, so that a stale hit is impossible."""
+"""Keys derived from everything that can change an image or a feature, so that a stale hit is impossible."""
 
 from __future__ import annotations
 
@@ -22,8 +22,18 @@ def image_key(
 ) -> str:
     """Key of one image, 64 hex digits.
 
-    `code` is a digest over the method's folder and whatever code of the package draws with it; `weights` one over the
-    method's own weights; `stack` one over the backbone's; `references` one over the pixels of the sample's references.
+    Args:
+        method: Name of the row.
+        code: Digest of the method's folder and of all package code that generates images with it.
+        weights: Digest of the method's own weights, None without any.
+        settings: Plain finite values.
+        sample: The sample, of which every field counts.
+        references: Digest of the pixels of the sample's references.
+        seed: Index of the seed.
+        stack: Digest of the stack's weights.
+
+    Raises:
+        LayoutmarkError: If a setting is not a plain finite value.
     """
     return _key(
         "image-1",
@@ -39,10 +49,16 @@ def image_key(
 
 
 def feature_key(*, pixels: str, extractor: str, weights: str | None, settings: Mapping[str, object]) -> str:
-    """Key of what one extractor sees in one image, 64 hex digits.
+    """Key of the features that one extractor computes from one image, 64 hex digits.
 
-    `pixels` is the digest of the decoded image (`provenance.digest_pixels`); `settings` hold whatever else the
-    extractor is given, such as texts and boxes.
+    Args:
+        pixels: Digest of the decoded image (`provenance.digest_pixels`).
+        extractor: Name and version of the extractor.
+        weights: Digest of its weights, None without any.
+        settings: Its other inputs, such as texts and boxes: plain finite values.
+
+    Raises:
+        LayoutmarkError: If a setting is not a plain finite value.
     """
     return _key("feature-1", pixels=pixels, extractor=extractor, weights=weights, settings=dict(settings))
 

@@ -1,117 +1,149 @@
-"""The form of results.json: what must be there and fit together, so that a reader can rely on it."""
+"""The schema of results.json: what must be present and consistent, so that readers can rely on it.
+
+Unknown keys are allowed, because later versions add some.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from layoutmark.score import Status
+from layoutmark.validation import InvalidValueError, OpenSchema
 
-SCHEMA = "layoutmark-results-1"
-STATUSES = tuple(str(status) for status in Status)
-NUMBER, TEXT = (int, float), (str,)
-_Types = tuple[type, ...]
-
-TOP: Mapping[str, _Types] = {
-    "name": TEXT, "protocol": (dict,), "suite": (dict,), "stack": (dict,), "seeds": (list,), "methods": (list,),
-    "metrics": (list,), "rows": (list,), "pairs": (list,), "ties": (dict,), "samples": (list,), "images": (list,),
-    "environment": (dict,),
-}  # fmt: skip
-WITHIN: Mapping[str, Mapping[str, _Types]] = {
-    "protocol": {"hash": TEXT, "parts": (dict,)}, "suite": {"name": TEXT}, "stack": {"name": TEXT},
-}  # fmt: skip
-TABLES: Mapping[str, Mapping[str, _Types]] = {
-    "methods": {"name": TEXT, "kind": TEXT, "counts": (dict,)},
-    "metrics": {"name": TEXT, "variant": TEXT, "unit": TEXT, "higher_is_better": (bool,)},
-    "rows": {
-        "method": TEXT, "metric": TEXT, "variant": TEXT, "value": (*NUMBER, type(None)), "low": (*NUMBER, type(None)),
-        "high": (*NUMBER, type(None)), "n": (int,), "of": (int,), "unit": TEXT, "higher_is_better": (bool,),
-    },
-    "pairs": {"a": TEXT, "b": TEXT, "metric": TEXT},
-    "samples": {"id": TEXT, "prompt": TEXT, "instances": (list,)},
-    "images": {"method": TEXT, "sample": TEXT, "seed": (int,), "status": TEXT, "scores": (dict,)},
-}  # fmt: skip
-MAY_LACK: Mapping[str, Mapping[str, _Types]] = {
-    "rows": {"worst": (*NUMBER, type(None)), "caution": TEXT}, "images": {"instances": (dict,)},
-}  # fmt: skip
-"""Keys that came later: of this type where they are."""
-WORDS = {bool: "true or false", int: "an integer", float: "a number", str: "a text", dict: "an object", list: "a list"}
-Problem = tuple[str, str, str]
-"""Where, what was found, what was expected."""
+RESULTS_SCHEMA = "layoutmark-results-1"
 
 
-def problem(data: Mapping[str, Any]) -> Problem | None:
-    """The first thing that is wrong with results whose schema is `SCHEMA`, or None."""
-    return (
-        _types("results", data, TOP)
-        or next((p for key, keys in WITHIN.items() if (p := _types(key, data[key], keys))), None)
-        or next((p for key in TABLES for p in _tables(key, data[key])), None)
-        or next((p for p in _names(data)), None)
-    )
+@dataclass(frozen=True, slots=True)
+class UnscoredValue(OpenSchema):
+    """The reason why a score does not exist."""
+
+    unscored: str
 
 
-def _tables(key: str, items: Sequence[Any]) -> Sequence[Problem]:
-    found = []
-    for i, item in enumerate(items):
-        where = f"{key}[{i}]"
-        wrong = (where, _word(type(item)), "an object") if not isinstance(item, dict) else None
-        later = {k: types for k, types in MAY_LACK.get(key, {}).items() if not wrong and k in item}
-        found.append(wrong or _types(where, item, {**TABLES[key], **later}))
-    return [f for f in found if f]
+Scores = Mapping[str, float | UnscoredValue]
+"""Scores by metric."""
 
 
-def _types(where: str, item: Mapping[str, Any], keys: Mapping[str, _Types]) -> Problem | None:
-    for key, types in keys.items():
-        if key not in item:
-            return where, f"no key {key!r}", " or ".join(map(_word, types))
-        # bool is an int to Python, not to a reader.
-        if not isinstance(item[key], types) or (isinstance(item[key], bool) and bool not in types):
-            expected = " or ".join(dict.fromkeys(map(_word, types)))
-            return f"{where}, key {key!r}", _shown(item[key]), expected
-    return None
+@dataclass(frozen=True, slots=True)
+class ProtocolRecord(OpenSchema):
+    """Everything that can change a number, except the settings of methods."""
+
+    hash: str
+    parts: Mapping[str, object]
 
 
-def _names(data: Mapping[str, Any]) -> Sequence[Problem]:
-    """Names that point nowhere, values without their interval order, counts that cannot be."""
-    methods, metrics = {m["name"] for m in data["methods"]}, {m["name"] for m in data["metrics"]}
-    samples = {s["id"] for s in data["samples"]}
-    for i, row in enumerate(data["rows"]):
-        where = f"rows[{i}]"
-        if row["method"] not in methods:
-            return [(where, f"method {row['method']!r}", "a method of the list 'methods'")]
-        if row["metric"] not in metrics:
-            return [(where, f"metric {row['metric']!r}", "a metric of the list 'metrics'")]
-        if not 0 <= row["n"] <= row["of"]:
-            return [(where, f"n {row['n']} of {row['of']}", "0 <= n <= of")]
-    for i, image in enumerate(data["images"]):
-        if image["method"] not in methods or image["sample"] not in samples:
-            return [(f"images[{i}]", f"{image['method']!r}, {image['sample']!r}", "a method and a sample of this file")]
-        if image["status"] not in STATUSES:
-            return [(f"images[{i}], key 'status'", repr(image["status"]), "one of " + ", ".join(STATUSES))]
-        if absent := metrics - image["scores"].keys():
-            return [(f"images[{i}], key 'scores'", f"no {min(absent)!r}", "every metric of the list 'metrics'")]
-        for part, scores in ((f"images[{i}]", image["scores"]), *_of_instances(i, image)):
-            if not isinstance(scores, dict):
-                return [(part, _shown(scores), "an object")]
-            for metric, value in scores.items():
-                if type(value) not in NUMBER and not _unscored(value):
-                    return [(f"{part}, score {metric!r}", _shown(value), 'a number or {"unscored": reason}')]
-    return []
+@dataclass(frozen=True, slots=True)
+class NamedRecord(OpenSchema):
+    """A suite or a stack."""
+
+    name: str
 
 
-def _of_instances(i: int, image: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    listed = image.get("instances", {})
-    return [(f"images[{i}], instance {key!r}", scores) for key, scores in listed.items()]
+@dataclass(frozen=True, slots=True)
+class MethodRecord(OpenSchema):
+    """A method or reference row of the table."""
+
+    name: str
+    kind: str
+    counts: Mapping[str, object]
 
 
-def _unscored(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("unscored"), str)
+@dataclass(frozen=True, slots=True)
+class MetricRecord(OpenSchema):
+    """A metric with its unit and direction."""
+
+    name: str
+    variant: str
+    unit: str
+    higher_is_better: bool
 
 
-def _shown(value: Any) -> str:
-    shown = repr(value) if isinstance(value, str | int | float) else ""
-    return f"{_word(type(value))} {shown}".strip()
+@dataclass(frozen=True, slots=True)
+class TableRow(OpenSchema):
+    """A cell of the table: one metric of one method."""
+
+    method: str
+    metric: str
+    variant: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    of: int
+    unit: str
+    higher_is_better: bool
+    worst: float | None = None
+    caution: str = ""
 
 
-def _word(kind: type) -> str:
-    return WORDS.get(kind, "null")
+@dataclass(frozen=True, slots=True)
+class PairRecord(OpenSchema):
+    """The difference between two methods on one metric."""
+
+    a: str
+    b: str
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRecord(OpenSchema):
+    """What was requested."""
+
+    id: str
+    prompt: str
+    instances: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord(OpenSchema):
+    """What was generated, and its scores."""
+
+    method: str
+    sample: str
+    seed: int
+    status: Status
+    scores: Scores
+    instances: Mapping[str, Scores] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Results(OpenSchema):
+    """The content of results.json."""
+
+    schema: str
+    name: str
+    protocol: ProtocolRecord
+    suite: NamedRecord
+    stack: NamedRecord
+    seeds: tuple[object, ...]
+    methods: tuple[MethodRecord, ...]
+    metrics: tuple[MetricRecord, ...]
+    rows: tuple[TableRow, ...]
+    pairs: tuple[PairRecord, ...]
+    ties: Mapping[str, object]
+    samples: tuple[SampleRecord, ...]
+    images: tuple[ImageRecord, ...]
+    environment: Mapping[str, object]
+
+    def __post_init__(self) -> None:
+        for location, actual, expected in _find_inconsistencies(self):
+            raise InvalidValueError(location, found=actual, expected=expected, do="Correct the value.")
+
+
+def _find_inconsistencies(results: Results) -> Iterator[tuple[str, str, str]]:
+    """Yield location, found and expected for names that refer to nothing and for impossible counts."""
+    methods, metrics = {m.name for m in results.methods}, {m.name for m in results.metrics}
+    samples = {s.id for s in results.samples}
+    for i, row in enumerate(results.rows):
+        if row.method not in methods:
+            yield f"rows[{i}]", f"method {row.method!r}", "a method of the list 'methods'"
+        if row.metric not in metrics:
+            yield f"rows[{i}]", f"metric {row.metric!r}", "a metric of the list 'metrics'"
+        if not 0 <= row.n <= row.of:
+            yield f"rows[{i}]", f"n {row.n} of {row.of}", "0 <= n <= of"
+    for i, image in enumerate(results.images):
+        if image.method not in methods or image.sample not in samples:
+            yield f"images[{i}]", f"{image.method!r}, {image.sample!r}", "a method and a sample of this file"
+        if missing := metrics - image.scores.keys():
+            yield f"images[{i}], key 'scores'", f"no {min(missing)!r}", "every metric of the list 'metrics'"

@@ -1,4 +1,4 @@
-"""Run folders: results.json, results.csv and detections.parquet, and how a run is addressed on the command line."""
+"""Run folders (results.json, results.csv, detections.parquet) and the addresses of runs on the command line."""
 
 from __future__ import annotations
 
@@ -16,64 +16,66 @@ from layoutmark import atomic
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
 from layoutmark.store.folders import runs_folder
-from layoutmark.store.results_schema import SCHEMA, problem
+from layoutmark.store.results_schema import RESULTS_SCHEMA, Results
+from layoutmark.validation import validate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RESULTS, TABLE, DETECTIONS = "results.json", "results.csv", "detections.parquet"
-COLUMNS = ("method", "metric", "variant", "value", "low", "high", "n", "of", "unit", "higher_is_better", "unscored")
+RESULTS_FILE, CSV_FILE, DETECTIONS_FILE = "results.json", "results.csv", "detections.parquet"
+CSV_COLUMNS = ("method", "metric", "variant", "value", "low", "high", "n", "of", "unit", "higher_is_better", "unscored")
 
 
 class RunFolder:
-    """A folder below `runs/`.  Every file is written whole or not at all."""
+    """The folder of a run.  Every file is written completely or not at all."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def write_results(self, results: Mapping[str, Any]) -> Path:
-        """Write results.json: keys sorted, numbers exact, so equal results give equal bytes.
+        """Write results.json with sorted keys and exact numbers, so that equal results give equal bytes.
 
-        Raises LayoutmarkError if they have not the form that `read_results` asks for.
+        Raises LayoutmarkError for results that `read_results` would refuse.
         """
-        path = self.path / RESULTS
+        path = self.path / RESULTS_FILE
         try:
             text = json.dumps(dict(results), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         except (TypeError, ValueError) as error:
-            raise _damaged(path, str(error), "plain finite values", "Report this as a bug.") from error
-        _check(path, json.loads(text))
+            raise _file_error(path, str(error), "plain finite values", "Report this as a bug.") from error
+        _check_schema(path, json.loads(text), text)
         atomic.write_text(path, text)
         return path
 
     def read_results(self) -> dict[str, Any]:
-        """Read results.json.  Raises LayoutmarkError naming the file and what is wrong with it."""
-        path = self.path / RESULTS
+        """Read results.json.  Raises LayoutmarkError with the file and its fault."""
+        path = self.path / RESULTS_FILE
         try:
-            data = json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
+            text = path.read_text("utf-8")
+            data = json.loads(text, parse_constant=_refuse_constant)
         except FileNotFoundError as error:
-            raise _damaged(path, "no such file", "a finished run", "Run: layoutmark run") from error
+            raise _file_error(path, "no such file", "a finished run", "Run: layoutmark run") from error
         except json.JSONDecodeError as error:
-            found = f"broken JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-            raise _damaged(path, found, "complete JSON", "Score the run again.") from error
+            actual = f"broken JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+            raise _file_error(path, actual, "complete JSON", _measure_again(path)) from error
         except (ValueError, OSError) as error:
-            raise _damaged(path, str(error), "JSON as layoutmark writes it", "Score the run again.") from error
-        _check(path, data)
+            raise _file_error(path, str(error), "JSON as layoutmark writes it", _measure_again(path)) from error
+        _check_schema(path, data, text)
         results: dict[str, Any] = data
         return results
 
     def write_csv(self, rows: Sequence[Mapping[str, Any]]) -> Path:
-        """Write the rows table: one line a row, an empty cell for None, `unscored` as JSON."""
-        extra = sorted({key for row in rows for key in row} - set(COLUMNS))
+        """Write the table of rows: one line per row, an empty cell for None, `unscored` as JSON."""
+        extra_columns = sorted({key for row in rows for key in row} - set(CSV_COLUMNS))
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow([*COLUMNS, *extra])
+        writer.writerow([*CSV_COLUMNS, *extra_columns])
         for row in rows:
-            writer.writerow([_cell(row.get(column)) for column in (*COLUMNS, *extra)])
-        atomic.write_text(self.path / TABLE, buffer.getvalue())
-        return self.path / TABLE
+            writer.writerow([_csv_cell(row.get(column)) for column in (*CSV_COLUMNS, *extra_columns)])
+        atomic.write_text(self.path / CSV_FILE, buffer.getvalue())
+        return self.path / CSV_FILE
 
     def write_detections(self, entries: Iterable[tuple[str, str, int, Detections]]) -> Path:
-        """Write all detections of (method, sample, seed) as one Parquet table, corners normalised xyxy."""
+        """Write detections of (method, sample, seed) as one Parquet table; boxes as xyxy in fractions of the canvas."""
         import pandas as pd
 
         listed = list(entries)
@@ -91,38 +93,38 @@ class RunFolder:
         )
         buffer = io.BytesIO()
         frame.to_parquet(buffer, index=False, compression="zstd")
-        atomic.write_bytes(self.path / DETECTIONS, buffer.getvalue())
-        return self.path / DETECTIONS
+        atomic.write_bytes(self.path / DETECTIONS_FILE, buffer.getvalue())
+        return self.path / DETECTIONS_FILE
 
     def read_detections(self) -> pd.DataFrame:
         """The table of `write_detections`.  Raises LayoutmarkError if it is missing or damaged."""
         import pandas as pd
 
-        path = self.path / DETECTIONS
+        path = self.path / DETECTIONS_FILE
         try:
             return pd.read_parquet(path)
         except FileNotFoundError as error:
-            raise _damaged(path, "no such file", "a table of detections", "Measure the run again.") from error
+            raise _file_error(path, "no such file", "a table of detections", _measure_again(path)) from error
         except (OSError, ValueError) as error:
-            raise _damaged(path, str(error), "a table of detections", "Measure the run again.") from error
+            raise _file_error(path, str(error), "a table of detections", _measure_again(path)) from error
 
 
-def parse_address(text: str) -> tuple[Path, str | None]:
-    """Read ``RUN[:METHOD]``: the run folder, and the method or None.
+def parse_run_address(text: str) -> tuple[Path, str | None]:
+    """Parse ``RUN[:METHOD]`` into the run folder and the method, None without one.
 
-    RUN is a path to a folder with results, or the name of one below `home.runs_folder`.
-    Raises LayoutmarkError with the closest names if there is no such run.
+    RUN is a path to a folder with results, or the name of such a folder in `runs_folder`.  A run folder with a colon in
+    its name takes precedence.  Raises LayoutmarkError with the closest names if there is no such run.
     """
-    whole = _run_folder(text)
-    if whole is not None:
-        return whole, None
+    folder = _find_run_folder(text)
+    if folder is not None:
+        return folder, None
     name, colon, method = text.rpartition(":")
-    folder = _run_folder(name) if colon else None
+    folder = _find_run_folder(name) if colon else None
     if folder is not None and method:
         return folder, method
     if folder is not None:
         raise LayoutmarkError("run address", found=repr(text), expected="RUN or RUN:METHOD", do="Name the method.")
-    known = sorted(p.name for p in runs_folder().glob("*") if (p / RESULTS).is_file())
+    known = sorted(p.name for p in runs_folder().glob("*") if (p / RESULTS_FILE).is_file())
     close = [c for n in (text, name) for c in difflib.get_close_matches(n, known, n=1, cutoff=0.5)]
     raise LayoutmarkError(
         "unknown run",
@@ -132,35 +134,32 @@ def parse_address(text: str) -> tuple[Path, str | None]:
     )
 
 
-def _run_folder(text: str) -> Path | None:
-    candidates = [Path(text)] if "/" in text else [runs_folder() / text, Path(text)]
-    return next((p for p in candidates if text and (p / RESULTS).is_file()), None)
+def _find_run_folder(name: str) -> Path | None:
+    candidates = [Path(name)] if "/" in name else [runs_folder() / name, Path(name)]
+    return next((path for path in candidates if name and (path / RESULTS_FILE).is_file()), None)
 
 
-def _check(path: Path, data: Any) -> None:
+def _check_schema(path: Path, data: Any, text: str) -> None:
     schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA:
-        family, _, number = str(schema or "").rpartition("-")
-        advice = "Score the run again."
-        if family == SCHEMA.rpartition("-")[0] and number.isdigit():
-            newer = int(number) > int(SCHEMA.rpartition("-")[2])
-            advice = (
-                "Update layoutmark: pip install --upgrade layoutmark"
-                if newer
-                else f"Score the run again with this version: layoutmark measure {path.parent}"
-            )
-        raise _damaged(path, f"schema {schema!r}", repr(SCHEMA), advice)
-    wrong = problem(data)
-    if wrong is not None:
-        where, found, expected = wrong
-        raise LayoutmarkError(f"{path}, {where}", found=found, expected=expected, do="Score the run again.")
+    if schema != RESULTS_SCHEMA:
+        known_name, _, known_number = RESULTS_SCHEMA.rpartition("-")
+        name, _, number = str(schema or "").rpartition("-")
+        advice = _measure_again(path)
+        if name == known_name and number.isdigit() and int(number) > int(known_number):
+            advice = "Update layoutmark: pip install --upgrade layoutmark"
+        raise _file_error(path, f"schema {schema!r}", repr(RESULTS_SCHEMA), advice)
+    validate(data, Results, str(path), text=text, file_format="JSON", advice=_measure_again(path))
 
 
-def _no_constant(name: str) -> float:
+def _measure_again(path: Path) -> str:
+    return f"Score the run again with this version: layoutmark measure {path.parent}"
+
+
+def _refuse_constant(name: str) -> float:
     raise ValueError(f"the number {name}")
 
 
-def _cell(value: Any) -> Any:
+def _csv_cell(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -168,5 +167,5 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
 
 
-def _damaged(path: Path, found: str, expected: str, do: str) -> LayoutmarkError:
+def _file_error(path: Path, found: str, expected: str, do: str) -> LayoutmarkError:
     return LayoutmarkError(str(path), found=found, expected=expected, do=do)

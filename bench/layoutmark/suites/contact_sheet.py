@@ -1,4 +1,4 @@
-"""Contact sheets: layouts of a suite drawn as one picture, for looking at what a suite asks for."""
+"""Contact sheets: the layouts of a suite drawn in one image."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from PIL import Image, ImageDraw, ImageFont
 from layoutmark.api import Pixels, Suite
 from layoutmark.layout import Instance, Sample
 
-TILE, LINES, MARGIN = 240, 3, 8
-"""Longest side of a layout in pixels, lines of prompt below it, and the room around."""
-LINE = 13
-PER_LINE = 38
-# Okabe and Ito's colours, told apart by colour-blind readers too.
+TILE, PROMPT_LINES, MARGIN = 240, 3, 8
+"""Longer side of a layout in pixels, lines of prompt below it, and margin around both in pixels."""
+LINE_HEIGHT = 13
+CHARACTERS_PER_LINE = 38
+MASK_OPACITY = 110
+"""Of 255."""
+# Okabe and Ito's palette, which colour-blind readers can distinguish too.
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (213, 94, 0), (0, 114, 178), (204, 121, 167))
-PAPER, INK, GROUND = (255, 255, 255), (30, 30, 30), (236, 236, 236)
+PAPER, INK, BACKGROUND = (255, 255, 255), (30, 30, 30), (236, 236, 236)
 
 
-def contact_sheet(suite: Suite, samples: Sequence[Sample], columns: int = 4) -> Image.Image:
-    """RGB picture of `samples`, each with boxes, masks, points, scribbles, phrases and prompt.
+def draw_contact_sheet(suite: Suite, samples: Sequence[Sample], columns: int = 4) -> Image.Image:
+    """Draw `samples` as an RGB image, each with its boxes, masks, points, scribbles, phrases and prompt.
 
-    The true picture lies beneath, pale, where the suite has it.
+    True images, if the suite has them, are shown faded behind the layouts.
     """
-    tiles = [_tile(sample, suite.true_image(sample.id)) for sample in samples]
-    width, height = TILE + 2 * MARGIN, TILE + (LINES + 1) * LINE + 2 * MARGIN
+    tiles = [_draw_tile(sample, suite.true_image(sample.id)) for sample in samples]
+    width, height = TILE + 2 * MARGIN, TILE + (PROMPT_LINES + 1) * LINE_HEIGHT + 2 * MARGIN
     columns = min(columns, len(tiles))
     sheet = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * height), PAPER)
     for number, tile in enumerate(tiles):
@@ -34,44 +36,44 @@ def contact_sheet(suite: Suite, samples: Sequence[Sample], columns: int = 4) -> 
     return sheet
 
 
-def _tile(sample: Sample, true: Pixels | None) -> Image.Image:
+def _draw_tile(sample: Sample, true_image: Pixels | None) -> Image.Image:
     canvas = sample.layout.canvas
-    factor = TILE / max(canvas.width, canvas.height)
-    size = max(1, round(canvas.width * factor)), max(1, round(canvas.height * factor))
-    picture = Image.new("RGB", size, GROUND)
-    if true is not None:
-        picture = Image.blend(Image.fromarray(true).resize(size), Image.new("RGB", size, PAPER), 0.5)
+    scale = TILE / max(canvas.width, canvas.height)
+    size = max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale))
+    image = Image.new("RGB", size, BACKGROUND)
+    if true_image is not None:
+        image = Image.blend(Image.fromarray(true_image).resize(size), Image.new("RGB", size, PAPER), 0.5)
     for number, instance in enumerate(sample.layout.instances):
-        _draw(picture, instance, COLOURS[number % len(COLOURS)])
-    tile = Image.new("RGB", (TILE, TILE + (LINES + 1) * LINE), PAPER)
-    tile.paste(picture)
-    words = textwrap.wrap(sample.prompt, PER_LINE, max_lines=LINES, placeholder=" ...")
+        _draw_instance(image, instance, COLOURS[number % len(COLOURS)])
+    tile = Image.new("RGB", (TILE, TILE + (PROMPT_LINES + 1) * LINE_HEIGHT), PAPER)
+    tile.paste(image)
+    prompt_lines = textwrap.wrap(sample.prompt, CHARACTERS_PER_LINE, max_lines=PROMPT_LINES, placeholder=" ...")
     pen = ImageDraw.Draw(tile)
-    for line, text in enumerate([sample.id, *words]):
-        pen.text((0, TILE + line * LINE), text, fill=INK, font=_font())
+    for line, text in enumerate([sample.id, *prompt_lines]):
+        pen.text((0, TILE + line * LINE_HEIGHT), text, fill=INK, font=_load_font())
     return tile
 
 
-def _draw(picture: Image.Image, instance: Instance, colour: tuple[int, int, int]) -> None:
-    width, height = picture.size
+def _draw_instance(image: Image.Image, instance: Instance, colour: tuple[int, int, int]) -> None:
+    width, height = image.size
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def to_pixels(x: float, y: float) -> tuple[float, float]:
         return x * width, y * height
 
     if instance.mask is not None:
-        mask = Image.fromarray(instance.mask.array() * np.uint8(110)).resize(picture.size)
-        picture.paste(Image.new("RGB", picture.size, colour), (0, 0), mask)
-    pen = ImageDraw.Draw(picture)
-    x0, y0 = place(instance.box.x0, instance.box.y0)
-    x1, y1 = place(instance.box.x1, instance.box.y1)
+        mask = Image.fromarray(instance.mask.to_array() * np.uint8(MASK_OPACITY)).resize(image.size)
+        image.paste(Image.new("RGB", image.size, colour), (0, 0), mask)
+    pen = ImageDraw.Draw(image)
+    x0, y0 = to_pixels(instance.box.x0, instance.box.y0)
+    x1, y1 = to_pixels(instance.box.x1, instance.box.y1)
     pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=2)
     if instance.scribble:
-        pen.line([place(*point) for point in instance.scribble], fill=colour, width=3)
+        pen.line([to_pixels(*point) for point in instance.scribble], fill=colour, width=3)
     if instance.point is not None:
-        x, y = place(*instance.point)
+        x, y = to_pixels(*instance.point)
         pen.ellipse((x - 4, y - 4, x + 4, y + 4), fill=colour, outline=PAPER)
-    pen.text((x0 + 3, y0 + 1), instance.phrase, fill=INK, font=_font(), stroke_width=2, stroke_fill=PAPER)
+    pen.text((x0 + 3, y0 + 1), instance.phrase, fill=INK, font=_load_font(), stroke_width=2, stroke_fill=PAPER)
 
 
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _load_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=11)

@@ -1,4 +1,4 @@
-"""What differs between two versions of a suite: samples by id, and within a sample by what was changed."""
+"""Differences between two versions of a suite: samples by id, and the changed fields of each sample."""
 
 from __future__ import annotations
 
@@ -10,50 +10,53 @@ from layoutmark.layout import Sample, sample_to_json
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Ids only in the first, ids only in the second, and for those in both that differ the parts that do."""
+class SuiteDifference:
+    """Differences between a first and a second suite."""
 
     removed: tuple[str, ...]
+    """Ids of samples that only the first suite has."""
     added: tuple[str, ...]
+    """Ids of samples that only the second suite has."""
     changed: dict[str, tuple[str, ...]]
+    """By id of a sample in both suites: the fields that differ."""
     reordered: bool
-    """Whether the samples in both stand in another order."""
+    """Whether the samples in both suites are in another order."""
 
     @property
-    def same(self) -> bool:
+    def is_identical(self) -> bool:
         """Whether there is no difference."""
         return not (self.removed or self.added or self.changed or self.reordered)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """The difference as plain data."""
         return {
             "removed": list(self.removed),
             "added": list(self.added),
-            "changed": {key: list(parts) for key, parts in self.changed.items()},
+            "changed": {key: list(fields) for key, fields in self.changed.items()},
             "reordered": self.reordered,
         }
 
 
-def difference(first: Suite, second: Suite) -> Difference:
-    """Compare by sample id; ids are told in the order of the suite that has them."""
-    ours, theirs = ({s.id: s for s in suite.samples} for suite in (first, second))
-    shared = [i for i in ours if i in theirs]
-    return Difference(
-        tuple(i for i in ours if i not in theirs),
-        tuple(i for i in theirs if i not in ours),
-        {i: parts for i in shared if (parts := _changed(ours[i], theirs[i]))},
-        shared != [i for i in theirs if i in ours],
+def diff_suites(first: Suite, second: Suite) -> SuiteDifference:
+    """Compare two suites by sample id; ids are listed in the order of the suite that has them."""
+    first_samples, second_samples = ({s.id: s for s in suite.samples} for suite in (first, second))
+    shared_ids = [i for i in first_samples if i in second_samples]
+    return SuiteDifference(
+        tuple(i for i in first_samples if i not in second_samples),
+        tuple(i for i in second_samples if i not in first_samples),
+        {i: fields for i in shared_ids if (fields := _changed_fields(first_samples[i], second_samples[i]))},
+        shared_ids != [i for i in second_samples if i in first_samples],
     )
 
 
-def _changed(one: Sample, other: Sample) -> tuple[str, ...]:
-    """Names of the parts that differ: prompt, canvas, strata, provenance, and parts of single instances."""
-    a, b = sample_to_json(one), sample_to_json(other)
-    parts = [key for key in a if key != "instances" and a[key] != b[key]]
-    mine, yours = ({i["id"]: i for i in data["instances"]} for data in (a, b))
-    if list(mine) != list(yours):
-        parts.append("instances")
-    for name in mine.keys() & yours.keys():
-        keys = mine[name].keys() | yours[name].keys()
-        parts += [f"instance {name}: {key}" for key in keys if mine[name].get(key) != yours[name].get(key)]
-    return tuple(sorted(parts))
+def _changed_fields(first: Sample, second: Sample) -> tuple[str, ...]:
+    """Names of the fields that differ: prompt, canvas, strata, provenance, and fields of single instances."""
+    a, b = sample_to_json(first), sample_to_json(second)
+    fields = [key for key in a if key != "instances" and a[key] != b[key]]
+    first_instances, second_instances = ({i["id"]: i for i in data["instances"]} for data in (a, b))
+    if list(first_instances) != list(second_instances):
+        fields.append("instances")
+    for name in first_instances.keys() & second_instances.keys():
+        one, other = first_instances[name], second_instances[name]
+        fields += [f"instance {name}: {key}" for key in one.keys() | other.keys() if one.get(key) != other.get(key)]
+    return tuple(sorted(fields))

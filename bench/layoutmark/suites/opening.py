@@ -1,4 +1,4 @@
-"""A suite by its name: shipped or built, whole or as a stack can draw it."""
+"""Suites opened by name: complete, or as a stack can draw them."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from pathlib import Path
 from layoutmark.api import Suite
 from layoutmark.registry import Registry, StackEntry
 from layoutmark.registry.card_types import Source
-from layoutmark.store import folders as home
-from layoutmark.suites.aspect import squared
-from layoutmark.suites.storage import FileSuite, load_built_suite
-from layoutmark.suites.subset import restricted
+from layoutmark.store import home_folder
+from layoutmark.suites.aspect import make_square
+from layoutmark.suites.file_suite import FileSuite
+from layoutmark.suites.storage import load_built_suite
+from layoutmark.suites.subset import restrict
 
 
 def open_suite(registry: Registry, name: str, stack: StackEntry, limit: int | None) -> Suite:
-    """A shipped or a built suite, narrowed to the stack's vocabulary, its layouts square as its card declares.
+    """Open a shipped or built suite for a stack, with at most `limit` samples.
 
-    What was left out and what was done stands in its notes.
+    Samples outside the stack's vocabulary are left out, and layouts are made square as the suite's card declares.  The
+    suite's notes say what was changed.
     """
-    whole = whole_suite(registry, name)
-    aspect = whole.aspect if isinstance(whole, FileSuite) else registry.get_suite(name).suite.aspect
-    return squared(restricted(whole, stack.card.categories or None, limit), aspect)
+    suite = open_full_suite(registry, name)
+    aspect = suite.aspect if isinstance(suite, FileSuite) else registry.get_suite(name).suite.aspect
+    return make_square(restrict(suite, stack.card.categories or None, limit), aspect)
 
 
-def whole_suite(registry: Registry, name: str) -> Suite:
-    """A shipped or a built suite with all its samples."""
+def open_full_suite(registry: Registry, name: str) -> Suite:
+    """Open a shipped or built suite with all its samples and its own canvases."""
     entry = registry.get_suite(name)
     if entry.suite.source is Source.SHIPPED:
         shipped: Suite = entry.load().open_suite(name)
         return shipped
-    return load_built_suite(built_folder(name))
+    return load_built_suite(built_suite_folder(name))
 
 
-def built_folder(name: str) -> Path:
-    """Where `layoutmark suites build` keeps a suite."""
-    return home() / "suites" / name
+def built_suite_folder(name: str) -> Path:
+    """The folder to which `layoutmark suites build NAME` writes by default."""
+    return home_folder() / "suites" / name

@@ -1,4 +1,4 @@
-"""The files of a model card: `card.json` (the figures and what made them), `contact.png` and `README.md`."""
+"""The files of a model card: `card.json` (figures and how they were measured), `contact.png` and `README.md`."""
 
 from __future__ import annotations
 
@@ -13,124 +13,130 @@ import numpy.typing as npt
 from PIL import Image
 
 from layoutmark.api import Pixels
+from layoutmark.atomic import staged_file, write_text
 from layoutmark.errors import LayoutmarkError
 from layoutmark.registry.card_types import StackCard
-from layoutmark.training.card import Measured
+from layoutmark.training.card import CardMeasurement
 from layoutmark.training.stack import FACTS
 
-CARD, README, CONTACT = "card.json", "README.md", "contact.png"
+CARD_FILE, README_FILE, CONTACT_SHEET_FILE = "card.json", "README.md", "contact.png"
 FORMAT = 1
-PAIRS, COLUMNS = 24, 12
+MAX_PAIRS, PAIRS_PER_ROW = 24, 12
+"""Pairs of a true and a generated image on the contact sheet."""
+ROW_GAP_PIXELS = 6
 HOLDS, MISSES = "holds", "**does not hold**"
 
 
-def write_card(card: StackCard, folder: Path, measured: Measured) -> Mapping[str, Any]:
-    """Write the three files into `folder`, beside the `training.json` that training left; returns card.json's data."""
+def write_card(card: StackCard, folder: Path, measured: CardMeasurement) -> Mapping[str, Any]:
+    """Write the three files into `folder`, beside the training.json of the training; returns the data of card.json."""
     data = {
         "format": FORMAT,
         "stack": {"name": card.name, "version": card.version},
         "figures": [{**asdict(f), "value": round(f.value, 6), "holds": f.holds} for f in measured.figures],
         "made_with": dict(measured.made_with),
-        "training": read_facts(folder),
+        "training": read_training_record(folder),
     }
-    (folder / CARD).write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", "utf-8")
-    contact_sheet(measured.pairs[:PAIRS]).save(folder / CONTACT, optimize=True)
-    weights = sum(p.stat().st_size for p in folder.rglob("*.safetensors"))
-    (folder / README).write_text(page(card, data, weights), "utf-8")
+    write_text(folder / CARD_FILE, json.dumps(data, indent=1, sort_keys=True) + "\n")
+    with staged_file(folder / CONTACT_SHEET_FILE) as staging:
+        make_contact_sheet(measured.pairs[:MAX_PAIRS]).save(staging, "PNG", optimize=True)
+    weight_bytes = sum(p.stat().st_size for p in folder.rglob("*.safetensors"))
+    write_text(folder / README_FILE, render_readme(card, data, weight_bytes))
     return data
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Steps, seconds and machine of the training.  Raises LayoutmarkError if it left none."""
+def read_training_record(folder: Path) -> dict[str, Any]:
+    """Content of training.json: steps, seconds and machine.  Raises LayoutmarkError if there is no such file."""
     path = folder / FACTS
     if not path.is_file():
         raise LayoutmarkError(
             f"model card of {folder.name!r}",
             found=f"no {FACTS}",
-            expected="the steps, seconds and machine that training writes",
+            expected="the record of steps, seconds and machine that training writes",
             do="Train first: make stack-mini",
         )
-    facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return facts
+    record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return record
 
 
-def contact_sheet(pairs: Sequence[tuple[Pixels, Pixels]], scale: int = 2) -> Image.Image:
-    """True pictures in one row, generated ones of the same prompts beneath, again and again."""
+def make_contact_sheet(pairs: Sequence[tuple[Pixels, Pixels]], scale: int = 2) -> Image.Image:
+    """Rows of true images, each above the images generated from the same prompts; pixels enlarged by `scale`."""
     rows: list[npt.NDArray[np.uint8]] = []
-    for at in range(0, len(pairs), COLUMNS):
-        part = pairs[at : at + COLUMNS]
-        rows += [np.concatenate([p[k] for p in part], axis=1) for k in (0, 1)]
-        rows.append(np.full((6, rows[-1].shape[1], 3), 255, np.uint8))
+    for start in range(0, len(pairs), PAIRS_PER_ROW):
+        row_pairs = pairs[start : start + PAIRS_PER_ROW]
+        rows += [np.concatenate([pair[k] for pair in row_pairs], axis=1) for k in (0, 1)]
+        rows.append(np.full((ROW_GAP_PIXELS, rows[-1].shape[1], 3), 255, np.uint8))
     image = Image.fromarray(np.concatenate(rows[:-1], axis=0))
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
-def figure_row(figure: Mapping[str, Any]) -> str:
+def format_figure(figure: Mapping[str, Any]) -> str:
     """One line of the table of figures."""
     verdict = HOLDS if figure["holds"] else MISSES
     counted = f"{figure['n']} {figure['counted']}"
     return f"| {figure['name']} | {figure['value']:.4f} | {figure['least']:.2f} | {counted} | {verdict} |"
 
 
-def page(card: StackCard, data: Mapping[str, Any], weight_bytes: int) -> str:
-    """The README's text from card.json's data alone, so that both say the same."""
-    figures, facts, made = data["figures"], data["training"], data["made_with"]
-    missed = [f["name"] for f in figures if not f["holds"]]
-    verdict = (
-        f"All {len(figures)} bars hold." if not missed else f"{len(missed)} of {len(figures)} bars are missed: "
-        + "; ".join(missed) + "."
-    )  # fmt: skip
-    method, first, count = made["method"], made["renders"]["first_seed"], made["renders"]["count"]
-    settings = ", ".join(f"{k} {v!r}" for k, v in sorted(method["settings"].items()))
-    licence = card.weights.licence if card.weights else "not stated"
-    return _PAGE.format(
+def render_readme(card: StackCard, data: Mapping[str, Any], weight_bytes: int) -> str:
+    """The text of README.md; `data` is the content of card.json, so that the two always agree."""
+    training, made_with = data["training"], data["made_with"]
+    method, renders = made_with["method"], made_with["renders"]
+    first_seed, count = renders["first_seed"], renders["count"]
+    parts = sorted(training["parts"].items())
+    return README_TEMPLATE.format(
         title=card.title,
         summary=card.summary,
         resolution=card.resolution,
         categories=", ".join(card.categories),
+        category_count=len(card.categories),
         generator=card.generator.folder,
         scorers="\n".join(f"- {kind}: {s.title} (`{s.folder}/`), {s.licence}" for kind, s in card.scorers.items()),
         megabytes=f"{weight_bytes / 1e6:.1f}",
-        verdict=verdict,
-        figures="\n".join(figure_row(f) for f in figures),
-        first=f"{first:,}",
-        last=f"{first + count - 1:,}",
+        verdict=_summarise_figures(data["figures"]),
+        figures="\n".join(map(format_figure, data["figures"])),
+        first_seed=f"{first_seed:,}",
+        last_seed=f"{first_seed + count - 1:,}",
         count=count,
-        prompts=len(made["prompts"]["seeds"]),
-        confidence=made["prompts"]["confidence"],
+        prompts=len(made_with["prompts"]["seeds"]),
+        confidence=made_with["prompts"]["confidence"],
         method=method["name"],
-        settings=settings,
-        pairs=PAIRS,
-        parts="\n".join(_part_row(name, part) for name, part in sorted(facts["parts"].items())),
-        notes="".join(f"\n{k}: {part['note']}.\n" for k, part in sorted(facts["parts"].items()) if "note" in part),
-        hours=f"{sum(p['seconds'] for p in facts['parts'].values()) / 3600:.1f}",
-        machine=_machine(facts["machine"]),
-        licence=licence,
-        kinds=len(card.categories),
+        settings=", ".join(f"{key} {value!r}" for key, value in sorted(method["settings"].items())),
+        pairs=MAX_PAIRS,
+        parts="\n".join(_format_part(name, part) for name, part in parts),
+        notes="".join(f"\n{name}: {part['note']}.\n" for name, part in parts if "note" in part),
+        hours=f"{sum(part['seconds'] for _, part in parts) / 3600:.1f}",
+        machine=_describe_machine(training["machine"]),
+        licence=card.weights.licence if card.weights else "not stated",
     )
 
 
-def _part_row(name: str, part: Mapping[str, Any]) -> str:
+def _summarise_figures(figures: Sequence[Mapping[str, Any]]) -> str:
+    missed = [f["name"] for f in figures if not f["holds"]]
+    if not missed:
+        return f"All {len(figures)} bars hold."
+    return f"{len(missed)} of {len(figures)} bars are missed: {'; '.join(missed)}."
+
+
+def _format_part(name: str, part: Mapping[str, Any]) -> str:
     return f"| {name} | {part['steps']:,} | {part['batch']} | {part['seconds']:,} |"
 
 
-def _machine(machine: Mapping[str, Any]) -> str:
+def _describe_machine(machine: Mapping[str, Any]) -> str:
     text = ", ".join(f"{key} {value}" for key, value in sorted(machine.items()) if key != "gpu")
     return f"{text}, {'with a GPU' if machine.get('gpu') else 'no GPU'}"
 
 
-_PAGE = """# {title}
+README_TEMPLATE = """# {title}
 
-{summary}. Pictures have {resolution} x {resolution} pixels and show: {categories}.
+{summary}. Images have {resolution} x {resolution} pixels and show: {categories}.
 
-This page is written by `layoutmark train card --stack mini` out of `card.json`; a test compares both with the weights.
+This page is generated from `card.json` by `layoutmark train card --stack mini`; a test compares both with the weights.
 
-## What is in it
+## Contents
 - generator (`{generator}/`): tokenizer, text encoder, U-Net and codec in the layout of a `diffusers` pipeline
 {scorers}
 
-Weights are safetensors in half precision, {megabytes} MB in all. The scorers share no weights and no tokenizer with the
-generator.
+Weights are safetensors in half precision, {megabytes} MB in total. The scorers share neither weights nor tokenizer with
+the generator.
 
 ## Figures
 {verdict}
@@ -139,37 +145,41 @@ generator.
 |---|---:|---:|---|---|
 {figures}
 
-Measured on {count} held-out renders (seeds {first} to {last}). "Same-category portraits" are one tight crop of each
-identity (style and tint) of the category. Quality is the stack's CLIP-IQA score, averaged at nine severities from none
-to strongest: 1 if each step makes it worse. Mask IoU is that of a thing's mask with its visible pixels; with detected
-boxes a thing that the detector does not find has 0. The last figure takes {prompts} prompts of one to three things
-out of these renders. A thing counts as drawn if the detector sees its category at confidence {confidence} or more, one
-detection a thing, anywhere in the picture. The pictures are those of method `{method}` with {settings}.
+Measured on {count} held-out renders (seeds {first_seed} to {last_seed}). "Same-category portraits" are one tight crop
+of each identity (style and tint) of the category. Quality is the CLIP-IQA score of the stack, averaged at nine
+severities from none to strongest: 1 if each step lowers it. Mask IoU compares the mask of an object with its visible
+pixels; with detected boxes, an object that the detector does not find counts as 0. The last figure uses {prompts}
+prompts of one to three objects from these renders. An object counts as generated if the detector finds its category
+anywhere in the image with confidence {confidence} or more; each detection counts for one object. The images come from
+method `{method}` with {settings}.
 
-## True and generated pictures
-Rows of true renders; under each, what the generator draws from the same prompt. The first {pairs} prompts, not chosen.
+## True and generated images
+Rows of true renders; below each, the image that the generator makes from the same prompt. These are the first {pairs}
+prompts, not a selection.
 
-![{pairs} pairs of pictures](contact.png)
+![{pairs} pairs of images](contact.png)
 
-## How it was trained
+## Training
 | part | steps | batch | seconds |
 |---|---:|---:|---:|
 {parts}
 {notes}
-{hours} hours in all, counted by the clock of each part. Machine: {machine}. `make stack-mini` trains all of it
-anew: recipes and seeds are in `bench/layoutmark/training`, and a stopped training goes on from its last checkpoint.
+{hours} hours in total, measured by the clock of each part. Machine: {machine}. `make stack-mini` trains all parts from
+scratch with the recipes and seeds in `bench/layoutmark/training`; an interrupted training resumes from its last
+checkpoint.
 
 ## Limits
-- It knows {kinds} categories in the styles, tints and backgrounds of `datasets/mini`. Other words mean nothing to it.
-- Where things go, and prompts of more than three things, are not measured here; suite `mini` does that.
-- The generator's figure is counted by the stack's own detector: a thing that is drawn but not recognised is missing.
-- Scores of this stack rank methods on this world. They are not comparable with scores of other stacks.
+- The stack knows {category_count} categories in the styles, tints and backgrounds of `datasets/mini`. It does not
+  understand other words.
+- Placement, and prompts of more than three objects, are not measured here; suite `mini` does that.
+- The generator's figure depends on the stack's own detector: an object that is generated but not recognised counts as
+  missing.
+- Scores of this stack rank methods on this world. They cannot be compared with scores of other stacks.
 
 ## Leakage
-Training renders have seeds from 10,000,000, the renders of this page seeds from {first}, suite scenes seeds
-below 5,000,000: no scored scene was trained on. All of them use the same sprites, so the figures say how well the
-stack knows its world, not how well it would do on new drawings. Generator and scorers have learned from the same
-renders.
+Training renders have seeds from 10,000,000, the renders of this page seeds from {first_seed}, suite scenes seeds
+below 5,000,000: no scored scene was trained on. All of them use the same sprites, so the figures show how well the
+stack knows its world, not how well it would do on new drawings. Generator and scorers were trained on the same renders.
 
 ## Licence
 Weights: {licence}. Sprites behind the renders: Noto Emoji (Apache-2.0) and Twemoji (CC-BY-4.0, changed); see

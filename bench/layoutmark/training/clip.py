@@ -1,7 +1,7 @@
-"""The CLIP of the miniature stack: an open_clip model from scratch on renders, crops and their words.
+"""Train the miniature stack's CLIP: an open_clip model from scratch on renders, crops and captions.
 
-Half of the pictures are degraded (blur, noise, JPEG, posterisation) and their captions say how good they look
-(`a good photo of ...` to `a bad photo of ...`), so that the same model serves CLIP-IQA.
+Half of the images are degraded (blur, noise, JPEG, posterisation) and their captions state the quality (`a good photo
+of ...` to `a bad photo of ...`), so that the same model serves CLIP-IQA.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageFilter
 
-from layoutmark.diffusion.recipe import Renders
-from layoutmark.training.loop import device, train
+from layoutmark.atomic import staged_file, write_text
+from layoutmark.diffusion.recipe import TrainingImages
+from layoutmark.training.loop import train, training_device
 from layoutmark.training.tokenizer import train_tokenizer
 
 SIZE = 64
@@ -37,7 +38,7 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 def degrade(pixels: npt.NDArray[np.uint8], kind: str, severity: float) -> npt.NDArray[np.uint8]:
-    """One picture made worse: `blur`, `noise`, `jpeg` or `posterise`, severity in [0, 1] (0 changes nothing)."""
+    """Degrade an image by `blur`, `noise`, `jpeg` or `posterise`; severity in [0, 1], 0 changes nothing."""
     image = Image.fromarray(pixels)
     if severity <= 0:
         return pixels
@@ -54,20 +55,20 @@ def degrade(pixels: npt.NDArray[np.uint8], kind: str, severity: float) -> npt.ND
     elif kind == "posterise":
         levels = 2 + round(14 * (1 - severity) ** 1.5)
         step = 255 / (levels - 1)
-        coarse: npt.NDArray[np.uint8] = (np.round(pixels / step) * step).clip(0, 255).astype(np.uint8)
-        return coarse
+        posterised: npt.NDArray[np.uint8] = (np.round(pixels / step) * step).clip(0, 255).astype(np.uint8)
+        return posterised
     else:
         raise ValueError(f"unknown degradation {kind!r}")
     return np.asarray(image.convert("RGB"))
 
 
-def new_tokenizer(data: Renders, words: Sequence[str], folder: Path) -> Any:
-    """Train the CLIP's own tokenizer (it shares none with the generator), save it, and wrap it as open_clip does."""
+def new_tokenizer(data: TrainingImages, filler_words: Sequence[str], folder: Path) -> Any:
+    """Train a tokenizer for the CLIP (not shared with the generator), save it, and wrap it as open_clip does."""
     from open_clip.tokenizer import HFTokenizer
 
-    captions = [c for fact in data.facts[:8000] for c in fact["captions"]]
+    captions = [c for fact in data.annotations[:8000] for c in fact["captions"]]
     quality = [f"a {q} photo of a" for q in QUALITIES] * 200
-    train_tokenizer([*captions, *(list(words) * 50), *quality], 1400).save_pretrained(folder)
+    train_tokenizer([*captions, *(list(filler_words) * 50), *quality], 1400).save_pretrained(folder)
     return HFTokenizer(str(folder), context_length=CONFIG["text_cfg"]["context_length"], clean="lower")
 
 
@@ -81,23 +82,25 @@ def new_clip(vocabulary: int) -> Any:
     )  # fmt: skip
 
 
-def train_clip(data: Renders, tokenizer: Any, folder: Path, *, steps: int, batch: int, seed: int) -> tuple[Any, float]:
-    """Train and return the model and the seconds spent.  `tokenizer` gives 48 ids per text (open_clip's interface)."""
+def train_clip(
+    data: TrainingImages, tokenizer: Any, folder: Path, *, steps: int, batch: int, seed: int
+) -> tuple[Any, float]:
+    """Train; returns the model and the seconds spent.  `tokenizer` yields 48 ids per text (open_clip's interface)."""
     torch.manual_seed(seed)
-    place = device()
-    model = new_clip(len(tokenizer.tokenizer)).to(place)
+    device = training_device()
+    model = new_clip(len(tokenizer.tokenizer)).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
 
     def step_loss(step: int, _: torch.Generator) -> torch.Tensor:
         draws = np.random.Generator(np.random.PCG64(seed * 1_000_003 + step))
         images, texts = zip(*(_example(data, draws) for _ in range(batch)), strict=True)
         pixels = (torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
-        a = model.encode_image(pixels.to(place), normalize=True)
-        b = model.encode_text(tokenizer(list(texts)).to(place), normalize=True)
-        logits = model.logit_scale.exp().clamp(max=100) * a @ b.T
-        # Equal texts are not each other's negatives: their share of the target is split between them.
-        same = torch.tensor([[float(s == t) for t in texts] for s in texts], device=place)
-        target = same / same.sum(1, keepdim=True)
+        image_vectors = model.encode_image(pixels.to(device), normalize=True)
+        text_vectors = model.encode_text(tokenizer(list(texts)).to(device), normalize=True)
+        logits = model.logit_scale.exp().clamp(max=100) * image_vectors @ text_vectors.T
+        # Equal texts are not negatives of each other: the target is split between them.
+        is_equal = torch.tensor([[float(s == t) for t in texts] for s in texts], device=device)
+        target = is_equal / is_equal.sum(1, keepdim=True)
         loss: torch.Tensor = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
         return loss
 
@@ -107,20 +110,20 @@ def train_clip(data: Renders, tokenizer: Any, folder: Path, *, steps: int, batch
     return model.cpu().eval(), seconds
 
 
-def resized(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """To the model's square, bicubic with antialias (PIL), as the feature extractor does."""
+def resize_to_model(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Resize to the model's square input, bicubic with antialiasing (PIL), like the feature extractor."""
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
 
 
-def _example(data: Renders, draws: np.random.Generator) -> tuple[npt.NDArray[np.uint8], str]:
-    """A whole picture with a caption, or the crop of one thing with its phrase; sometimes degraded, and told so."""
-    index = int(draws.integers(len(data.facts)))
-    fact, pixels = data.facts[index], np.array(data.pixels[index])
+def _example(data: TrainingImages, draws: np.random.Generator) -> tuple[npt.NDArray[np.uint8], str]:
+    """A full image with a caption, or a crop of one object with its phrase; half are degraded and described as such."""
+    index = int(draws.integers(len(data.annotations)))
+    fact, pixels = data.annotations[index], np.array(data.pixels[index])
     if draws.random() < 0.55:
         thing = fact["things"][int(draws.integers(len(fact["things"])))]
         pixels = np.asarray(_jittered_crop(Image.fromarray(pixels), thing["box"], draws))
-        words = [w for w, keep in ((thing["style"], 0.3), (thing["tint"], 0.8)) if draws.random() < keep]
-        name = " ".join([*words, thing["category"]])
+        adjectives = [w for w, share in ((thing["style"], 0.3), (thing["tint"], 0.8)) if draws.random() < share]
+        name = " ".join([*adjectives, thing["category"]])
         text = ("an " if name[0] in "aeiou" else "a ") + name
     else:
         text = str(fact["captions"][int(draws.integers(len(fact["captions"])))])
@@ -132,7 +135,7 @@ def _example(data: Renders, draws: np.random.Generator) -> tuple[npt.NDArray[np.
         pixels = degrade(pixels, kind, severity)
         quality = QUALITIES[min(3, int(severity * 4))] if severity > 0 else "good"
         text = f"a {quality} photo" if draws.random() < 0.5 else f"a {quality} photo of {text}"
-    return resized(Image.fromarray(pixels)), text
+    return resize_to_model(Image.fromarray(pixels)), text
 
 
 def _jittered_crop(image: Image.Image, box: Sequence[float], draws: np.random.Generator) -> Image.Image:
@@ -144,7 +147,7 @@ def _jittered_crop(image: Image.Image, box: Sequence[float], draws: np.random.Ge
 
 
 def save_clip(model: Any, tokenizer_folder: Path, folder: Path) -> None:
-    """Write open_clip's local-dir form: config, half-precision safetensors, tokenizer files."""
+    """Save in open_clip's local-dir format: config, half-precision safetensors, tokenizer files."""
     import shutil
 
     from safetensors.torch import save_file
@@ -158,6 +161,7 @@ def save_clip(model: Any, tokenizer_folder: Path, folder: Path) -> None:
         "model_cfg": {**CONFIG, "text_cfg": text},
         "preprocess_cfg": {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"},
     }
-    (folder / "open_clip_config.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+    write_text(folder / "open_clip_config.json", json.dumps(card, indent=1) + "\n")
     state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    save_file(state, folder / "open_clip_model.safetensors")
+    with staged_file(folder / "open_clip_model.safetensors") as staging:
+        save_file(state, staging)

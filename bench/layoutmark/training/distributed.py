@@ -1,4 +1,4 @@
-"""Several processes that train one set of weights, each on its own GPU or share of the cores, through accelerate."""
+"""Distributed training through accelerate: several processes train one set of weights, each on its own device."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ import torch
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
-    """This process among `size`; every one holds the same weights and sees other batches."""
+class ProcessGroup:
+    """This process within a group of `size`; all hold the same weights and see different batches."""
 
     size: int = 1
     rank: int = 0
     device: str | None = None
-    """Where this process trains; None leaves the choice to whoever loads the models."""
+    """Device of this process; None leaves the choice to the code that loads the models."""
     accelerator: Any = None
 
     def average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Replace each gradient by its mean over all processes; alone nothing happens."""
-        held = [p.grad for p in parameters if p.grad is not None]
-        if self.size == 1 or not held:
+        """Replace each gradient by its mean over all processes; a no-op for a single process."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.size == 1 or not gradients:
             return
-        # One exchange for all: there are hundreds of small tensors.
-        mean = self.accelerator.reduce(torch.cat([g.flatten() for g in held]), reduction="mean")
-        for gradient, part in zip(held, mean.split([g.numel() for g in held]), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        # Reduced in one exchange, because there are hundreds of small tensors.
+        mean = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), reduction="mean")
+        for gradient, averaged in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(averaged.view_as(gradient))
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Block until all processes have reached this point."""
         if self.size > 1:
             self.accelerator.wait_for_everyone()
 
 
-ALONE = Team()
+SINGLE_PROCESS = ProcessGroup()
 
 
-def assemble() -> Team:
-    """The team that `accelerate launch` or torchrun started this process for; else this process alone."""
+def join_process_group() -> ProcessGroup:
+    """The group started by `accelerate launch` or torchrun, or a group of this single process."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return ALONE
+        return SINGLE_PROCESS
     from accelerate import Accelerator
 
     accelerator = Accelerator()
     device = str(accelerator.device)
-    return Team(accelerator.num_processes, accelerator.process_index, device, accelerator)
+    return ProcessGroup(accelerator.num_processes, accelerator.process_index, device, accelerator)

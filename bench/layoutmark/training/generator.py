@@ -1,6 +1,6 @@
 """The generator of the miniature stack: tokenizer, text encoder and U-Net, saved in the `diffusers` pipeline layout.
 
-The text encoder learns together with the U-Net, from the denoising loss alone.  One caption in ten is dropped for
+The text encoder is trained together with the U-Net, from the denoising loss alone.  One caption in ten is dropped for
 classifier-free guidance.
 """
 
@@ -15,11 +15,12 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from layoutmark.diffusion.mixed_precision import mixed
-from layoutmark.diffusion.noising import loss_weight, noisy
-from layoutmark.diffusion.recipe import Renders
+from layoutmark.atomic import staged_file
+from layoutmark.diffusion.mixed_precision import bfloat16_autocast
+from layoutmark.diffusion.noising import add_noise, loss_weight
+from layoutmark.diffusion.recipe import TrainingImages
 from layoutmark.training.codec import CHANNELS, PatchCode, encode_all
-from layoutmark.training.loop import WORTH_COMPILING, average, device, train
+from layoutmark.training.loop import MIN_STEPS_TO_COMPILE, train, training_device, update_average
 from layoutmark.training.tokenizer import END, LENGTH, START, train_tokenizer
 
 DROP_CAPTION = 0.1
@@ -46,9 +47,9 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def new_unet() -> UNet2DConditionModel:
-    """An untrained U-Net of the miniature shape: grids of 16, 8 and 4, the coarsest without cross-attention.
+    """An untrained U-Net of the miniature shape: grids of 16, 8 and 4 cells, the coarsest without cross-attention.
 
-    As in Stable Diffusion, only the middle block attends on the coarsest grid.
+    As in Stable Diffusion, only the middle block has cross-attention on the coarsest grid.
     """
     return UNet2DConditionModel(
         sample_size=16, in_channels=CHANNELS, out_channels=CHANNELS,
@@ -59,12 +60,12 @@ def new_unet() -> UNet2DConditionModel:
     )  # fmt: skip
 
 
-def large_things(data: Renders) -> torch.Tensor:
-    """How often each render is drawn in training, (n,): in proportion to the mean box area of its things.
+def sampling_weights(data: TrainingImages) -> torch.Tensor:
+    """Sampling weight of each render in training, shape (n,): the mean box area of its objects.
 
-    Shapes are learned on things that cover many cells; a thing of four cells teaches where, hardly what.
+    Shapes are learned from objects that cover many cells; an object of four cells teaches location but little shape.
     """
-    areas = [[(t["box"][2] - t["box"][0]) * (t["box"][3] - t["box"][1]) for t in f["things"]] for f in data.facts]
+    areas = [[(t["box"][2] - t["box"][0]) * (t["box"][3] - t["box"][1]) for t in f["things"]] for f in data.annotations]
     return torch.tensor([sum(a) / len(a) for a in areas])
 
 
@@ -86,90 +87,91 @@ class GeneratorParts:
 
 
 def train_generator(
-    data: Renders,
+    data: TrainingImages,
     code: PatchCode,
     folder: Path,
     *,
     steps: int,
     batch: int,
     seed: int,
-    words: Sequence[str],
+    filler_words: Sequence[str],
     again: int = 0,
     rate: float = 4.5e-4,
     start: Path | None = None,
 ) -> tuple[GeneratorParts, float]:
     """Train text encoder and U-Net; returns the averaged weights and the seconds spent.
 
-    Without a checkpoint training starts from random weights, or from those of the pipeline folder `start`.  After
-    `steps` it starts `again` from the averaged weights, for that many steps more at the full rate (a warm restart).
+    Without a checkpoint, training starts from random weights or from the pipeline folder `start`.  After `steps`, a
+    warm restart from the averaged weights takes `again` further steps at the full learning rate.
     """
     torch.manual_seed(seed)
-    place = device()
-    captions = [fact["captions"] for fact in data.facts]
-    tokenizer = train_tokenizer([*(c for group in captions[:8000] for c in group), *(list(words) * 50)], 1400)
-    tokens = torch.stack([_ids(tokenizer, group) for group in captions])  # (n, 4, 77)
-    empty = _ids(tokenizer, [""])[0]
-    used = tokens.unique()  # words of the world keep their meaning; every token it never uses may be noise
-    strange = torch.tensor(sorted(set(range(len(tokenizer) - 2)) - set(used.tolist())))
-    latent_file = folder / f"latents-{len(data.facts)}.pt"
+    device = training_device()
+    captions = [fact["captions"] for fact in data.annotations]
+    tokenizer = train_tokenizer([*(c for group in captions[:8000] for c in group), *(list(filler_words) * 50)], 1400)
+    tokens = torch.stack([_token_ids(tokenizer, group) for group in captions])  # (n, 4, 77)
+    empty = _token_ids(tokenizer, [""])[0]
+    used = tokens.unique()  # tokens that captions never use serve as noise words
+    unused = torch.tensor(sorted(set(range(len(tokenizer) - 2)) - set(used.tolist())))
+    latent_file = folder / f"latents-{len(data.annotations)}.pt"
     if not latent_file.exists():
-        torch.save(encode_all(code, data), latent_file)
+        with staged_file(latent_file) as staging:
+            torch.save(encode_all(code, data), staging)
     latents = torch.load(latent_file, weights_only=True)
-    often = large_things(data)
-    text_encoder, unet = new_text_encoder(tokenizer).to(place), _placed(new_unet(), place)
-    if place.type == "cpu":
-        unet.set_attn_processor(AttnProcessor())  # faster than any fused attention on heads this small
+    render_weights = sampling_weights(data)
+    text_encoder, unet = new_text_encoder(tokenizer).to(device), _to_channels_last(new_unet(), device)
+    if device.type == "cpu":
+        unet.set_attn_processor(AttnProcessor())  # faster than fused attention for heads this small
     if start is not None:
         text_encoder.load_state_dict(CLIPTextModel.from_pretrained(start / "text_encoder").float().state_dict())
         unet.load_state_dict(UNet2DConditionModel.from_pretrained(start / "unet").state_dict())
-    drawn_by = torch.compile(unet) if steps + again >= WORTH_COMPILING else unet
-    kept_text, kept_unet = new_text_encoder(tokenizer).to(place), _placed(new_unet(), place)
-    kept_text.load_state_dict(text_encoder.state_dict())
-    kept_unet.load_state_dict(unet.state_dict())
+    compiled_unet = torch.compile(unet) if steps + again >= MIN_STEPS_TO_COMPILE else unet
+    averaged_text, averaged_unet = new_text_encoder(tokenizer).to(device), _to_channels_last(new_unet(), device)
+    averaged_text.load_state_dict(text_encoder.state_dict())
+    averaged_unet.load_state_dict(unet.state_dict())
     scheduler = new_scheduler()
-    signal = scheduler.alphas_cumprod.to(place)
-    weight = loss_weight(signal / (1 - signal))
-    # At twice this rate, and with the usual second beta of 0.999, one training ran away after 1,500 steps.
-    trained = [*unet.parameters(), *text_encoder.parameters()]
-    optimiser = torch.optim.AdamW(trained, lr=rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True)
+    alphas_cumprod = scheduler.alphas_cumprod.to(device)
+    weight = loss_weight(alphas_cumprod / (1 - alphas_cumprod))
+    # At twice this rate and with the usual second beta of 0.999, one training diverged after 1,500 steps.
+    parameters = [*unet.parameters(), *text_encoder.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True)
 
     def step_loss(_: int, generator: torch.Generator) -> torch.Tensor:
-        index = torch.multinomial(often, batch, replacement=True, generator=generator)
-        which = torch.randint(0, tokens.shape[1], (batch,), generator=generator)
-        ids = tokens[index, which].long()
-        ids = _with_strange_words(ids, strange, generator)
+        index = torch.multinomial(render_weights, batch, replacement=True, generator=generator)
+        caption_index = torch.randint(0, tokens.shape[1], (batch,), generator=generator)
+        ids = tokens[index, caption_index].long()
+        ids = _insert_unused_tokens(ids, unused, generator)
         ids[torch.rand(batch, generator=generator) < DROP_CAPTION] = empty.long()
-        clean = latents[index].float().to(place)
-        noise = torch.randn(clean.shape, generator=generator).to(place)
-        time = torch.randint(0, 1000, (batch,), generator=generator).to(place)
-        latents_in = noisy(clean, noise, signal[time]).contiguous(memory_format=torch.channels_last)
-        with mixed(place):
-            context = text_encoder(ids.to(place)).last_hidden_state
-            predicted = drawn_by(latents_in, time, context).sample
+        clean = latents[index].float().to(device)
+        noise = torch.randn(clean.shape, generator=generator).to(device)
+        time = torch.randint(0, 1000, (batch,), generator=generator).to(device)
+        latents_in = add_noise(clean, noise, alphas_cumprod[time]).contiguous(memory_format=torch.channels_last)
+        with bfloat16_autocast(device):
+            context = text_encoder(ids.to(device)).last_hidden_state
+            predicted = compiled_unet(latents_in, time, context).sample
         loss: torch.Tensor = ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[time]).mean()
         return loss
 
-    def after(step: int) -> None:
+    def after_step(step: int) -> None:
         decay = min(0.9995, (step + 1) / (step + 10))
-        average(kept_unet, unet, decay)
-        average(kept_text, text_encoder, decay)
+        update_average(averaged_unet, unet, decay)
+        update_average(averaged_text, text_encoder, decay)
 
-    modules = {"unet": unet, "text": text_encoder, "kept_unet": kept_unet, "kept_text": kept_text}
+    modules = {"unet": unet, "text": text_encoder, "kept_unet": averaged_unet, "kept_text": averaged_text}
     seconds = 0.0
     for name, count in (("generator", steps), ("generator-again", again)):
-        text_encoder.load_state_dict(kept_text.state_dict())
-        unet.load_state_dict(kept_unet.state_dict())
+        text_encoder.load_state_dict(averaged_text.state_dict())
+        unet.load_state_dict(averaged_unet.state_dict())
         seconds += train(
-            name, count, modules, optimiser, step_loss, folder=folder, seed=seed, rate=rate, after=after, warmup=300,
-            checkpoint_every=250,
+            name, count, modules, optimiser, step_loss, folder=folder, seed=seed, rate=rate, after_step=after_step,
+            warmup=300, checkpoint_every=250,
         )  # fmt: skip
-        seed += 1  # other batches the second time
-    plain = kept_unet.cpu().to(memory_format=torch.contiguous_format)
-    return GeneratorParts(tokenizer, kept_text.cpu().eval(), plain.eval()), seconds
+        seed += 1  # use other batches after the restart
+    final_unet = averaged_unet.cpu().to(memory_format=torch.contiguous_format)
+    return GeneratorParts(tokenizer, averaged_text.cpu().eval(), final_unet.eval()), seconds
 
 
 def pipeline_of(vae: AutoencoderKL, parts: GeneratorParts) -> StableDiffusionPipeline:
-    """The parts as a stock pipeline (no safety checker: its images are drawings of twelve things)."""
+    """The parts as a stock pipeline (without a safety checker: its images only show twelve harmless objects)."""
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=parts.text_encoder,
@@ -182,27 +184,27 @@ def pipeline_of(vae: AutoencoderKL, parts: GeneratorParts) -> StableDiffusionPip
     )
 
 
-def _placed(unet: UNet2DConditionModel, place: torch.device) -> UNet2DConditionModel:
-    """The U-Net where it trains, in the memory order that convolutions are fastest in."""
-    placed: UNet2DConditionModel = unet.to(place).to(memory_format=torch.channels_last)
-    return placed
+def _to_channels_last(unet: UNet2DConditionModel, device: torch.device) -> UNet2DConditionModel:
+    """The U-Net on its training device, in the memory format that is fastest for convolutions."""
+    moved_unet: UNet2DConditionModel = unet.to(device).to(memory_format=torch.channels_last)
+    return moved_unet
 
 
-def _with_strange_words(ids: torch.Tensor, strange: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Insert up to six tokens without meaning here into a quarter of the captions, so real prompts do not derail it."""
+def _insert_unused_tokens(ids: torch.Tensor, unused: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Insert up to six unused tokens into a quarter of the captions, which makes unknown words in prompts harmless."""
     ids = ids.clone()
     for row in range(len(ids)):
         if torch.rand((), generator=generator) < 0.25:
             for _ in range(int(torch.randint(1, 7, (), generator=generator))):
-                length = int((ids[row] != ids[row, -1]).sum())  # start and words, before the padding with the end token
-                at = int(torch.randint(1, length + 1, (), generator=generator))
+                length = int((ids[row] != ids[row, -1]).sum())  # start and words, without the padding
+                position = int(torch.randint(1, length + 1, (), generator=generator))
                 if length < LENGTH - 2:
-                    word = strange[torch.randint(0, len(strange), (), generator=generator)]
-                    ids[row] = torch.cat([ids[row, :at], word[None], ids[row, at:-1]])
+                    token = unused[torch.randint(0, len(unused), (), generator=generator)]
+                    ids[row] = torch.cat([ids[row, :position], token[None], ids[row, position:-1]])
     return ids
 
 
-def _ids(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+def _token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
     out = tokenizer(texts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
     ids: torch.Tensor = out.input_ids.short()
     return ids

@@ -1,4 +1,4 @@
-"""What every recipe shares: a resumable loop with checkpoints, a learning-rate curve and an averaged copy."""
+"""The training loop of every recipe: resumable, with checkpoints, a learning-rate schedule and averaged weights."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from layoutmark.atomic import staged_file
 from layoutmark.errors import LayoutmarkError
-from layoutmark.training.distributed import ALONE, Team
+from layoutmark.training.distributed import SINGLE_PROCESS, ProcessGroup
 
-WORTH_COMPILING = 500
-"""From this many steps on, the half minute that compiling takes is won back: a compiled step takes two thirds."""
+MIN_STEPS_TO_COMPILE = 500
+"""From this many steps, the half minute spent on compiling pays off: a compiled step takes two thirds of the time."""
 
 
-def device() -> torch.device:
-    """Where training runs: a GPU when there is one."""
+def training_device() -> torch.device:
+    """The device used for training: a GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def cosine(step: int, steps: int, warmup: int) -> float:
-    """Learning-rate factor: linear warm-up, then half a cosine down to a twentieth."""
+    """Learning-rate factor: linear warm-up, then half a cosine down to a twentieth.
+
+    >>> cosine(0, 100, 10), round(cosine(100, 100, 10), 3)
+    (0.1, 0.05)
+    """
     if step < warmup:
         return (step + 1) / warmup
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
@@ -36,16 +41,16 @@ def constant(step: int, steps: int, warmup: int) -> float:  # noqa: ARG001
     return (step + 1) / warmup if step < warmup else 1.0
 
 
-CURVES = {"cosine": cosine, "constant": constant}
+SCHEDULES = {"cosine": cosine, "constant": constant}
 
 
-def average(target: torch.nn.Module, source: torch.nn.Module, decay: float) -> None:
-    """Move the averaged weights of `target` towards `source`; buffers are copied."""
+def update_average(target: torch.nn.Module, source: torch.nn.Module, decay: float) -> None:
+    """Update the moving average `target` with the weights of `source`; buffers are copied."""
     with torch.no_grad():
-        for a, b in zip(target.parameters(), source.parameters(), strict=True):
-            a.lerp_(b, 1 - decay)
-        for held, fresh in zip(target.buffers(), source.buffers(), strict=True):
-            held.copy_(fresh)
+        for averaged, current in zip(target.parameters(), source.parameters(), strict=True):
+            averaged.lerp_(current, 1 - decay)
+        for buffer, current_buffer in zip(target.buffers(), source.buffers(), strict=True):
+            buffer.copy_(current_buffer)
 
 
 def train(
@@ -60,74 +65,75 @@ def train(
     rate: float,
     warmup: int = 200,
     clip: float = 1.0,
-    after: Callable[[int], None] | None = None,
+    after_step: Callable[[int], None] | None = None,
     checkpoint_every: int = 500,
-    curve: Callable[[int, int, int], float] = cosine,
+    schedule: Callable[[int, int, int], float] = cosine,
     accumulate: int = 1,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
     facts: Mapping[str, Any] | None = None,
 ) -> float:
-    """Run to `steps`, resuming from `folder/NAME.pt` if it is there; returns seconds spent over all sittings.
+    """Train for `steps`, resuming from `folder/NAME.pt` if it exists; returns the total seconds over all sessions.
 
-    A step is the mean of `accumulate` batches on each process of the team.  Batch order and noise come from a generator
-    seeded by (seed, number of the batch), so a resumed run repeats an unbroken one bit for bit, and two processes take
-    the batches that one would accumulate.  `facts` are kept in the checkpoint: going on with others is refused.
+    A step averages `accumulate` batches on each process of the group.  Batch order and noise come from a generator
+    seeded by (seed, batch number), so a resumed run is bit-identical to an uninterrupted one, and two processes take
+    the batches that one process would accumulate.  `facts` are stored in the checkpoint; resuming with different ones
+    raises LayoutmarkError.
     """
-    facts = {"steps": steps, "accumulate": accumulate, "processes": team.size, **(facts or {})}
+    facts = {"steps": steps, "accumulate": accumulate, "processes": group.size, **(facts or {})}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.pt"
     start, spent = 0, 0.0
     if path.exists():
         state = torch.load(path, weights_only=True, map_location="cpu")
-        _same(path, state.get("facts", facts), facts)
+        _check_facts(path, state.get("facts", facts), facts)
         start, spent = int(state["step"]), float(state["seconds"])
         optimiser.load_state_dict(state["optimiser"])
         for key, module in modules.items():
             module.load_state_dict(state["modules"][key])
-    begun, losses = time.monotonic(), []
+    started, losses = time.monotonic(), []
     for step in range(start, steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * group.get("scale", 1.0) * curve(step, steps, warmup)
+        for parameter_group in optimiser.param_groups:
+            parameter_group["lr"] = rate * parameter_group.get("scale", 1.0) * schedule(step, steps, warmup)
         optimiser.zero_grad(set_to_none=True)
-        for part in range(accumulate):
-            number = (step * accumulate + part) * team.size + team.rank
+        for index in range(accumulate):
+            number = (step * accumulate + index) * group.size + group.rank
             generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-            # On a CPU the fused attention's backward pass takes two fifths of a step on heads this small.
+            # On a CPU, fused attention spends two fifths of a step in the backward pass for heads this small.
             with sdpa_kernel([SDPBackend.MATH]) if not torch.cuda.is_available() else nullcontext():
                 loss = step_loss(step, generator) / accumulate
                 loss.backward()
             losses.append(accumulate * loss.detach())
         parameters = [p for g in optimiser.param_groups for p in g["params"]]
-        team.average_gradients(parameters)
+        group.average_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, clip)
         optimiser.step()
-        if after is not None:
-            after(step)
-        done = step + 1
-        if team.rank == 0 and (done % 100 == 0 or done == steps):
+        if after_step is not None:
+            after_step(step)
+        finished_steps = step + 1
+        if group.rank == 0 and (finished_steps % 100 == 0 or finished_steps == steps):
             mean = torch.stack(losses).mean().item()
             losses.clear()
-            elapsed = spent + time.monotonic() - begun
-            print(f"{name}: step {done} of {steps}, loss {mean:.4f}, {elapsed:.0f} s", flush=True)
-        if team.rank == 0 and (done % checkpoint_every == 0 or done == steps):
+            elapsed = spent + time.monotonic() - started
+            print(f"{name}: step {finished_steps} of {steps}, loss {mean:.4f}, {elapsed:.0f} s", flush=True)
+        if group.rank == 0 and (finished_steps % checkpoint_every == 0 or finished_steps == steps):
             state = {
                 "facts": facts,
-                "step": done,
-                "seconds": spent + time.monotonic() - begun,
+                "step": finished_steps,
+                "seconds": spent + time.monotonic() - started,
                 "optimiser": optimiser.state_dict(),
                 "modules": {key: module.state_dict() for key, module in modules.items()},
             }
-            torch.save(state, path.with_suffix(".tmp"))
-            path.with_suffix(".tmp").replace(path)
-    team.wait()
-    return spent + time.monotonic() - begun
+            with staged_file(path) as staging:
+                torch.save(state, staging)
+    group.wait()
+    return spent + time.monotonic() - started
 
 
-def _same(path: Path, held: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    changed = sorted(key for key in held.keys() | now.keys() if held.get(key) != now.get(key))
+def _check_facts(path: Path, stored: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    changed = sorted(key for key in stored.keys() | current.keys() if stored.get(key) != current.get(key))
     if changed:
         raise LayoutmarkError(
-            f"checkpoint {path.name!r}", found=", ".join(f"{key} {held.get(key)!r}" for key in changed),
-            expected=", ".join(f"{now.get(key)!r}" for key in changed),
-            do="Go on with the options it was begun with, or give another --work.",
+            f"checkpoint {path.name!r}", found=", ".join(f"{key} {stored.get(key)!r}" for key in changed),
+            expected=", ".join(f"{current.get(key)!r}" for key in changed),
+            do="Resume with the options it was started with, or pass another --work.",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs the recipe of a method: the shared loop over the parameters it trains, and the file of weights in the end."""
+"""Run the recipe of a method: train its parameters with the shared loop and write the weights file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from layoutmark.atomic import staged_file, write_text
 from layoutmark.diffusion.mixed_precision import has_bfloat16
 from layoutmark.diffusion.recipe import Recipe
-from layoutmark.training.distributed import ALONE, Team
-from layoutmark.training.loop import CURVES, WORTH_COMPILING, average, train
+from layoutmark.training.distributed import SINGLE_PROCESS, ProcessGroup
+from layoutmark.training.loop import MIN_STEPS_TO_COMPILE, SCHEDULES, train, update_average
 
 
 def train_method(
@@ -23,64 +24,68 @@ def train_method(
     work: Path,
     out: Path,
     *,
-    made_on: str,
+    generator_digest: str,
     scale: float = 1.0,
     accumulate: int = 1,
-    team: Team = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
     checkpoint_every: int = 250,
 ) -> dict[str, Any]:
-    """Train, resuming from `work/NAME.pt`, and write the weights to `out` and beside them what made them.
+    """Train, resuming from `work/NAME.pt`; write the weights to `out` and a JSON file with their provenance beside it.
 
-    `made_on` is the sha256 of the frozen UNet's file: on another one the weights mean nothing.  `scale` shortens the
-    number of steps.  Each step takes `accumulate` batches on every process of the team, of which the first writes.
-    Returns what is written beside the weights.
+    `generator_digest` is the sha256 of the frozen U-Net's file, since the weights only fit that U-Net.  `scale` scales
+    the number of steps.  Each step takes `accumulate` batches on every process of the group; the first process writes.
+    Returns the content of the JSON file.
     """
-    named = [(n, p) for n, p in recipe.trained.named_parameters() if p.requires_grad]
-    trained = nn.ParameterList([p for _, p in named])
-    kept = nn.ParameterList([nn.Parameter(p.detach().clone(), requires_grad=False) for p in trained])
-    scales = [recipe.faster(n) for n, _ in named]
+    named_parameters = [(n, p) for n, p in recipe.trainable.named_parameters() if p.requires_grad]
+    trained = nn.ParameterList([p for _, p in named_parameters])
+    averaged = nn.ParameterList([nn.Parameter(p.detach().clone(), requires_grad=False) for p in trained])
+    scales = [recipe.learning_rate_factor(n) for n, _ in named_parameters]
     groups = [
-        {"params": [p for p, own in zip(trained, scales, strict=True) if own == factor], "scale": factor}
+        {
+            "params": [p for p, scale_factor in zip(trained, scales, strict=True) if scale_factor == factor],
+            "scale": factor,
+        }
         for factor in sorted(set(scales))
     ]
     optimiser = torch.optim.AdamW(
-        groups, lr=recipe.rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+        groups, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
     )
 
-    def after(step: int) -> None:
-        decay = 0.0 if recipe.average is None else min(recipe.average, (step + 1) / (step + 10))
-        average(kept, trained, decay)
+    def after_step(step: int) -> None:
+        decay = 0.0 if recipe.ema_decay is None else min(recipe.ema_decay, (step + 1) / (step + 10))
+        update_average(averaged, trained, decay)
 
     steps = max(1, round(recipe.steps * scale))
-    if steps >= WORTH_COMPILING:
-        for module in recipe.compiled:
+    if steps >= MIN_STEPS_TO_COMPILE:
+        for module in recipe.modules_to_compile:
             module.compile()
-    modules: dict[str, nn.Module] = {"trained": trained, "kept": kept}
+    modules: dict[str, nn.Module] = {"trained": trained, "kept": averaged}
     seconds = train(
-        name, steps, modules, optimiser, recipe.step_loss, folder=work, seed=recipe.seed, rate=recipe.rate, after=after,
-        warmup=recipe.warmup, checkpoint_every=checkpoint_every, curve=CURVES[recipe.curve], accumulate=accumulate,
-        team=team, facts={"batch": recipe.batch, "rate": recipe.rate, "generator": made_on},
+        name, steps, modules, optimiser, recipe.step_loss, folder=work, seed=recipe.seed, rate=recipe.learning_rate,
+        warmup=recipe.warmup, schedule=SCHEDULES[recipe.learning_rate_schedule], after_step=after_step,
+        checkpoint_every=checkpoint_every, accumulate=accumulate, group=group,
+        facts={"batch": recipe.batch, "rate": recipe.learning_rate, "generator": generator_digest},
     )  # fmt: skip
     with torch.no_grad():
-        for own, averaged in zip(trained, kept, strict=True):
-            own.copy_(averaged)
+        for parameter, averaged_parameter in zip(trained, averaged, strict=True):
+            parameter.copy_(averaged_parameter)
     facts = {
-        "batch": recipe.batch * accumulate * team.size,
-        "generator": made_on,
+        "batch": recipe.batch * accumulate * group.size,
+        "generator": generator_digest,
         "machine": {
-            "bf16": has_bfloat16(named[0][1].device),
+            "bf16": has_bfloat16(named_parameters[0][1].device),
             "cores": os.cpu_count(),
             "gpu": torch.cuda.is_available(),
             "processor": platform.machine(),
         },
         "parameters": sum(p.numel() for p in trained),
-        "rate": recipe.rate,
+        "rate": recipe.learning_rate,
         "seconds": round(seconds),
         "steps": steps,
     }
-    if team.rank == 0:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        recipe.save(out)
-        out.with_suffix(".json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", "utf-8")
-    team.wait()
+    if group.rank == 0:
+        with staged_file(out) as staging:
+            recipe.save(staging)
+        write_text(out.with_suffix(".json"), json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    group.wait()
     return facts

@@ -1,40 +1,34 @@
-"""Personalise: a subject's own weights for every reference of a suite.  A kill loses at most the subject in flight."""
+"""Train weights for every subject that a suite's references show, resuming after an interruption."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from layoutmark.api import Suite
+from layoutmark.api import Personaliser, Suite
 from layoutmark.layout import Reference
 
-if TYPE_CHECKING:
-    from layoutmark.diffusion import Stack
-
-Progress = Callable[[str, int, int], None]
-"""Called with the backend, subjects that are there and subjects wanted."""
+Progress = Callable[[int, int], None]
+"""Called with the number of subjects that have weights, and the number of subjects in the suite."""
 
 
-def personalise(suite: Suite, stack: Stack, backend: str, progress: Progress) -> int:
-    """Train the subjects that are not there yet; returns how many subjects the suite has.
+def personalise(suite: Suite, personaliser: Personaliser, progress: Progress) -> int:
+    """Train every subject of `suite` that has no weights yet; returns the number of subjects.
 
-    Raises LayoutmarkError for a backend that learns nothing.
+    Each subject is stored as soon as it is trained, so an interruption loses at most one.  Subjects with equal keys are
+    trained once.  Raises LayoutmarkError if the personaliser cannot train.
     """
-    from layoutmark.methods.layout_and_retouch.subjects import Subjects
-
-    subjects = Subjects(stack, backend)
-    wanted: dict[str, tuple[Reference, str]] = {}
+    subjects: dict[str, tuple[Reference, str]] = {}
     for sample in suite.samples:
         references = suite.references(sample.id)
         for instance in sample.layout.instances:
             if instance.reference and instance.reference in references:
                 reference = references[instance.reference]
-                wanted[subjects.key([reference], instance.category)] = (reference, instance.category)
-    missing = [given for given in wanted.values() if subjects.find([given[0]], given[1]) is None]
-    done = len(wanted) - len(missing)
-    progress(backend, done, len(wanted))
-    for reference, category in missing:
-        subjects.make([reference], category)
-        done += 1
-        progress(backend, done, len(wanted))
-    return len(wanted)
+                subjects[personaliser.key([reference], instance.category)] = (reference, instance.category)
+    untrained = [(r, category) for r, category in subjects.values() if personaliser.find([r], category) is None]
+    trained_count = len(subjects) - len(untrained)
+    progress(trained_count, len(subjects))
+    for reference, category in untrained:
+        personaliser.train([reference], category)
+        trained_count += 1
+        progress(trained_count, len(subjects))
+    return len(subjects)

@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer in CLIP's form, trained on the words of the world."""
+"""Train a byte-level BPE tokenizer in CLIP's format on the vocabulary of the miniature world."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LENGTH = 77
 
 
 def train_tokenizer(texts: Sequence[str], size: int) -> CLIPTokenizer:
-    """Byte-level BPE in CLIP's form.  Every byte is in the vocabulary, so any text can be encoded."""
+    """Train byte-level BPE in CLIP's format.  The vocabulary contains every byte, so any text can be encoded."""
     tokenizer = Tokenizer(BPE(unk_token=END, end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -35,13 +35,13 @@ def train_tokenizer(texts: Sequence[str], size: int) -> CLIPTokenizer:
     state = tokenizer.to_str()
     model = json.loads(state)["model"]
     merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in model["merges"]]
-    # CLIP's order: single bytes, bytes that end a word, merges, then the two special tokens.
+    # CLIP's order: single bytes, word-final bytes, merges, then the two special tokens.
     words = [*alphabet, *(a + "</w>" for a in alphabet)]
-    known = set(words)
+    seen = set(words)
     for a, b in merges:
-        if a + b not in known:
+        if a + b not in seen:
             words.append(a + b)
-            known.add(a + b)
+            seen.add(a + b)
     vocabulary = {word: i for i, word in enumerate([*words, START, END])}
     merges = [m for m in merges if m[0] in vocabulary and m[1] in vocabulary]
     return CLIPTokenizer(

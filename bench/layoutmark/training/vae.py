@@ -1,8 +1,8 @@
-"""The codec that the miniature stack ships: a stock `AutoencoderKL` taught the linear patch code.
+"""Train the miniature stack's codec: a stock `AutoencoderKL` that learns the linear patch code.
 
-Its encoder learns the code's numbers, its decoder the true pictures from them.  The generator is trained on the code
-itself, so codec and generator can be retrained apart; and since the decoder sees its neighbours, it draws edges that
-a patch alone cannot hold.
+Its encoder learns the latents of the code, its decoder to reconstruct true images from them.  The generator is trained
+on the code itself, so codec and generator can be retrained independently.  Since the decoder sees neighbouring cells,
+it reconstructs edges that a single patch cannot represent.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from layoutmark.diffusion.mixed_precision import mixed
-from layoutmark.diffusion.recipe import Renders
+from layoutmark.diffusion.mixed_precision import bfloat16_autocast
+from layoutmark.diffusion.recipe import TrainingImages
 from layoutmark.training.codec import CHANNELS, PATCH, PatchCode, images_of, to_patches
-from layoutmark.training.loop import WORTH_COMPILING, average, device, train
+from layoutmark.training.loop import MIN_STEPS_TO_COMPILE, train, training_device, update_average
 
-NOISE = 0.05
-"""Deviation of the noise added to the latents that the decoder learns from: sampled latents are never exact."""
-CERTAIN = -30.0
-"""Log variance of the posterior: the least that `diffusers` allows, so that nothing is sampled."""
-CROP = 32
-CROPPED = 0.6
-"""Share of the steps that see quarters of pictures, at a quarter of the cost; the rest see whole ones."""
+LATENT_NOISE = 0.05
+"""Standard deviation of the noise added to the decoder's training latents, because sampled latents are never exact."""
+MIN_LOG_VARIANCE = -30.0
+"""Log variance of the posterior: the smallest that `diffusers` allows, so that encoding is deterministic."""
+CROP_SIDE = 32
+CROPPED_SHARE = 0.6
+"""Share of the steps trained on quarter-size crops, at a quarter of the cost; the others use full images."""
 
 
 def new_vae() -> AutoencoderKL:
@@ -38,45 +38,45 @@ def new_vae() -> AutoencoderKL:
 
 
 def train_vae(
-    data: Renders, code: PatchCode, folder: Path, *, steps: int, batch: int, seed: int, rate: float = 2e-3
+    data: TrainingImages, code: PatchCode, folder: Path, *, steps: int, batch: int, seed: int, rate: float = 2e-3
 ) -> tuple[AutoencoderKL, float]:
-    """Train both halves; returns the averaged weights and the seconds spent."""
+    """Train encoder and decoder; returns the averaged model and the seconds spent."""
     torch.manual_seed(seed)
-    place = device()
-    vae, kept = new_vae().to(place), new_vae().to(place)
-    kept.load_state_dict(vae.state_dict())
+    device = training_device()
+    vae, averaged = new_vae().to(device), new_vae().to(device)
+    averaged.load_state_dict(vae.state_dict())
     encoder, decoder = vae.encoder, vae.decoder
-    if steps >= WORTH_COMPILING:
+    if steps >= MIN_STEPS_TO_COMPILE:
         encoder, decoder = torch.compile(encoder, dynamic=False), torch.compile(decoder, dynamic=False)
-    encode, mean = code.encode.to(place), code.mean.to(place)
+    encode, mean = code.encode.to(device), code.mean.to(device)
     optimiser = torch.optim.AdamW(vae.parameters(), lr=rate, weight_decay=0.0, betas=(0.9, 0.99), fused=True)
 
     def step_loss(step: int, generator: torch.Generator) -> torch.Tensor:
-        cropped = step < CROPPED * steps
-        index = torch.randint(0, len(data.facts), (batch,), generator=generator)
+        is_cropped = step < CROPPED_SHARE * steps
+        index = torch.randint(0, len(data.annotations), (batch,), generator=generator)
         images = torch.cat([images_of(data, i, i + 1) for i in index.tolist()])
-        if cropped:  # on the grid of patches
-            places = (images.shape[-1] - CROP) // PATCH + 1
-            y, x = torch.randint(0, places, (2,), generator=generator).mul(PATCH).tolist()
-            images = images[..., y : y + CROP, x : x + CROP]
-        images = images.to(place)
+        if is_cropped:  # aligned to the patch grid
+            offsets = (images.shape[-1] - CROP_SIDE) // PATCH + 1
+            y, x = torch.randint(0, offsets, (2,), generator=generator).mul(PATCH).tolist()
+            images = images[..., y : y + CROP_SIDE, x : x + CROP_SIDE]
+        images = images.to(device)
         latents = ((to_patches(images) - mean) @ encode.T).permute(0, 3, 1, 2)
-        noisy = latents + NOISE * torch.randn(latents.shape, generator=generator).to(place)
-        last = torch.channels_last
-        with mixed(place):
-            found = encoder(images.contiguous(memory_format=last))[:, :CHANNELS]
-            decoded = decoder(noisy.contiguous(memory_format=last))
-        found, decoded = found.float(), decoded.float()
+        noisy = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator).to(device)
+        memory_format = torch.channels_last
+        with bfloat16_autocast(device):
+            encoded = encoder(images.contiguous(memory_format=memory_format))[:, :CHANNELS]
+            decoded = decoder(noisy.contiguous(memory_format=memory_format))
+        encoded, decoded = encoded.float(), decoded.float()
         edges = sum((decoded.diff(dim=d) - images.diff(dim=d)).abs().mean() for d in (-1, -2))
-        loss: torch.Tensor = (decoded - images).abs().mean() + 0.5 * edges + (found - latents).abs().mean()
+        loss: torch.Tensor = (decoded - images).abs().mean() + 0.5 * edges + (encoded - latents).abs().mean()
         return loss
 
-    modules = {"vae": vae, "kept": kept}
+    modules = {"vae": vae, "kept": averaged}
     seconds = train(
         "vae", steps, modules, optimiser, step_loss, folder=folder, seed=seed, rate=rate,
-        after=lambda step: average(kept, vae, min(0.995, (step + 1) / (step + 10))),
+        after_step=lambda step: update_average(averaged, vae, min(0.995, (step + 1) / (step + 10))),
     )  # fmt: skip
     with torch.no_grad():
-        kept.encoder.conv_out.weight[CHANNELS:] = 0
-        kept.encoder.conv_out.bias[CHANNELS:] = CERTAIN
-    return kept.cpu().eval(), seconds
+        averaged.encoder.conv_out.weight[CHANNELS:] = 0
+        averaged.encoder.conv_out.bias[CHANNELS:] = MIN_LOG_VARIANCE
+    return averaged.cpu().eval(), seconds
