@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-# Control characters but tab and line ends, two noncharacters, and lone surrogates.
+# Control characters except tab and line ends, two noncharacters, and lone surrogates.
 _INVALID = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 _BREAK_OPPORTUNITY = re.compile("(?<=_)(?=[^_@])|(?<=[^@])(?=@)")
 

@@ -92,10 +92,10 @@ def select_as_published(image: AnnotatedImage) -> Selection:
     """InstanceDiffusion's own evaluation: 512 x 512, the caption directly followed by all names, 30 instances."""
     _require_instances(image.instances)
     names = ", ".join(i.category for i in image.instances)
-    kept = image.instances[:MAX_INSTANCES]
-    flags = (f"instances after the first {MAX_INSTANCES} left out",) if len(kept) < len(image.instances) else ()
+    instances = image.instances[:MAX_INSTANCES]
+    flags = (f"instances after the first {MAX_INSTANCES} left out",) if len(instances) < len(image.instances) else ()
     caption = image.captions[0] if image.captions else ""
-    return Selection(caption + names, kept, Canvas(512, 512), flags + (() if caption else (NAMES_ONLY,)))
+    return Selection(caption + names, instances, Canvas(512, 512), flags + (() if caption else (NAMES_ONLY,)))
 
 
 RULES: Mapping[str, SelectionRule] = {

@@ -70,7 +70,7 @@ def composite(
 def fit_image(
     image: torch.Tensor, height: int, width: int, *, fit: Fit = "stretch", canvas: Canvas = "mean"
 ) -> torch.Tensor:
-    """Resize an image to (3, height, width) without cropping: stretched, or letterletterboxed on the canvas colour."""
+    """Resize an image to (3, height, width) without cropping: stretched, or letterboxed on the canvas colour."""
     if fit == "stretch":
         return _resized(image, height, width)
     scale = min(height / image.shape[1], width / image.shape[2])

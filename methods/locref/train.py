@@ -26,7 +26,7 @@ from .composite import COLOURS, Pair
 from .conditions import Condition, Inputs
 from .network import new_network, save
 
-STEPS, BATCH, RATE = 4_000, 16, 4e-4
+STEPS, BATCH_SIZE, RATE = 4_000, 16, 4e-4
 FOREGROUND_WEIGHT, BACKGROUND_WEIGHT = 2.3, 0.3
 """W_f and W_b: loss weights inside and outside the boxes."""
 DROP_IMAGE, DROP_TEXT, DROP_BOTH = 0.05, 0.05, 0.05
@@ -46,7 +46,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 """Presets of the card with separate weights, and further arguments of `recipe` for each."""
 STACKS: Mapping[str, Mapping[str, Any]] = {
-    "mini": {"batch": BATCH, "steps": STEPS},
+    "mini": {"batch": BATCH_SIZE, "steps": STEPS},
     "sd15": {
         "batch": 32, "steps": 370_000, "rate": 1e-4, "warmup": 0, "curve": "constant", "weight_by_noise": False,
     },
@@ -65,7 +65,7 @@ def recipe(
     is_augmented: bool = True,
     weight_by_noise: bool = True,
     steps: int = STEPS,
-    batch: int = BATCH,
+    batch: int = BATCH_SIZE,
     rate: float = RATE,
     warmup: int = 200,
     curve: Literal["cosine", "constant"] = "cosine",

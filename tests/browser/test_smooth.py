@@ -84,7 +84,7 @@ def test_a_slow_machine_does_not_excuse_a_slow_page() -> None:
     assert not is_smooth(slow | {"median": MAX_MEDIAN_MS, "longest": 3 * MAX_FRAME_MS + 1})
 
 
-def test_a_page_that_draws_every_row_would_not_pass(page: Any, probe: Any) -> None:
+def test_page_that_draws_every_row_exceeds_the_limits(page: Any, probe: Any) -> None:
     path: Path = page(400)
     text = path.read_text("utf-8")
     script = (HERE.parents[1] / "reports" / "html" / "page.js").read_text("utf-8")

@@ -115,11 +115,11 @@ def test_many_commands_are_found() -> None:
         ("layoutmark scores images", None),
     ],
 )
-def test_the_collector_reads_messages(text: str, commands_in_text: list[str] | None) -> None:
+def test_commands_are_extracted_from_messages(text: str, commands_in_text: list[str] | None) -> None:
     assert next(commands(text, is_docstring=False), None) == commands_in_text
 
 
-def test_wrong_advice_is_noticed() -> None:
+def test_invalid_commands_are_detected() -> None:
     assert problem(["1s", "list"])
     assert problem(["rnu", "mini"])
     assert problem(["measure", "1", "--sedes", "1"])

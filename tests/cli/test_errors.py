@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
+import torch
 
 from layoutmark.cli.main import main
-from layoutmark.errors import LayoutmarkError
 
 CASES = {
     "command": (["rum"], r"unknown command: found 'rum'; expected one of run, .*\. Did you mean 'run'\?"),
@@ -96,7 +99,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_line_in_four_parts(case: str, working_folder, capsys) -> None:
+def test_errors_are_one_line_with_four_parts(case: str, working_folder, capsys) -> None:
     command, message = CASES[case]
     assert main(command) == 3
     output = capsys.readouterr()
@@ -112,12 +115,64 @@ def test_close_runs_are_named(active_tiny_run, capsys) -> None:
     )
 
 
-def test_debug_shows_the_traceback(working_folder) -> None:
-    with pytest.raises(LayoutmarkError, match="unknown suite"):
-        main(["run", "minni", "--debug"])
+def test_debug_shows_the_traceback(working_folder, capsys) -> None:
+    assert main(["run", "minni", "--debug"]) == 3
+    shown = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in shown
+    assert shown.splitlines()[-1].startswith("layoutmark: unknown suite: found 'minni'")
 
 
-def test_with_json_the_parts_are_fields(working_folder, capsys) -> None:
+@pytest.mark.parametrize("debug", [False, True])
+def test_unforeseen_error_is_a_fault_and_not_a_verdict(debug: bool, active_tiny_run, monkeypatch, capsys) -> None:
+    """`gate` uses 1 for a regression, so a crash must not end with it."""
+
+    def crash(*_: object) -> None:
+        raise ZeroDivisionError("in the\nmiddle")
+
+    monkeypatch.setattr("layoutmark.cli.gate.open_side", crash)
+    command = ["gate", "tiny:paint", "--baseline", "tiny:paint", *(["--debug"] if debug else [])]
+    assert main(command) == 70
+    shown = capsys.readouterr().err
+    expected = "layoutmark: a fault of layoutmark: ZeroDivisionError: in the middle (--debug shows it)"
+    assert shown.splitlines()[-1] == expected
+    assert ("Traceback" in shown) is debug
+
+
+def test_output_that_the_terminal_cannot_encode_is_escaped(active_tiny_run, tmp_path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    call = "import sys; from layoutmark.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", call, "report", "tiny", "--kind", "csv", "--out", str(tmp_path / "\u2191")]
+    finished = subprocess.run(command, env=environment, capture_output=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    assert b"\\u2191" in finished.stdout
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:x", "cuda:999", "gpu"])
+@pytest.mark.parametrize(
+    "command", [["run"], ["generate"], ["measure", "tiny"], ["score", "."], ["methods", "check", "base"]]
+)
+def test_device_is_checked_before_work_starts(command: list[str], device: str, active_tiny_run, capsys) -> None:
+    assert main([*command, "--device", device]) == 3
+    assert capsys.readouterr().err.startswith(f"layoutmark: --device: found '{device}'; expected ")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_missing_cuda_device_is_named(active_tiny_run, capsys) -> None:
+    assert main(["measure", "tiny", "--device", "cuda"]) == 3
+    expected = (
+        "layoutmark: --device: found 'cuda'; expected a device of this machine, which has 0 CUDA devices. "
+        "Use --device cpu.\n"
+    )
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("content", ["", '{"paint": 1.', "[]", '{"paint": "x"}'])
+def test_damaged_note_of_seconds_is_ignored(content: str, active_tiny_run, capsys) -> None:
+    (active_tiny_run.folder / "generate_seconds.json").write_text(content)
+    assert main(["measure", "tiny"]) == 0
+
+
+def test_json_errors_have_four_fields(working_folder, capsys) -> None:
     assert main(["run", "minni", "--json"]) == 3
     error = json.loads(capsys.readouterr().err)["error"]
     assert set(error) == {"what", "found", "expected", "do"}

@@ -55,7 +55,7 @@ def test_three_prompts_are_too_few_to_decide(copy, capsys) -> None:
     assert verdict["pictures"]["sheets"] == [], "no sample lost anything"
 
 
-def test_it_passes_and_fails(copy, policy, capsys, tmp_path, monkeypatch) -> None:
+def test_gate_passes_equal_runs_and_fails_a_regression(copy, policy, capsys, tmp_path, monkeypatch) -> None:
     summary = tmp_path / "summary.md"
     summary.write_text("before\n", "utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))

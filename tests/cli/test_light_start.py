@@ -24,7 +24,7 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
-def imported(*arguments: str, extra: str = "") -> set[str]:
+def imported_modules(*arguments: str, extra: str = "") -> set[str]:
     """Modules that one command has imported when it ends; `extra` is a line to run before it."""
     line = [sys.executable, "-c", CALL.format(extra=extra), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(BENCH)}
@@ -32,30 +32,32 @@ def imported(*arguments: str, extra: str = "") -> set[str]:
     return set(json.loads(done.stdout))
 
 
-def heavy(modules: set[str]) -> set[str]:
+def select_heavy(modules: set[str]) -> set[str]:
     return {module.partition(".")[0] for module in modules} & HEAVY
 
 
 def test_help_imports_the_parser_and_nothing_else() -> None:
-    modules = imported("--help")
-    assert heavy(modules) == set()
+    modules = imported_modules("--help")
+    assert select_heavy(modules) == set()
     assert {"rich", "pydantic"} & modules == set()
-    own = {module.removeprefix("layoutmark.") for module in modules if module.startswith("layoutmark.")}
-    assert own == {"cli", "cli.commands", "cli.main", "cli.parser", "errors"}
+    project_modules = {module.removeprefix("layoutmark.") for module in modules if module.startswith("layoutmark.")}
+    assert project_modules == {"cli", "cli.commands", "cli.main", "cli.parser", "errors"}
 
 
 @pytest.mark.parametrize("arguments", [("methods", "list"), ("stacks", "show", "mini"), ("suites", "diff", "-h")])
 def test_lists_need_no_heavy_package(arguments: tuple[str, ...]) -> None:
-    modules = imported(*arguments)
+    modules = imported_modules(*arguments)
     # Cards are shown as canonical JSON, by a module that uses numpy for digests of pixels.
     allowed = {"numpy"} if "show" in arguments else set()
-    assert heavy(modules) - allowed == set()
+    assert select_heavy(modules) - allowed == set()
 
 
 @pytest.mark.parametrize("command", ["methods", "gate"])
 def test_the_other_commands_are_not_imported(command: str) -> None:
     modules = {
-        module.rpartition(".")[2] for module in imported(command, "--help") if module.startswith("layoutmark.cli.")
+        module.rpartition(".")[2]
+        for module in imported_modules(command, "--help")
+        if module.startswith("layoutmark.cli.")
     }
     assert command in modules
     shared = {"plugins"} if command == "methods" else set()
@@ -64,4 +66,4 @@ def test_the_other_commands_are_not_imported(command: str) -> None:
 
 @pytest.mark.parametrize("module", ["numpy", "scipy", "matplotlib"])
 def test_a_needless_import_is_noticed(module: str) -> None:
-    assert module in heavy(imported("--help", extra=f"import {module}"))
+    assert module in select_heavy(imported_modules("--help", extra=f"import {module}"))

@@ -94,11 +94,11 @@ def test_mixed_versions_of_metrics_name_the_command(run, capsys) -> None:
 def test_runs_of_mixed_versions_name_the_commands(run, capsys) -> None:
     other = Path(shutil.copytree(run, run.with_name("other")))
 
-    def age(data: Any) -> None:
+    def change_code_digest(data: Any) -> None:
         data["protocol"]["hash"] = "0" * 16
         data["protocol"]["parts"]["code"]["metrics"] = "0" * 64
 
-    edit(other, age)
+    edit(other, change_code_digest)
     assert main(["compare", "tiny", "other"]) == 3
     error = capsys.readouterr().err
     assert "code differ" in error

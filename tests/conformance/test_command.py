@@ -102,7 +102,7 @@ def test_a_method_without_recordings(tmp_path, capsys) -> None:
     assert "method 'base': found no golden.py; expected golden.py with replay(folder)" in capsys.readouterr().err
 
 
-def test_a_method_with_faults(paint, capsys) -> None:
+def test_faulty_method_fails_its_checks(paint, capsys) -> None:
     line = ["methods", "check", "paint", "--stack", "tiny", "--methods-path", str(paint)]
     assert main([*line, "--json"]) == 1
     rows = {row.pop("check"): row for row in json.loads(capsys.readouterr().out)}

@@ -94,7 +94,7 @@ def test_crops_of_other_images(tmp_path) -> None:
     assert len(set(cats)) == 2
 
 
-def test_donors_do_not_depend_on_order(tmp_path) -> None:
+def test_choice_of_references_does_not_depend_on_record_order(tmp_path) -> None:
     source = write_source(tmp_path)
     suite = build_toy_suite(CROSS, source)
     path = source / "annotations" / "instances_toy.json"

@@ -454,7 +454,7 @@ def test_real_files(form: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("variant", ["yolo_boxes", "yolo_polygons"])
-def test_real_yolo(variant: str) -> None:
+def test_real_yolo_files(variant: str) -> None:
     folder = SHARED / "coco" / "coco128_train2017" / variant
     if not folder.is_dir():
         pytest.skip("the shared data files are not available")

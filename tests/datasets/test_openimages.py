@@ -150,7 +150,7 @@ def test_judged_categories_include_ancestors_of_present_and_descendants_of_absen
     assert sample_from_json(sample_to_json(sample)).judged_categories == sample.judged_categories
 
 
-def test_groups_are_judged_too(tmp_path) -> None:
+def test_categories_of_groups_are_judged(tmp_path) -> None:
     sample = only_sample(
         build_toy_suite(write_source(tmp_path, box_row("a", "/m/m"), box_row("a", "/m/c", flags="0,0,1,0,0")))
     )

@@ -28,7 +28,7 @@ def same(logits: torch.Tensor, _: Layer) -> torch.Tensor:
     return logits
 
 
-def test_an_idle_control_changes_no_bit(unet, inputs) -> None:
+def test_attention_control_without_edits_is_bit_identical(unet, inputs) -> None:
     plain = run(unet, inputs)
     with CrossAttention(unet):
         assert torch.equal(run(unet, inputs), plain)

@@ -46,7 +46,7 @@ def test_modifiers_are_opt_in(tokenizer) -> None:
     assert positions(locate_phrases(tokenizer, "the red teddy bear", things, include_modifiers=True)) == [(2, 3, 4, 5)]
 
 
-def test_after_and_punctuation(tokenizer) -> None:
+def test_phrase_is_located_before_punctuation_and_after_a_position(tokenizer) -> None:
     assert find_phrase(tokenizer, "a dog, a dog!", "a dog") == range(1, 3)
     assert find_phrase(tokenizer, "a dog, a dog!", "a dog", after=1) == range(4, 6)
 

@@ -45,7 +45,7 @@ def published(**changes: object) -> StackEntry:
     return replace(entry, card=replace(entry.card, generator=generator))
 
 
-def test_it_is_loaded_and_its_digests_are_recorded(cached: Path, stack, working_folder: Path) -> None:
+def test_published_generator_is_loaded_and_its_digests_are_recorded(cached: Path, stack, working_folder: Path) -> None:
     loaded = load_generator(published(), "cpu")
     ours, theirs = stack.unet.state_dict(), loaded.unet.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

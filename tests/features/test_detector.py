@@ -143,7 +143,7 @@ def test_one_box_may_have_two_labels() -> None:
     assert rows[0, :4].tolist() == [6.0, 6.0, 10.0, 10.0]
 
 
-def test_no_images(detector: YoloDetector) -> None:
+def test_empty_batch_has_no_detections(detector: YoloDetector) -> None:
     assert detector.detect([]) == []
 
 

@@ -97,7 +97,7 @@ def test_quality_is_the_softmax_of_two_prompts(clip: OpenClip, images: list[np.n
     assert vectors == pytest.approx(expected, abs=1e-5)
     assert vectors.std() > 1e-4
     assert ClipIqa(clip, "a bad photo", "a good photo").scores(images) == pytest.approx(1 - vectors, abs=1e-9)
-    assert quality.scores_of(clip.images(images)) == pytest.approx(vectors, abs=1e-12)
+    assert quality.score_vectors(clip.images(images)) == pytest.approx(vectors, abs=1e-12)
     assert quality.scores([]).shape == (0,)
 
 
@@ -106,7 +106,7 @@ def test_quality_neither_overflows_nor_leaves_its_range(clip: OpenClip) -> None:
     axis = quality._prompts[0] - quality._prompts[1]
     vectors = np.stack([axis * 1e6, -axis * 1e6, axis * 0]).astype(np.float32)
     with np.errstate(all="raise", under="ignore"):
-        assert quality.scores_of(vectors).tolist() == [1.0, 0.0, 0.5]
+        assert quality.score_vectors(vectors).tolist() == [1.0, 0.0, 0.5]
 
 
 @pytest.mark.parametrize(("name", "file"), [("clip", "open_clip_model.safetensors"), ("dino", "model.safetensors")])

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Evidence
 from layoutmark.features.engine_modules import describe, load, scorer_digest
-from layoutmark.features.inception import SIDE, WIDTH, InceptionPool, resize_for_inception
+from layoutmark.features.inception import IMAGE_SIDE, WIDTH, InceptionPool, resize_for_inception
 from layoutmark.features.scorer_spec import ScorerSpec
 from layoutmark.layout import Canvas, Layout, Sample
 from layoutmark.metrics import all_metrics, summarise_metric
@@ -75,9 +75,11 @@ def test_features_equal_those_of_torchmetrics_on_the_resized_images(weights: Pat
 
 
 def test_resizing_is_antialiased() -> None:
-    fine = np.broadcast_to((np.indices((4 * SIDE, 4 * SIDE)).sum(0) % 2 * 255)[..., None], (4 * SIDE, 4 * SIDE, 3))
+    fine = np.broadcast_to(
+        (np.indices((4 * IMAGE_SIDE, 4 * IMAGE_SIDE)).sum(0) % 2 * 255)[..., None], (4 * IMAGE_SIDE, 4 * IMAGE_SIDE, 3)
+    )
     assert np.ptp(resize_for_inception(np.ascontiguousarray(fine, np.uint8)).astype(int)) <= 4
-    exact = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    exact = np.random.default_rng(0).integers(0, 256, (IMAGE_SIDE, IMAGE_SIDE, 3), dtype=np.uint8)
     assert np.array_equal(resize_for_inception(exact), exact)
     with pytest.raises(LayoutmarkError):
         resize_for_inception(exact.astype(np.float32))

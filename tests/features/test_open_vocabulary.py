@@ -127,7 +127,7 @@ def test_detections_do_not_depend_on_the_batch(detector: Any, images: list[np.nd
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 64), (64, 32), (128, 64), (40, 160)])
-def test_owl_boxes_a_block_in_its_place(height: int, width: int, owl_folder: Path) -> None:
+def test_owl_finds_a_block_at_its_position(height: int, width: int, owl_folder: Path) -> None:
     """Regression test for transformers issues 27205 and 30686: a block of one patch at a known position."""
     side = max(height, width)
     cell = side // (SIZE // PATCH)
@@ -263,7 +263,7 @@ def test_many_names_are_queried_in_batches(owl_folder: Path, images: list[np.nda
     assert_equal(at_once, in_batches)
 
 
-def test_the_template_matters(owl_folder: Path, images: list[np.ndarray]) -> None:
+def test_prompt_template_changes_the_detections(owl_folder: Path, images: list[np.ndarray]) -> None:
     (a,), (b,) = (
         load_owl(owl_folder).find(images[:1], NAMES),
         load_owl(owl_folder, template="the {name}").find(images[:1], NAMES),

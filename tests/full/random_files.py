@@ -50,7 +50,7 @@ def filled(shapes: Mapping[str, torch.Tensor], seed: int = 0) -> dict[str, torch
 
 
 def shapes_of(make: Callable[[], Any]) -> tuple[Any, dict[str, torch.Tensor]]:
-    """A model on no device at all, and its tensors."""
+    """A model on the meta device, and its tensors."""
     with torch.device("meta"):
         model = make()
     return model, dict(model.state_dict())
@@ -127,7 +127,7 @@ def sam(out: Path, _: Path) -> None:
 
 
 def locref(out: Path, folder: Path) -> None:
-    """The adapter's own file, for the image encoder and the generator beside it."""
+    """Weights file of the adapter, for the image encoder and the generator in the same folder."""
     Registry().get_method("locref").load()
     from importlib import import_module
 
@@ -144,7 +144,7 @@ def locref(out: Path, folder: Path) -> None:
 
 
 def instancediffusion(out: Path, _: Path) -> None:
-    """The whole checkpoint in its published form: names of the original code, below the key `model`."""
+    """Full checkpoint in the published format: names of the original code under the key `model`."""
     Registry().get_method("instancediffusion").load()
     from importlib import import_module
 
@@ -176,7 +176,7 @@ CONVNEXT = {
 
 
 def original_name(ours: str) -> str:
-    """What the public code calls one of our tensors: the way back of `conversion.converted_name`."""
+    """Name of one of our tensors in the public code: the inverse of `conversion.converted_name`."""
     part, _, name = ours.partition(".")
     if part == "scaleu":
         return "scaleu_" + name.replace(".", "_")

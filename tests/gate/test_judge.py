@@ -152,14 +152,14 @@ def test_policies_that_do_not_fit_the_metrics_are_refused(make, rng) -> None:
         judge(*sides, Policy({"miou": MetricRule(0.1, direction=Direction.LOWER)}))
     with pytest.raises(LayoutmarkError, match="found no score for any of its metrics"):
         judge(*sides, Policy({"dino": MetricRule(0.1)}))
-    asked = judge(*sides, Policy({"miou": MetricRule(0.1), "dino": MetricRule(0.1)}))
-    assert (asked.outcome, asked.reasons) == (Outcome.UNUSABLE, ("dino: the baseline has no score",))
-    free = judge(
+    unusable = judge(*sides, Policy({"miou": MetricRule(0.1), "dino": MetricRule(0.1)}))
+    assert (unusable.outcome, unusable.reasons) == (Outcome.UNUSABLE, ("dino: the baseline has no score",))
+    optional = judge(
         *sides,
         Policy({"miou": MetricRule(0.1), "dino": MetricRule(0.1, optional=True), "nope": MetricRule(1, optional=True)}),
     )
-    assert free.outcome is Outcome.PASS
-    assert [line.outcome for line in free.metrics] == [Outcome.PASS, Outcome.UNSCORED, Outcome.UNSCORED]
+    assert optional.outcome is Outcome.PASS
+    assert [line.outcome for line in optional.metrics] == [Outcome.PASS, Outcome.UNSCORED, Outcome.UNSCORED]
 
 
 def test_a_single_prompt_is_inconclusive(make) -> None:

@@ -22,7 +22,7 @@ def test_with_one_value_per_prompt_it_is_the_t_test(rng) -> None:
     assert p_above(gain, gain.value - gain.half_width(0.05)) == pytest.approx(0.05)
 
 
-def test_without_spread_prompts_count_as_coins() -> None:
+def test_p_values_without_variance_come_from_a_sign_test() -> None:
     same = Gain(0.0, 0.0, 6)
     assert p_below(same, 0.0) == 1.0, "an unchanged score is not worse"
     assert p_above(same, -0.01) == 2.0**-6

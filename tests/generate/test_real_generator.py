@@ -26,7 +26,7 @@ def plan() -> Plan:
     return make_plan(Registry(), suite="mini", stack="mini", methods=[BASE], limit=3, overrides={"steps": 3})
 
 
-def test_alone_and_in_a_batch(plan, tmp_path, monkeypatch) -> None:
+def test_images_are_equal_alone_and_in_a_batch(plan, tmp_path, monkeypatch) -> None:
     registry = Registry()
     suite = open_suite(registry, plan.suite, registry.get_stack(plan.stack), plan.limit)
     base_row, shuffled_row = find_row(plan, BASE), find_row(plan, SHUFFLED)

@@ -19,7 +19,7 @@ def import_datasets_in(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", IMPORT_SCRIPT], cwd=folder, env=env, capture_output=True, text=True)
 
 
-def test_no_init_in_datasets() -> None:
+def test_datasets_folder_has_no_init_file() -> None:
     assert (ROOT / "datasets").is_dir()
     assert not (ROOT / "datasets" / "__init__.py").exists()
 
@@ -31,7 +31,7 @@ def test_root_does_not_hide_hugging_face_datasets() -> None:
     assert process.stdout.strip() == "load_dataset"
 
 
-def test_an_init_would_hide_it(tmp_path: Path) -> None:
+def test_init_file_would_hide_hugging_face_datasets(tmp_path: Path) -> None:
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "__init__.py").touch()
     process = import_datasets_in(tmp_path)

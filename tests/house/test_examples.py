@@ -27,7 +27,7 @@ def module_names() -> list[str]:
 
 
 @pytest.mark.parametrize("name", module_names())
-def test_examples(name: str) -> None:
+def test_docstring_examples_pass(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted
     assert result.failed == 0

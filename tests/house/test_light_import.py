@@ -52,7 +52,7 @@ def run_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return folders
 
 
-def test_lists() -> None:
+def test_list_commands_work_in_the_base_install() -> None:
     kinds = ("methods", "suites", "stacks")
     outputs = command_outputs(in_base_install(*([kind, "list"] for kind in kinds)))
     assert [(output["code"], output["err"]) for output in outputs] == [(0, "")] * 3

@@ -39,7 +39,7 @@ def names(wheel: Path) -> list[str]:
         return archive.namelist()
 
 
-def test_nothing_leaks(names: list[str]) -> None:
+def test_wheel_contains_no_foreign_files(names: list[str]) -> None:
     assert find_leaks(names) == []
 
 
@@ -75,7 +75,7 @@ def test_package_data_is_included(names: list[str]) -> None:
     assert any(n.endswith(".safetensors") for n in stack)
 
 
-def test_metadata(wheel: Path) -> None:
+def test_wheel_metadata(wheel: Path) -> None:
     from layoutmark import __version__
 
     with zipfile.ZipFile(wheel) as archive:

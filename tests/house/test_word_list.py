@@ -16,7 +16,7 @@ from .word_list import check_file, check_python, check_text
         ("It is no longer used.", []),
     ],
 )
-def test_words_of_a_text(text: str, words: list[str]) -> None:
+def test_replaced_words_are_found_in_a_text(text: str, words: list[str]) -> None:
     assert [word for _, word, _ in check_text(text)] == words
 
 
@@ -26,7 +26,7 @@ def test_strings_are_not_checked_but_names_comments_and_docstrings_are() -> None
     assert sorted(words) == [(1, "shelf"), (3, "anew"), (3, "picture"), (4, "found")]
 
 
-def test_exempted_lines(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exempted_lines_are_not_checked(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     from . import word_list
 
     monkeypatch.setattr(word_list, "ROOT", tmp_path)

@@ -22,15 +22,15 @@ Change = Callable[[dict[str, Any], list[dict[str, Any]]], Any]
 
 
 @pytest.fixture(scope="module")
-def made(tiny, tmp_path_factory) -> Path:
+def shared_board(tiny, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("forged") / "tiny"
     submit(RunFolder(tiny.folder), folder, Registry([tiny.methods]))
     return folder
 
 
 @pytest.fixture
-def board(made, tmp_path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "tiny"))
+def board(shared_board, tmp_path) -> Path:
+    return Path(shutil.copytree(shared_board, tmp_path / "tiny"))
 
 
 def forge(board: Path, changes: dict[str, Change]) -> None:
@@ -56,55 +56,57 @@ def test_an_unchanged_board_has_no_problems(board) -> None:
     assert check_board(board) == []
 
 
-def other_suite(facts: dict[str, Any], _: Any) -> None:
+def change_suite_version(facts: dict[str, Any], _: Any) -> None:
     parts = {**facts["protocol"]["parts"], "suite": {**facts["protocol"]["parts"]["suite"], "version": "9"}}
     facts["protocol"] = make_board_protocol(parts, {m["name"]: m["version"] for m in facts["metrics"]})
 
 
-def failed(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
+def fail_first_image(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
     facts["row"]["counts"].update(failed=1, ok=facts["row"]["counts"]["ok"] - 1)
     scores = {metric: {"unscored": "failed"} for metric in images[0]["scores"]}
     images[0].update(status="failed", reason="out of memory", image=None, scores=scores)
 
 
-def failed_and_hidden(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
+def fail_first_image_with_old_counts(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
     counts = dict(facts["row"]["counts"])
-    failed(facts, images)
+    fail_first_image(facts, images)
     facts["row"]["counts"] = counts
 
 
-def cut_and_counted(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
+def remove_image_and_adapt_counts(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
     """The worst image removed, and the counts adapted."""
     images.pop(0)
     facts["row"]["counts"].update(requested=2, ok=2)
 
 
-def renamed(_: Any, images: list[dict[str, Any]]) -> None:
+def rename_method_of_images(_: Any, images: list[dict[str, Any]]) -> None:
     for image in images:
         image["method"] = "other"
 
 
 FORGED: dict[str, tuple[Change, str]] = {
     "mixed protocols": (
-        other_suite, "entry {number} paint: mixed protocols: {hash}, but {board_hash} in the first entry"
+        change_suite_version, "entry {number} paint: mixed protocols: {hash}, but {board_hash} in the first entry"
     ),
-    "failed images": (failed, "entry {number} paint: incomplete: 1 of 3 images failed or are missing"),
+    "failed images": (fail_first_image, "entry {number} paint: incomplete: 1 of 3 images failed or are missing"),
     "cut images": (
         lambda _, i: i.pop(),
         "entry {number} paint: incomplete: 1 of 3 images of the board not stored\n"
         "entry {number} paint: counts that do not match the images",
     ),
     "cut images, counted right": (
-        cut_and_counted, "entry {number} paint: incomplete: 1 of 3 images of the board not stored"
+        remove_image_and_adapt_counts, "entry {number} paint: incomplete: 1 of 3 images of the board not stored"
     ),
     "an image in place of another": (
         lambda _, i: i.__setitem__(0, i[1]),
         "entry {number} paint: incomplete: 1 of 3 images of the board not stored\n"
         "entry {number} paint: 1 image not on the board, or stored twice",
     ),
-    "failed images, hidden": (failed_and_hidden, "entry {number} paint: counts that do not match the images"),
+    "failed images, hidden": (
+        fail_first_image_with_old_counts, "entry {number} paint: counts that do not match the images",
+    ),
     "images of another method": (
-        renamed,
+        rename_method_of_images,
         "entry {number} paint: incomplete: 3 of 3 images of the board not stored\n"
         "entry {number} paint: 3 images not on the board, or stored twice",
     ),
@@ -160,22 +162,22 @@ def test_an_invalid_entry_is_reported(board, name: str) -> None:
     change, expected = FORGED[name]
     changed_facts: list[dict[str, Any]] = []
 
-    def change_and_keep(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
+    def change_and_record(facts: dict[str, Any], images: list[dict[str, Any]]) -> None:
         change(facts, images)
         changed_facts.append(facts)
 
     number = next(p.name[:4] for p in (board / "entries").iterdir() if p.name.endswith("-paint"))
-    forge(board, {"paint": change_and_keep})
+    forge(board, {"paint": change_and_record})
     board_hash = open_board(board).entries[0].facts["protocol"]["hash"]
     hashes = {"hash": changed_facts[0]["protocol"]["hash"], "board_hash": board_hash}
     assert check_board(board) == expected.format(number=number, **hashes).splitlines()
 
 
 def test_values_above_the_true_images_are_reported(board) -> None:
-    def with_scores(*values: float) -> Change:
+    def set_miou(*values: float) -> Change:
         return lambda _, images: [i["scores"].update(miou=v) for i, v in zip(images, values, strict=True)]
 
-    forge(board, {"paint": with_scores(0.97, 0.98, 0.99), "ceiling": with_scores(0.4, 0.41, 0.42)})
+    forge(board, {"paint": set_miou(0.97, 0.98, 0.99), "ceiling": set_miou(0.4, 0.41, 0.42)})
     *contradictions, problem = check_board(board)
     assert problem.startswith("paint (authors): implausible miou: at least 0.9")
     assert "true images at most 0.4" in problem

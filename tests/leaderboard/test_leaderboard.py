@@ -341,7 +341,7 @@ def test_missing_images_break_a_rule() -> None:
     assert find_rule_violations(facts, [{"notes": {}}], {}) == ["incomplete: 1 images stored, 2 requested"]
 
 
-def test_the_commands(active_tiny_run, tmp_path, capsys) -> None:
+def test_submit_check_and_build_commands(active_tiny_run, tmp_path, capsys) -> None:
     folder = str(tmp_path / "mini-mini")
     paths = ["--methods-path", str(active_tiny_run.methods)]
     assert main(["leaderboard", "submit", "tiny", "--board", folder, *paths]) == 0

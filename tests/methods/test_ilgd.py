@@ -123,21 +123,27 @@ def test_the_unconditional_half_is_never_changed(stack, text) -> None:
 def test_rows_sum_to_one_and_mass_in_the_box_grows_with_nu(stack, text) -> None:
     masses: list[float] = []
     for nu in (0.0, 0.25, 0.5, 1.0):
-        seen: dict[str, torch.Tensor] = {}
+        probabilities_by_layer: dict[str, torch.Tensor] = {}
 
-        def keep(probabilities: torch.Tensor, layer: Layer, seen: dict[str, torch.Tensor] = seen) -> None:
-            seen[layer.name] = probabilities
+        def keep(
+            probabilities: torch.Tensor,
+            layer: Layer,
+            probabilities_by_layer: dict[str, torch.Tensor] = probabilities_by_layer,
+        ) -> None:
+            probabilities_by_layer[layer.name] = probabilities
 
         with CrossAttention(stack.unet) as attention, torch.no_grad():
             step = one_step(stack, text, attention)
             edit = lambda logits, layer, nu=nu: ilgd.inject(logits, layer, targets(((2,), LEFT)), nu, 8.0)  # noqa: E731
             with attention.using(edit=edit, read=keep):
                 step.noise()
-        for probabilities in seen.values():
+        for probabilities in probabilities_by_layer.values():
             torch.testing.assert_close(probabilities.sum(-1), torch.ones_like(probabilities[..., 0]))
         # Only the first layer has the same queries for every nu.
-        name = next(iter(seen))
-        masses.append(float(seen[name][..., 2][..., targets(((2,), LEFT)).regions(1)[0].flatten()].sum()))
+        name = next(iter(probabilities_by_layer))
+        masses.append(
+            float(probabilities_by_layer[name][..., 2][..., targets(((2,), LEFT)).regions(1)[0].flatten()].sum())
+        )
     assert masses == sorted(set(masses))
 
 

@@ -42,14 +42,14 @@ def failed(differences: list[Difference]) -> list[str]:
     return [d.tensor for d in differences if not d.ok]
 
 
-def test_formulas_alone(unet) -> None:
+def test_single_formulas_match_the_recording(unet) -> None:
     differences = replay_unit(unet)
     assert failed(differences) == []
     names = ("mid8.probs", "up16.probs", "loss", "loss.mask_cells", "loss.abar", "loss.grad_maps")
     assert {d.tensor for d in differences} == {f"unit_step1/{name}" for name in names}
 
 
-def test_the_first_guided_step(unet) -> None:
+def test_first_guided_step_matches_the_recording(unet) -> None:
     differences = golden.replay_case(unet, MANIFEST["scheduler"], case("full"), max_steps=2)
     assert failed(differences) == []
     compared = {d.tensor for d in differences if d.tolerance is not None}
@@ -61,7 +61,7 @@ def test_the_first_guided_step(unet) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(MANIFEST["cases"]))
-def test_whole_trajectories(name: str, unet) -> None:
+def test_full_trajectories_match_the_recording(name: str, unet) -> None:
     differences = golden.replay_case(unet, MANIFEST["scheduler"], case(name))
     assert failed(differences) == []
     assert all(d.tolerance is not None for d in differences)

@@ -43,14 +43,14 @@ def net() -> Any:
 @pytest.fixture
 def two_instances() -> Any:
     """Two instances with every format, and 28 empty slots."""
-    drawn = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
     grounding = position_net.Grounding.empty(1, WIDTH)
     masks = torch.zeros(1, 30, 32, 32)
     for slot in (0, 1):
         grounding.valid[0, slot] = 1
         for field in ("text", "points", "scribbles", "polygons"):
             value = getattr(grounding, field)
-            value[0, slot] = torch.rand(value.shape[-1], generator=drawn)
+            value[0, slot] = torch.rand(value.shape[-1], generator=generator)
         grounding.boxes[0, slot] = torch.tensor([0.1, 0.2, 0.5, 0.6]) + 0.3 * slot
         masks[0, slot, 4 + 9 * slot : 18 + 9 * slot, 3:20] = 1
     return dataclasses.replace(grounding, masks=masks)
@@ -63,8 +63,8 @@ def shifted(two_instances: Any, field: str, slot: int = 0, by: float = 0.05) -> 
 
 
 def inputs() -> tuple[torch.Tensor, int, torch.Tensor]:
-    drawn = torch.Generator().manual_seed(2)
-    return torch.randn(1, 4, 16, 16, generator=drawn), 500, torch.randn(1, 7, WIDTH, generator=drawn)
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(1, 4, 16, 16, generator=generator), 500, torch.randn(1, 7, WIDTH, generator=generator)
 
 
 def noise(net: Any, two_instances: Any, mode: str = "mask", alpha: float = 1.0) -> torch.Tensor:
@@ -282,9 +282,9 @@ def test_masked_pairs_of_an_empty_image_are_unrestricted() -> None:
 def test_released_transposition_is_optional() -> None:
     boxes = torch.zeros(1, 30, 4)
     boxes[0, 0] = torch.tensor([0.1, 0.2, 0.4, 0.9])
-    rasters, turned = network.box_rasters(boxes), network.box_rasters(boxes[..., [1, 0, 3, 2]])
+    rasters, transposed_rasters = network.box_rasters(boxes), network.box_rasters(boxes[..., [1, 0, 3, 2]])
     released = network.allowed_pairs(rasters, transposed=True)
-    assert torch.equal(released, network.allowed_pairs(turned, transposed=False))
+    assert torch.equal(released, network.allowed_pairs(transposed_rasters, transposed=False))
     assert not torch.equal(released, network.allowed_pairs(rasters, transposed=False))
 
 
@@ -293,10 +293,10 @@ def test_points_are_masked_by_squares_only_in_corrected_mode(two_instances) -> N
     assert network.masked_pairs(two_instances, "point", 16, "released") is None
     single = two_instances.alone(0, 0)
     single.points[0, 0] = torch.tensor([0.5, 0.25])
-    seen = network.masked_pairs(single, "point", 16, "corrected")[0]
-    row, column = seen[256, :256].view(16, 16).nonzero().unbind(1)  # the first box token
+    allowed = network.masked_pairs(single, "point", 16, "corrected")[0]
+    row, column = allowed[256, :256].view(16, 16).nonzero().unbind(1)  # the first box token
     assert (row.min(), row.max(), column.min(), column.max()) == (2, 5, 6, 9)
-    assert not seen[257, :256].any()  # an empty slot
+    assert not allowed[257, :256].any()  # an empty slot
     boxes = network.masked_pairs(two_instances, "box", 16, "corrected")
     assert torch.equal(boxes, network.allowed_pairs(network.box_rasters(two_instances.boxes, 16), transposed=False))
 
@@ -346,14 +346,14 @@ def test_number_of_guided_evaluations(net, two_instances) -> None:
 
 
 def test_unconditional_half_has_no_instances(net, two_instances) -> None:
-    """At guidance 0 only that half is left: no place matters, but the fusers still act."""
-    seen = [
+    """At guidance 0 only that half remains: locations have no effect, but the fusers still act."""
+    latents = [
         sample_latents(net, [[condition(net, p)]], guidance_scale=0.0)
         for p in (two_instances, shifted(two_instances, "boxes"))
     ]
-    assert torch.equal(*seen)
+    assert torch.equal(*latents)
     off = sample_latents(net, [[condition(net, two_instances)]], guidance_scale=0.0, alphas=(0.0,) * STEPS)
-    assert not torch.allclose(seen[0], off, atol=1e-3)
+    assert not torch.allclose(latents[0], off, atol=1e-3)
 
 
 def test_grounding_ends_with_the_schedule(net, two_instances) -> None:
@@ -426,8 +426,10 @@ def test_scribble_of_a_small_mask(size: int) -> None:
 
 def layout() -> Layout:
     mask = Mask.from_array(ring())
-    given = Instance("b", "a cat", "cat", Box(0.5, 0.5, 0.9, 1.0), point=(0.6, 0.7), scribble=((0.6, 0.6), (0.5, 0.5)))
-    return Layout(Canvas(64, 64), (Instance("a", "a dog", "dog", Box(0.1, 0.2, 0.3, 0.6), mask=mask), given))
+    marked_instance = Instance(
+        "b", "a cat", "cat", Box(0.5, 0.5, 0.9, 1.0), point=(0.6, 0.7), scribble=((0.6, 0.6), (0.5, 0.5))
+    )
+    return Layout(Canvas(64, 64), (Instance("a", "a dog", "dog", Box(0.1, 0.2, 0.3, 0.6), mask=mask), marked_instance))
 
 
 def test_grounding_of_a_layout() -> None:
@@ -528,7 +530,9 @@ def loaded(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Any], 
           "Encode the phrase of each of the first 30 instances separately.")),
     ],
 )  # fmt: skip
-def test_refusals(call: Callable[[Any], Any], parts: tuple[str, str, str | None, str], net) -> None:
+def test_invalid_input_is_refused_with_all_four_parts(
+    call: Callable[[Any], Any], parts: tuple[str, str, str | None, str], net
+) -> None:
     with pytest.raises(LayoutmarkError) as caught:
         call(net)
     error = caught.value

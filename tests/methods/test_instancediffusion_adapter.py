@@ -1,4 +1,4 @@
-"""InstanceDiffusion behind the door: what it refuses, what it notes, where its weights come from, how it is trained."""
+"""InstanceDiffusion through its adapter: refusals, notes, sources of weights, and training."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def build(stack: Any, **changes: object) -> Any:
     return adapter.build(stack, resolve_settings(card, "sd15", None, SMALL | changes))
 
 
-def opened(stack: Any, **changes: object) -> Any:
-    """Untrained, with gates that let the instances through."""
-    made = build(stack, **changes)
-    drawn = torch.Generator().manual_seed(3)
-    for name, value in made.network.named_parameters():
+def build_with_open_gates(stack: Any, **changes: object) -> Any:
+    """Build an untrained method with open gates, so that instances have an effect."""
+    method = build(stack, **changes)
+    generator = torch.Generator().manual_seed(3)
+    for name, value in method.network.named_parameters():
         if name.endswith(("alpha_attn", "alpha_dense")):
             value.fill_(1.0)
         elif trained.is_trained(name):
-            value.add_(0.3 * torch.randn(value.shape, generator=drawn))
-    return made
+            value.add_(0.3 * torch.randn(value.shape, generator=generator))
+    return method
 
 
 def generate(method: Any, *layouts: Layout, seeds: list[int] | None = None) -> torch.Tensor:
@@ -66,7 +66,7 @@ def test_closed_gates_generate_what_the_stack_generates(stack) -> None:
 
 @pytest.mark.parametrize("formats", ["box", "mask", "point", "scribble"])
 def test_configuration_reads_exactly_its_formats(stack, formats: str) -> None:
-    method = opened(stack, formats=formats)
+    method = build_with_open_gates(stack, formats=formats)
     plain = layout(2, mask=MASK, scribble=((0.2, 0.3), (0.4, 0.4)), point=(0.3, 0.3))
     other = Mask.from_array(~MASK.to_array())
     moved = {
@@ -86,9 +86,9 @@ def test_configuration_reads_exactly_its_formats(stack, formats: str) -> None:
 
 
 def test_image_does_not_depend_on_its_batch(stack) -> None:
-    # In double precision: float32 rounds as the batch is cut, and these wild weights make grey levels of that.
+    # Double precision: in float32, rounding depends on the batch, and these large weights amplify it to grey levels.
     models = {name: deepcopy(getattr(stack, name)).double() for name in ("unet", "vae", "text_encoder")}
-    method = opened(replace(stack, dtype=torch.float64, **models), mis=0.5, branches_at_once=3)
+    method = build_with_open_gates(replace(stack, dtype=torch.float64, **models), mis=0.5, branches_at_once=3)
     layouts = [layout(2), layout(0), layout(3)]
     together = generate(method, *layouts, seeds=[5, 2**40, 7]).int()
     for index, seed in enumerate([5, 2**40, 7]):
@@ -143,14 +143,14 @@ def test_stack_with_another_noise_schedule_is_refused(stack, change: dict[str, A
 
 
 def test_saved_adapter_loads_unchanged(stack, tmp_path: Path) -> None:
-    made = opened(stack, formats="mask")
-    trained.save_adapter(made.network, tmp_path / "own.safetensors")
+    method = build_with_open_gates(stack, formats="mask")
+    trained.save_adapter(method.network, tmp_path / "own.safetensors")
     again = build(stack, formats="mask", weights=str(tmp_path / "own.safetensors"))
-    names = [name for name in made.network.state_dict() if trained.is_trained(name)]
+    names = [name for name in method.network.state_dict() if trained.is_trained(name)]
     assert set(load_file(tmp_path / "own.safetensors")) == set(names)
     assert again.trained
     for name in names:
-        assert torch.equal(again.network.state_dict()[name], made.network.state_dict()[name].half().float())
+        assert torch.equal(again.network.state_dict()[name], method.network.state_dict()[name].half().float())
 
 
 def test_file_of_another_method_is_refused_by_name(stack, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_file_of_another_method_is_refused_by_name(stack, tmp_path: Path) -> Non
 
 
 class RunsCode:
-    """Unpickled as it is meant to be it makes a file."""
+    """Creates a file when it is unpickled normally."""
 
     def __init__(self, made: Path) -> None:
         self.made = made

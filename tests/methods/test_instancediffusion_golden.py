@@ -1,6 +1,6 @@
 """Replay of tensors recorded from the public implementation (`frank-xwang/InstanceDiffusion` at 722900e, Apache-2.0).
 
-The recording, 5 MB, lies beside the project and not in it: with it the weights in the tree would pass 32 MB.
+The recording (5 MB) is not part of the repository, because with it the weights in the tree would exceed 32 MB.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def test_stage_one_equals_one_pipeline_at_either_end_of_lambda_1(stack, words, s
     assert not torch.allclose(between[0], between[1], atol=1e-3)
     assert not torch.allclose(between[1], between[2], atol=1e-3)
     same = [stage_one(stack, (words[0], words[0]), SubjectAdapter("none"), n) for n in range(STEPS + 1)]
-    assert all(torch.equal(made, same[0]) for made in same)
+    assert all(torch.equal(trajectory, same[0]) for trajectory in same)
 
 
 # 2
@@ -124,44 +124,46 @@ def test_each_model_takes_its_steps(stack, words, subject) -> None:
         with_kwargs=True,
     )
     try:
-        made = stage_one(stack, words, subject, 2)
+        trajectory = stage_one(stack, words, subject, 2)
     finally:
         watched.remove()
     assert calls == [False] * 2 + [True] * (STEPS - 2)
-    assert made.shape == (STEPS + 1, 1, 4, 16, 16)
-    assert torch.equal(made[0], initial_noise(stack, [3]))
+    assert trajectory.shape == (STEPS + 1, 1, 4, 16, 16)
+    assert torch.equal(trajectory[0], initial_noise(stack, [3]))
 
 
 # 3
 def test_stage_two_without_swaps_is_the_personalised_pipeline(stack, words, subject, layout, reference) -> None:
-    made = retouch(stack, words, subject, layout, reference, OFF)
-    torch.testing.assert_close(made[-1], plain_run(stack, words[1], subject), atol=1e-4, rtol=1e-4)
+    trajectory = retouch(stack, words, subject, layout, reference, OFF)
+    torch.testing.assert_close(trajectory[-1], plain_run(stack, words[1], subject), atol=1e-4, rtol=1e-4)
 
 
 # 4
 def test_an_empty_mask_replays_the_layout_image(stack, words, subject, layout, reference) -> None:
-    made = retouch(stack, words, subject, layout, reference, ON, nowhere)
-    assert torch.equal(made, layout)
+    trajectory = retouch(stack, words, subject, layout, reference, ON, nowhere)
+    assert torch.equal(trajectory, layout)
 
 
 # 5
 def test_latents_outside_the_mask_are_those_of_the_layout_image(stack, words, subject, layout, reference) -> None:
     half = everywhere(None)
     half[:, 8:] = 0
-    made = retouch(stack, words, subject, layout, reference, replace(ON, blend_from=2), lambda _: half)
+    trajectory = retouch(stack, words, subject, layout, reference, replace(ON, blend_from=2), lambda _: half)
     for index in range(STEPS + 1):
-        assert torch.equal(made[index][..., 8:], layout[index][..., 8:]) == (index != 1)
-    assert not torch.allclose(made[-1][..., :8], layout[-1][..., :8], atol=1e-3)
+        assert torch.equal(trajectory[index][..., 8:], layout[index][..., 8:]) == (index != 1)
+    assert not torch.allclose(trajectory[-1][..., :8], layout[-1][..., :8], atol=1e-3)
 
 
 def test_a_feathered_mask_mixes_target_and_layout_image(stack, words, subject, layout, reference) -> None:
     last = replace(OFF, blend_from=STEPS)
     weights = {share: np.full((16, 16), share) for share in (0.0, 0.5, 1.0)}
-    made = {s: retouch(stack, words, subject, layout, reference, last, lambda _, w=w: w) for s, w in weights.items()}
-    assert torch.equal(made[0.5][:-1], made[1.0][:-1])
-    assert torch.equal(made[0.0][-1], layout[-1])
-    assert torch.allclose(made[0.5][-1], (made[1.0][-1] + layout[-1]) / 2, atol=1e-5)
-    assert not torch.allclose(made[1.0][-1], layout[-1], atol=1e-3)
+    trajectories = {
+        s: retouch(stack, words, subject, layout, reference, last, lambda _, w=w: w) for s, w in weights.items()
+    }
+    assert torch.equal(trajectories[0.5][:-1], trajectories[1.0][:-1])
+    assert torch.equal(trajectories[0.0][-1], layout[-1])
+    assert torch.allclose(trajectories[0.5][-1], (trajectories[1.0][-1] + layout[-1]) / 2, atol=1e-5)
+    assert not torch.allclose(trajectories[1.0][-1], layout[-1], atol=1e-3)
 
 
 # 6
@@ -174,8 +176,8 @@ def test_identical_sources_change_nothing(words, swap: str) -> None:
     plain = Denoiser(stack.unet, text, 4.0)
     none = SubjectAdapter("none")
     layout = sample_layout(start, new_scheduler(stack, "ddim", STEPS), plain, plain, none, 0)
-    made = retouch(stack, (text, text), none, layout, layout, replace(ON, reference_swap=swap))
-    torch.testing.assert_close(made, layout, atol=1e-12, rtol=0)
+    trajectory = retouch(stack, (text, text), none, layout, layout, replace(ON, reference_swap=swap))
+    torch.testing.assert_close(trajectory, layout, atol=1e-12, rtol=0)
 
 
 # 7, 12
@@ -187,7 +189,7 @@ def test_the_reference_has_an_effect_and_sources_are_replayed_exactly(
     rules = replace(ON, reference_swap=swap)
     watched = stack.unet.register_forward_pre_hook(lambda _, args, kwargs: inputs.append(args[0]), with_kwargs=True)
     try:
-        made = retouch(stack, words, subject, layout, reference, rules)
+        trajectory = retouch(stack, words, subject, layout, reference, rules)
     finally:
         watched.remove()
     # A source whose variables are not needed in a step is not computed.
@@ -199,7 +201,7 @@ def test_the_reference_has_an_effect_and_sources_are_replayed_exactly(
         if sources:
             assert torch.equal(latents[: len(sources)], torch.cat(sources))
     other = retouch(stack, words, subject, layout, reference.flip(-1), rules)
-    assert not torch.allclose(made[-1], other[-1], atol=1e-3)
+    assert not torch.allclose(trajectory[-1], other[-1], atol=1e-3)
 
 
 # 8
@@ -254,13 +256,13 @@ def test_only_reference_cells_of_the_subject_provide_values(stack, words, subjec
     full, none = torch.ones(16, 16, dtype=torch.bool), torch.zeros(16, 16, dtype=torch.bool)
     half = full.clone()
     half[:, 8:] = 0
-    made = {n: retouch(stack, words, subject, layout, reference, ON, shown=s)[-1] for n, s in
+    final_latents = {n: retouch(stack, words, subject, layout, reference, ON, shown=s)[-1] for n, s in
             {"unknown": None, "whole": full, "half": half, "none": none}.items()}  # fmt: skip
     off = retouch(stack, words, subject, layout, reference, replace(ON, reference_swap="none"))[-1]
-    assert torch.equal(made["whole"], made["unknown"])
-    torch.testing.assert_close(made["none"], off, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(made["half"], made["whole"], atol=1e-3)
-    assert not torch.allclose(made["half"], made["none"], atol=1e-3)
+    assert torch.equal(final_latents["whole"], final_latents["unknown"])
+    torch.testing.assert_close(final_latents["none"], off, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(final_latents["half"], final_latents["whole"], atol=1e-3)
+    assert not torch.allclose(final_latents["half"], final_latents["none"], atol=1e-3)
 
 
 def test_only_the_targets_subject_attends_to_the_references_subject() -> None:
@@ -305,18 +307,20 @@ def test_guided_steps_show_the_reference_to_the_conditional_half_only(
 
 def test_guided_steps_end_at_guided_until(stack, words, subject, layout, reference) -> None:
     rules = replace(ON, reference_swap="subject_kv", blend_from=STEPS + 1)
-    made = [retouch(stack, words, subject, layout, reference, replace(rules, guided_until=n)) for n in (0, 3, STEPS)]
-    assert torch.equal(made[0][:2], made[1][:2])  # appearance begins at step 1
-    assert torch.equal(made[1][:4], made[2][:4])
-    assert not torch.allclose(made[0][2], made[1][2], atol=1e-4)
-    assert not torch.allclose(made[1][4], made[2][4], atol=1e-4)
+    trajectories = [
+        retouch(stack, words, subject, layout, reference, replace(rules, guided_until=n)) for n in (0, 3, STEPS)
+    ]
+    assert torch.equal(trajectories[0][:2], trajectories[1][:2])  # appearance begins at step 1
+    assert torch.equal(trajectories[1][:4], trajectories[2][:4])
+    assert not torch.allclose(trajectories[0][2], trajectories[1][2], atol=1e-4)
+    assert not torch.allclose(trajectories[1][4], trajectories[2][4], atol=1e-4)
 
 
 def test_with_an_empty_mask_nothing_attends_to_the_reference(stack, words, subject, layout, reference) -> None:
     rules = replace(ON, reference_swap="subject_kv", blend_from=STEPS + 1)
-    made = retouch(stack, words, subject, layout, reference, rules, nowhere)
+    trajectory = retouch(stack, words, subject, layout, reference, rules, nowhere)
     off = retouch(stack, words, subject, layout, reference, replace(rules, reference_swap="none"), nowhere)
-    torch.testing.assert_close(made, off, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(trajectory, off, atol=1e-4, rtol=1e-4)
 
 
 def test_relevance_replaces_attention_in_every_step(stack, words, subject, layout, reference) -> None:

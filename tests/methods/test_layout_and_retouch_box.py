@@ -1,4 +1,4 @@
-"""The box variant of Layout-and-Retouch: what it adds to paper mode, and that its rows say so."""
+"""The box variant of Layout-and-Retouch: additions to paper mode, and the notes on its rows."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def test_with_zero_strengths_stage_one_is_that_of_paper_mode(stack) -> None:
 @pytest.mark.parametrize("strength", ["nu", "eta"])
 def test_each_strength_and_each_box_has_an_effect(stack, strength: str) -> None:
     method = build(box, stack, **{"nu": 0.0, "eta": 0.0, strength: 1.0})
-    made = stage_one(method, DOG, CAT)
-    assert not torch.allclose(made[-1], stage_one(build(paper, stack), DOG, CAT)[-1], atol=1e-4)
+    trajectory = stage_one(method, DOG, CAT)
+    assert not torch.allclose(trajectory[-1], stage_one(build(paper, stack), DOG, CAT)[-1], atol=1e-4)
     for moved in ((replace(DOG, box=CAT.box), CAT), (DOG, replace(CAT, box=DOG.box))):
-        assert not torch.allclose(made[-1], stage_one(method, *moved)[-1], atol=1e-4)
+        assert not torch.allclose(trajectory[-1], stage_one(method, *moved)[-1], atol=1e-4)
 
 
 def test_guidance_uses_the_positions_of_the_current_prompt(stack, monkeypatch) -> None:

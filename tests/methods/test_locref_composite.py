@@ -34,9 +34,9 @@ def test_composite_contains_the_resized_references(size: tuple[int, int]) -> Non
         assert torch.equal(painted[:, y0:y1, x0:x1], composite.fit_image(pair.image, y1 - y0, x1 - x0))
         background[y0:y1, x0:x1] = False
     assert torch.equal(painted[:, background], torch.tensor(composite.MEAN)[:, None].expand(3, int(background.sum())))
-    seen = composite.encoder_input(painted, 32)
-    assert seen.shape == (3, 32, 32)
-    assert seen[:, 0].abs().max() < 1e-5
+    encoder_pixels = composite.encoder_input(painted, 32)
+    assert encoder_pixels.shape == (3, 32, 32)
+    assert encoder_pixels[:, 0].abs().max() < 1e-5
 
 
 @pytest.mark.parametrize(("canvas", "value"), [("black", 0.0), ("white", 1.0)])
@@ -66,11 +66,11 @@ def test_encoder_sees_all_four_corners(height: int, width: int) -> None:
     for rows in corners:
         for columns in corners:
             image[:, rows, columns] = 1
-    seen = composite.encoder_input(image, 32) * torch.tensor(composite.STD).view(3, 1, 1)
-    seen = seen + torch.tensor(composite.MEAN).view(3, 1, 1)
+    pixels = composite.encoder_input(image, 32) * torch.tensor(composite.STD).view(3, 1, 1)
+    pixels = pixels + torch.tensor(composite.MEAN).view(3, 1, 1)
     for row in (0, -1):
         for column in (0, -1):
-            assert (seen[:, row, column] > 0.9).all()
+            assert (pixels[:, row, column] > 0.9).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 24), (24, 8), (16, 1)])

@@ -294,7 +294,7 @@ def test_the_variant_names_everything_that_changes_the_value(ap50: AveragePrecis
     )
 
 
-def test_known_answer(scorers: dict[str, str]) -> None:
+def test_ap_of_a_public_toy_data_set(scorers: dict[str, str]) -> None:
     """Padilla et al.'s public toy set. Its first annotation has id 0; AP50 is 0.7595 if that is read as "no match"."""
     ground_truth_path = ORACLES / "gts_coco_format/toy_example_coco.JSON"
     detections_path = ORACLES / "dets_coco_format/coco_dets.json"

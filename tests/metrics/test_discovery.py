@@ -30,7 +30,7 @@ def metrics(scorers):
 '''
 
 
-def test_headline_first_then_by_name(scorers: dict[str, str]) -> None:
+def test_metrics_are_sorted_headline_first_then_by_name(scorers: dict[str, str]) -> None:
     names = [m.info.name for m in all_metrics(scorers)]
     assert tuple(names[: len(HEADLINE_METRICS)]) == HEADLINE_METRICS
     other_names = names[len(HEADLINE_METRICS) :]

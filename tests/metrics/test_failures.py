@@ -42,7 +42,7 @@ def diagnosed_kinds(e: Evidence, cosines: Sequence[Sequence[float]] | None = Non
         ([], [("cat", 0.9, LEFT)], [], 1),
     ],
 )
-def test_one_case_of_each_kind(make: Make, targets, detected, expected: list[str], unexplained: int) -> None:
+def test_each_failure_kind_is_diagnosed(make: Make, targets, detected, expected: list[str], unexplained: int) -> None:
     assert diagnosed_kinds(make(targets, detected)) == (expected, unexplained)
 
 

@@ -99,7 +99,7 @@ def test_mirroring_changes_nothing(name: str) -> None:
             assert b.outcome == a.outcome
 
 
-def test_the_cases_are_informative() -> None:
+def test_mirrored_test_cases_are_not_degenerate() -> None:
     """The values are not extreme, and mirroring only the detections changes them."""
     images = make_images()
     for name in ("ap50", "mask_ap50", "mask_miou"):

@@ -61,24 +61,24 @@ def pitfall(
 ) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
     """Register a function that injects the fault."""
 
-    def enter(inject: Callable[[Bench], None]) -> Callable[[Bench], None]:
-        _enter(Pitfall(number, what, injected, caught, inject))
+    def register(inject: Callable[[Bench], None]) -> Callable[[Bench], None]:
+        _register(Pitfall(number, what, injected, caught, inject))
         return inject
 
-    return enter
+    return register
 
 
 def not_injected(number: int, what: str, why: str) -> None:
     """Register a pitfall without an injectable fault, and the reason."""
-    _enter(Pitfall(number, what, "", why))
+    _register(Pitfall(number, what, "", why))
 
 
-def _enter(entry: Pitfall) -> None:
+def _register(entry: Pitfall) -> None:
     assert entry.number not in PITFALLS, entry.number
     PITFALLS[entry.number] = entry
 
 
-def doctor_finds(bench: Bench, *names: str) -> None:
+def assert_doctor_fails(bench: Bench, *names: str) -> None:
     """One of these checks of `layoutmark doctor` must fail."""
     context = replace(bench.context)  # has heard nothing yet
     results = {name: perform_check(all_checks()[name], context) for name in names}
@@ -86,7 +86,7 @@ def doctor_finds(bench: Bench, *names: str) -> None:
         raise MissedError(str(results))
 
 
-def refused(call: Callable[[], object], *words: str) -> None:
+def assert_refused(call: Callable[[], object], *words: str) -> None:
     """The call must be refused with an error that contains these words."""
     try:
         call()
@@ -97,7 +97,7 @@ def refused(call: Callable[[], object], *words: str) -> None:
     raise MissedError("accepted")
 
 
-def twin_differs(*metrics: str) -> None:
+def assert_twin_differs(*metrics: str) -> None:
     """The metrics must differ from their independent twins on the cases of the parity table."""
     for name in metrics:
         if not any(_differs(name, seed) for seed in parity.SEEDS):
@@ -119,7 +119,7 @@ def _differs(name: str, seed: int) -> bool:
     return any((a is None) != (b is None) or (a is not None and b is not None and abs(a - b) > 1e-6) for a, b in pairs)
 
 
-def scene(
+def make_evidence_of(
     *things: tuple[str, Sequence[float]], found: Sequence[tuple[str, Sequence[float], float]] = (), side: int = 64,
     judged: tuple[str, ...] | None = None,
 ) -> Evidence:  # fmt: skip
@@ -131,7 +131,7 @@ def scene(
     return Evidence(sample, 0, Status.OK, detections=detections.with_judged_categories(sample))
 
 
-def value(name: str, *images: Evidence) -> float | None:
+def metric_value(name: str, *images: Evidence) -> float | None:
     """A metric of detections over these images."""
     metrics = {m.info.name: m for m in all_metrics({"detector": "made up", "pixels": "none"})}
     return summarise_metric(metrics[name], images).value

@@ -27,11 +27,11 @@ from layoutmark.score import Status
 from layoutmark.statistics import mean_interval
 from layoutmark.store import RunFolder, Store, feature_key, image_key
 from layoutmark.suites.opening import open_suite
-from registry import Bench, expect, not_injected, pitfall, refused
+from registry import Bench, assert_refused, expect, not_injected, pitfall
 
 
 @pitfall(40, "one seed for the process", "a method that uses the global generator", "`methods check`")
-def process_seed(bench: Bench) -> None:
+def use_global_generator(bench: Bench) -> None:
     import torch
 
     entry = bench.registry.get_method("paint")
@@ -45,7 +45,7 @@ def process_seed(bench: Bench) -> None:
 
 
 @pitfall(41, "batch size changes the image", "a method that reads its batch", "`methods check`")
-def depends_on_batch(bench: Bench) -> None:
+def depend_on_batch(bench: Bench) -> None:
     entry, rule = bench.registry.get_method("paint"), CHECKS["batch_and_order_do_not_matter"]
     adapter: Any = entry.load()
     assert run_check(rule, make_candidate(entry, "tiny")).outcome is Outcome.PASSED
@@ -63,29 +63,29 @@ def _generate_records(bench: Bench, **settings: Any) -> list[Mapping[str, Any]]:
     plan = make_plan(bench.registry, suite="mini", stack="mini", methods=["paint"], limit=2)
     row = find_row(plan, "paint")
     plan = dataclasses.replace(plan, rows=(dataclasses.replace(row, settings={**row.settings, **settings}),))
-    suite, store = _suite(bench, plan), Store(bench.folder / "store")
+    suite, store = _open_suite(bench, plan), Store(bench.folder / "store")
     generate(plan, suite, bench.registry, store, "cpu", lambda *_: None)
     return [store.record(j.key) or {} for j in list_jobs(plan, suite, plan.rows[0])]
 
 
-def _suite(bench: Bench, plan: Plan) -> Any:
+def _open_suite(bench: Bench, plan: Plan) -> Any:
     return open_suite(bench.registry, plan.suite, bench.registry.get_stack(plan.stack), plan.limit)
 
 
 @pitfall(42, "blanked images dropped", "a safety filter that blanks every image", "status `filtered`, counted")
-def filtered(bench: Bench) -> None:
+def filter_every_image(bench: Bench) -> None:
     expect([r["status"] for r in _generate_records(bench, fault="filtered")] == ["filtered"] * 2)
 
 
 @pitfall(43, "NaN and black images", "a method that returns constant images, and one that returns floats",
          "status `degenerate`; refused")  # fmt: skip
-def degenerate(bench: Bench) -> None:
+def return_degenerate_images(bench: Bench) -> None:
     expect([r["status"] for r in _generate_records(bench, fault="constant")] == ["degenerate"] * 2)
     records = _generate_records(bench, fault="floats")
     expect({r["status"] for r in records} == {"failed"} and "float32" in records[0]["reason"])
 
 
-def _facts(**changes: Any) -> dict[str, Any]:
+def _make_facts(**changes: Any) -> dict[str, Any]:
     row = {"counts": {"requested": 1}, "settings": {"steps": 50}, "kind": "method", "preset": "", "deviations": [1]}
     return {"row": {**row, **changes.pop("row", {})}, "overrides": [], "because": "", "track": "matched", **changes}
 
@@ -95,12 +95,12 @@ IMAGE: Mapping[str, Any] = {"notes": {}}
 
 @pitfall(44, "methods with different settings in one table", "50 steps on a track that requires 25",
          "leaderboard rules")  # fmt: skip
-def unmatched(bench: Bench) -> None:
-    expect(find_rule_violations(_facts(), [IMAGE], {"steps": 50}) == [])
-    expect(find_rule_violations(_facts(), [IMAGE], {"steps": 25}) == ["not matched: steps"])
+def change_matched_setting(bench: Bench) -> None:
+    expect(find_rule_violations(_make_facts(), [IMAGE], {"steps": 50}) == [])
+    expect(find_rule_violations(_make_facts(), [IMAGE], {"steps": 25}) == ["not matched: steps"])
 
 
-def _changed(bench: Bench, change: Any) -> RunFolder:
+def _copy_changed_run(bench: Bench, change: Any) -> RunFolder:
     """A copy of the tiny run with its results changed."""
     import shutil
 
@@ -111,35 +111,35 @@ def _changed(bench: Bench, change: Any) -> RunFolder:
     return RunFolder(bench.folder / "other")
 
 
-def _compared(bench: Bench, other: RunFolder) -> Any:
+def _compare_with_tiny_run(bench: Bench, other: RunFolder) -> Any:
     return compare_runs([("one", RunFolder(bench.tiny.folder), "paint"), ("two", other, "paint")])
 
 
 @pitfall(45, "seeds differ between methods", "a run with a different seed", "protocol hash; compare refuses")
-def other_seeds(bench: Bench) -> None:
+def change_seeds(bench: Bench) -> None:
     def change(data: dict[str, Any]) -> None:
         parts = data["protocol"]["parts"]
         parts["seeds"] = [1]
         data["protocol"]["hash"] = protocol_hash(parts)
 
-    refused(lambda: _compared(bench, _changed(bench, change)), "seeds differ")
+    assert_refused(lambda: _compare_with_tiny_run(bench, _copy_changed_run(bench, change)), "seeds differ")
 
 
 @pitfall(46, "the best of several seeds, or a hand-picked one", "an entry with one image removed",
          "leaderboard rules: incomplete")  # fmt: skip
-def picked(bench: Bench) -> None:
-    facts = _facts(row={"counts": {"requested": 2, "missing": 1}})
+def remove_an_image(bench: Bench) -> None:
+    facts = _make_facts(row={"counts": {"requested": 2, "missing": 1}})
     expect(any("incomplete" in f for f in find_rule_violations(facts, [IMAGE, IMAGE], {"steps": 50})))
     expect(
         any(
             "incomplete" in f
-            for f in find_rule_violations(_facts(row={"counts": {"requested": 2}}), [IMAGE], {"steps": 50})
+            for f in find_rule_violations(_make_facts(row={"counts": {"requested": 2}}), [IMAGE], {"steps": 50})
         )
     )
 
 
 @pitfall(47, "repeated prompts counted as independent", "every image twice", "clusters by prompt; doctor counts them")
-def twice(bench: Bench) -> None:
+def repeat_prompts(bench: Bench) -> None:
     values, prompts = [0.1, 0.4, 0.6, 0.9], ["a", "b", "c", "d"]
     single, repeated = mean_interval(values, prompts), mean_interval(values * 2, prompts * 2)
     independent = mean_interval(values * 2, [*prompts, "e", "f", "g", "h"])
@@ -155,7 +155,7 @@ def twice(bench: Bench) -> None:
 
 
 @pitfall(48, "missing images dropped", "one image of three missing", "n of N, and the reason counted")
-def gone(bench: Bench) -> None:
+def lose_an_image(bench: Bench) -> None:
     (metric,) = [m for m in all_metrics({"detector": "d"}) if m.info.name == "miou"]
     sample = bench.context.suite.samples[0]
     from layoutmark.evidence import Detections
@@ -168,7 +168,7 @@ def gone(bench: Bench) -> None:
 
 
 @pitfall(49, "exceptions swallowed", "a method that raises", "status `failed` with its text, `--fail-above`")
-def swallowed(bench: Bench) -> None:
+def raise_in_method(bench: Bench) -> None:
     records = _generate_records(bench, fault="raises")
     expect({r["status"] for r in records} == {"failed"} and "no paint left" in records[0]["reason"])
 
@@ -179,7 +179,7 @@ def swallowed(bench: Bench) -> None:
     "an image and its record stored twice",
     "keyed store: the second replaces the first",
 )
-def appended(bench: Bench) -> None:
+def store_an_image_twice(bench: Bench) -> None:
     store, image = Store(bench.folder / "twice"), np.zeros((4, 4, 3), np.uint8)
     for status in ("ok", "filtered"):
         store.put_image("k" * 64, image, {"status": status})
@@ -187,7 +187,7 @@ def appended(bench: Bench) -> None:
 
 
 @pitfall(51, "a cache that ignores its model", "each part of a key changed separately", "a different key each time")
-def stale(bench: Bench) -> None:
+def change_parts_of_keys(bench: Bench) -> None:
     feature: dict[str, Any] = {"pixels": "p", "extractor": "e", "weights": "w", "settings": {"code": "c"}}
     changes: list[dict[str, Any]] = [
         {"pixels": "q"}, {"extractor": "f"}, {"weights": "v"}, {"settings": {"code": "d"}}
@@ -206,17 +206,17 @@ def stale(bench: Bench) -> None:
 
 
 @pitfall(52, "results of different versions compared", "a different digest of the metrics' code", "compare refuses")
-def other_version(bench: Bench) -> None:
+def change_code_digest(bench: Bench) -> None:
     def change(data: dict[str, Any]) -> None:
         parts = data["protocol"]["parts"]
         parts["code"]["metrics"] = "0" * 64
         data["protocol"]["hash"] = protocol_hash(parts)
 
-    refused(lambda: _compared(bench, _changed(bench, change)), "code differ")
+    assert_refused(lambda: _compare_with_tiny_run(bench, _copy_changed_run(bench, change)), "code differ")
 
 
 @pitfall(53, "neighbours ranked without a significant difference", "two methods 0.001 apart, p 0.5", "one tie group")
-def neighbours(bench: Bench) -> None:
+def rank_close_methods(bench: Bench) -> None:
     (metric,) = [m for m in all_metrics({"detector": "d"}) if m.info.name == "miou"]
     rows = [{"method": m, "metric": "miou", "value": v} for m, v in (("a", 0.501), ("b", 0.5), ("c", 0.1))]
     pairs = [
@@ -231,11 +231,11 @@ not_injected(55, "a gate that fails on noise", "a rate, not a fault; simulated i
 
 
 @pitfall(56, "a model fetched from a moving branch", "a scorer card with revision `main`", "the card is refused")
-def moving(bench: Bench) -> None:
-    refused(lambda: Scorer(repository="somebody/model", revision="main"), "40 hex digits")
+def use_a_moving_branch(bench: Bench) -> None:
+    assert_refused(lambda: Scorer(repository="somebody/model", revision="main"), "40 hex digits")
 
 
-def results_of(folder: Path) -> dict[str, Any]:
+def read_results(folder: Path) -> dict[str, Any]:
     """A fresh copy of a run's results."""
     results: dict[str, Any] = json.loads((folder / "results.json").read_text("utf-8"))
     return results

@@ -59,13 +59,13 @@ def test_pitfall_is_caught(entry: Pitfall, bench: Bench) -> None:
     CAUGHT.add(entry.number)
 
 
-def test_guard_that_notices_nothing_raises(bench: Bench) -> None:
-    from registry import doctor_finds, refused, twin_differs
+def test_guard_that_misses_its_fault_raises(bench: Bench) -> None:
+    from registry import assert_doctor_fails, assert_refused, assert_twin_differs
 
     for guard in (
-        lambda: doctor_finds(bench, "ids are unique"),
-        lambda: refused(lambda: 1),
-        lambda: twin_differs("miou"),
+        lambda: assert_doctor_fails(bench, "ids are unique"),
+        lambda: assert_refused(lambda: 1),
+        lambda: assert_twin_differs("miou"),
     ):
         with pytest.raises(MissedError):
             guard()

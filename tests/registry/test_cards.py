@@ -200,7 +200,7 @@ folder = "clip"
         (SuiteCard, SUITE + "digest = 'abc'", "key 'suites[0].digest': found a string 'abc'; expected 64 hex digits"),
         (SuiteCard, "suites = []\nlicence = 'x'", ", suites: found an empty list; expected at least one suite"),
         (StackCard, STACK + "[scorers.judge]\nfolder = 'x'", ", scorers: found the unknown scorer 'judge'"),
-        (StackCard, STACK.replace('folder = "clip"', ""), "table [scorers.clip], place: found neither"),
+        (StackCard, STACK.replace('folder = "clip"', ""), "table [scorers.clip], weights: found no source"),
         (
             StackCard,
             STACK + "revision = 'main'",

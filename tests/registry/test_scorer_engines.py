@@ -74,7 +74,7 @@ def test_every_kind_has_engines_and_every_engine_has_settings() -> None:
             "[scorers.quality]\nengine = 'pyiqa'\nsettings = { model = 'musiq' }",
             "'model': found 'musiq'; expected a CLIP-IQA model; other measures have roles of their own",
         ),
-        ("[scorers.dino]\nengine = 'vit'", "place: found neither; expected a folder, a file or a repository"),
+        ("[scorers.dino]\nengine = 'vit'", "weights: found no source; expected a folder, a file or a repository"),
         (
             "[scorers.dino]\nfolder = 'x'\nrevision = 'main'",
             "key 'scorers.dino.revision': found a string 'main'; expected 40 hex digits",
@@ -88,7 +88,7 @@ def test_invalid_scorers(text: str, message: str, tmp_path: Path) -> None:
     assert "stack.toml" in caught.value.what
 
 
-def test_weights_known_by_name_need_no_place(tmp_path: Path) -> None:
+def test_weights_known_by_name_need_no_file(tmp_path: Path) -> None:
     card = read_stack(
         "[scorers.clip]\nsettings = { model = 'ViT-B-32', pretrained = 'openai' }\n"
         "[scorers.quality_musiq]\nengine = 'pyiqa'\nsettings = { model = 'musiq', high = 100 }\n",

@@ -74,7 +74,7 @@ def test_no_table_is_wider_than_the_line(wide: Any, example: ModuleType, tmp_pat
         assert overfull_boxes(table, options, tmp_path / str(number)) == []
 
 
-def test_the_engine_would_report_it(wide: Any, tmp_path: Path) -> None:
+def test_latex_reports_a_table_that_is_too_wide(wide: Any, tmp_path: Path) -> None:
     table = write_report(wide, tmp_path, "latex", out=tmp_path).read_text("utf-8")
     assert overfull_boxes(table.replace(r"\ifdim\wd0>\linewidth", r"\iffalse"), "a4paper", tmp_path / "a")
 

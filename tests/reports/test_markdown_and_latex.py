@@ -82,7 +82,7 @@ def test_a_comment_stays_short(example, tmp_path) -> None:
     assert len(render("markdown", example.make_results(tmp_path, samples=400, hostile=False), tmp_path / "m")) < 12_000
 
 
-def test_the_report_command_writes_them(active_tiny_run, capsys, tmp_path, monkeypatch) -> None:
+def test_report_command_writes_markdown_and_latex(active_tiny_run, capsys, tmp_path, monkeypatch) -> None:
     summary = tmp_path / "step.md"
     summary.write_text("of another step\n", "utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))

@@ -18,9 +18,9 @@ from layoutmark.score import controls_layout, measures_layout
 @pytest.fixture
 def results(example: ModuleType) -> Any:
     """Results in which only `base` reads no layout."""
-    made = example.make_results(None, samples=4, hostile=False)
-    assert [m["name"] for m in made["methods"] if not controls_layout(m)] == ["base"]
-    return made
+    results = example.make_results(None, samples=4, hostile=False)
+    assert [m["name"] for m in results["methods"] if not controls_layout(m)] == ["base"]
+    return results
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_page_marks_both_cells_of_the_row(results: Any, tmp_path: Path) -> N
     assert "Layout not controlled by <bdi>base</bdi>: no boxes, masks, points or scribbles are read." in page
 
 
-def test_markdown_latex_and_figures_mark_them(results: Any, tmp_path: Path) -> None:
+def test_markdown_latex_and_figures_mark_uncontrolled_methods(results: Any, tmp_path: Path) -> None:
     lines = write_report(results, tmp_path, "markdown", out=tmp_path).read_text("utf-8").splitlines()
     assert {line.split(" | ")[0]: line.count("(not controlled)") for line in lines if "(not controlled)" in line} == {
         "| base": 2
@@ -68,7 +68,7 @@ def test_markdown_latex_and_figures_mark_them(results: Any, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_the_terminal_marks_them(results: Any, terminal: bool) -> None:
+def test_terminal_table_marks_uncontrolled_methods(results: Any, terminal: bool) -> None:
     console = Console(record=True, force_terminal=terminal, width=200, file=io.StringIO())
     print_table(results, console)
     assert console.export_text().count("not controlled") == 2

@@ -22,7 +22,7 @@ STACK = Registry().get_stack("mini")
 GENERATOR = STACK.folder / STACK.card.generator.folder
 SCORERS = sorted({s.folder for s in STACK.card.scorers.values()})
 PLAIN = {".safetensors", ".json", ".txt", ".toml", ".md", ".png"}
-LARGEST = 32_000_000
+MAX_WEIGHT_BYTES = 32_000_000
 
 STOCK = """
 import sys
@@ -43,7 +43,7 @@ def tensors(folder: Path) -> Iterator[tuple[str, np.ndarray, str]]:
                 yield f"{path.relative_to(folder)}:{name}", file.get_tensor(name), file.get_slice(name).get_dtype()
 
 
-def test_only_plain_files() -> None:
+def test_stack_folder_contains_only_plain_files() -> None:
     assert [p.name for p in STACK.folder.rglob("*") if p.is_file() and p.suffix not in PLAIN] == []
 
 
@@ -60,8 +60,8 @@ def test_every_part_has_weights_in_half_precision() -> None:
         assert all(np.isfinite(values).all() for _, values, _ in stored)
 
 
-def test_weights_fit() -> None:
-    assert 0 < sum(p.stat().st_size for p in STACK.folder.rglob("*.safetensors")) <= LARGEST
+def test_weights_stay_below_the_size_limit() -> None:
+    assert 0 < sum(p.stat().st_size for p in STACK.folder.rglob("*.safetensors")) <= MAX_WEIGHT_BYTES
 
 
 def test_a_stock_pipeline_draws_without_this_project() -> None:
@@ -113,8 +113,8 @@ def test_scorers_load_from_the_card(true_image: np.ndarray) -> None:
     assert 0 <= scorers.quality.scores([true_image])[0] <= 1
 
 
-def prints(folder: Path) -> dict[str, str]:
-    """Digest of every tensor that training could have shaped: those of one value all over say nothing."""
+def digest_tensors(folder: Path) -> dict[str, str]:
+    """Name by digest of every tensor that training changes; small and constant tensors are omitted."""
     return {
         hashlib.sha256(values.tobytes()).hexdigest(): name
         for name, values, _ in tensors(folder)
@@ -124,17 +124,17 @@ def prints(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("scorer", SCORERS)
 def test_scorers_share_no_tensor_with_the_generator(scorer: str) -> None:
-    ours, theirs = prints(GENERATOR), prints(STACK.folder / scorer)
+    ours, theirs = digest_tensors(GENERATOR), digest_tensors(STACK.folder / scorer)
     assert len(ours) > 50
     assert theirs
     assert {theirs[key] for key in ours.keys() & theirs.keys()} == set()
 
 
-def test_shared_tensors_would_be_seen() -> None:
-    assert prints(GENERATOR).keys() & prints(GENERATOR / "unet").keys()
+def test_tensor_comparison_detects_shared_tensors() -> None:
+    assert digest_tensors(GENERATOR).keys() & digest_tensors(GENERATOR / "unet").keys()
 
 
-def test_tokenizers_differ() -> None:
+def test_generator_and_clip_have_different_tokenizers() -> None:
     def words(folder: Path) -> Any:
         return json.loads((folder / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
 

@@ -124,7 +124,7 @@ def test_nan_is_refused() -> None:
 
 
 def test_unequal_lengths_are_refused() -> None:
-    with pytest.raises(LayoutmarkError, match=r"^cluster keys: found 1 entries; expected 2 entries\. Pass one"):
+    with pytest.raises(LayoutmarkError, match=r"^cluster keys: found 1 entry; expected 2 entries\. Pass one"):
         mean_interval([0.5, 0.6], ["a"])
 
 

@@ -20,7 +20,7 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
-def test_holm_of_nothing_one_and_large() -> None:
+def test_holm_of_empty_single_and_large_values() -> None:
     assert holm([]) == []
     assert holm([0.2]) == [0.2]
     assert holm([0.9, 0.8]) == [1.0, 1.0]
@@ -64,9 +64,9 @@ def test_tie_groups_compare_with_the_head_of_the_group() -> None:
 
 
 def test_tie_groups_ask_only_better_against_worse() -> None:
-    asked: list[tuple[str, str]] = []
-    tie_groups(["a", "b", "c"], lambda x, y: bool(asked.append((x, y))))  # type: ignore[func-returns-value]
-    assert asked == [("a", "b"), ("a", "c")]
+    compared_pairs: list[tuple[str, str]] = []
+    tie_groups(["a", "b", "c"], lambda x, y: bool(compared_pairs.append((x, y))))  # type: ignore[func-returns-value]
+    assert compared_pairs == [("a", "b"), ("a", "c")]
 
 
 @given(st.lists(st.text(max_size=3), unique=True, max_size=10), st.integers(0, 1000))

@@ -66,7 +66,7 @@ def test_interval_leaves_out_zero_exactly_when_p_is_small(pairs: list[tuple[int,
     assert 0 <= result.p <= 1
 
 
-def test_it_is_the_mean_interval_of_the_differences() -> None:
+def test_paired_interval_is_the_mean_interval_of_the_differences() -> None:
     rng = np.random.default_rng(0)
     a, b, keys = rng.random(24), rng.random(24), [f"k{i // 3}" for i in range(24)]
     result, reference = not_none(paired_mean_difference(a, b, keys, 0.9)), mean_interval(a - b, keys, 0.9)
@@ -102,7 +102,7 @@ def test_scores_that_differ_by_rounding_alone_are_identical() -> None:
     assert (result.difference, result.low, result.high, result.p) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_a_constant_difference_is_not_a_certainty() -> None:
+def test_constant_difference_keeps_a_positive_p_value() -> None:
     result = not_none(paired_mean_difference([0.3, 0.5, 0.9], [0.2, 0.4, 0.8], one_cluster_each(3)))
     assert result.p == 0.25
     assert result.low == result.high == pytest.approx(0.1)
@@ -114,7 +114,7 @@ def test_fewer_than_two_clusters_give_no_result(count: int) -> None:
 
 
 def test_unequal_designs_are_refused() -> None:
-    with pytest.raises(LayoutmarkError, match=r"^second values: found 1 entries; expected 2 entries\. Pass one"):
+    with pytest.raises(LayoutmarkError, match=r"^second values: found 1 entry; expected 2 entries\. Pass one"):
         paired_mean_difference([0.1, 0.2], [0.1], ["a", "b"])
     with pytest.raises(LayoutmarkError, match=r"^second deviations: found 50 entries; expected 60 entries"):
         paired_statistic_difference(0.1, 0.2, [0.1] * 60, [0.2] * 50, 10)

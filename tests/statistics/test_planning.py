@@ -36,8 +36,8 @@ def test_by_hand() -> None:
 def test_unequal_groups_and_zero_variance_between_prompts() -> None:
     assert estimate_spread([0, 2, 0, 2, 0, 2], ["a", "a", "b", "b", "c", "c"]).between_prompts == 0.0
     values, keys = pilot(3000, 4, 0.3, 0.3)
-    kept = np.random.default_rng(1).random(len(values)) < 0.7
-    spread = estimate_spread(values[kept], [k for k, keep in zip(keys, kept, strict=True) if keep])
+    is_kept = np.random.default_rng(1).random(len(values)) < 0.7
+    spread = estimate_spread(values[is_kept], [k for k, keep in zip(keys, is_kept, strict=True) if keep])
     assert spread.between_prompts == pytest.approx(0.3, rel=0.06)
 
 

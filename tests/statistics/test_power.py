@@ -16,13 +16,13 @@ from layoutmark.statistics import needed_clusters, paired_mean_difference
 
 # Cohen (1988) and the common power tables: paired t test, two-sided 5 %, power 80 %.
 @pytest.mark.parametrize(("effect", "count"), [(0.2, 199), (0.3, 90), (0.5, 34), (0.8, 15)])
-def test_the_published_table(effect: float, count: int) -> None:
+def test_needed_clusters_match_the_published_table(effect: float, count: int) -> None:
     assert needed_clusters(1.0, effect) == count
     assert needed_clusters(0.02, 0.02 * effect) == count
 
 
 @given(st.floats(0.05, 5), st.sampled_from([0.8, 0.95, 0.99]), st.floats(0.01, 0.99))
-def test_it_is_the_smallest_count_with_that_power(effect: float, level: float, power: float) -> None:
+def test_needed_clusters_is_the_smallest_count_with_that_power(effect: float, level: float, power: float) -> None:
     def power_with(count: int) -> float:
         critical = stats.t.ppf((1 + level) / 2, count - 1)
         return float(stats.nct.sf(critical, count - 1, effect * math.sqrt(count)))

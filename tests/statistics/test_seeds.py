@@ -23,7 +23,7 @@ def test_the_recipe_is_fixed() -> None:
 
 
 @given(PARTS)
-def test_it_fits_a_signed_integer_and_repeats(parts: list[str | int]) -> None:
+def test_seed_fits_a_signed_integer_and_is_deterministic(parts: list[str | int]) -> None:
     seed = derive_seed(*parts)
     assert 0 <= seed < 2**63
     assert seed == derive_seed(*parts)
@@ -34,12 +34,12 @@ def test_different_parts_give_different_seeds(one: list[str | int], two: list[st
     assert (derive_seed(*one) == derive_seed(*two)) == (one == two)
 
 
-def test_boundaries_and_types_of_parts_matter() -> None:
+def test_boundaries_and_types_of_the_parts_change_the_seed() -> None:
     assert len({derive_seed("a", "bc"), derive_seed("ab", "c"), derive_seed("abc"), derive_seed("a,bc")}) == 4
     assert derive_seed("s", 1) != derive_seed("s", "1")
 
 
-def test_all_bits_are_used() -> None:
+def test_every_bit_of_the_seed_varies() -> None:
     seeds = [derive_seed("suite", str(i), 0) for i in range(300)]
     assert len(set(seeds)) == 300
     for bit in range(63):

@@ -38,7 +38,7 @@ def indexed_keys(root: Path, table: str) -> list[str]:
         connection.close()
 
 
-def test_everything_indexed_is_readable_after_kills(tmp_path: Path) -> None:
+def test_indexed_entries_are_readable_after_writers_are_killed(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
     for delay in (0.003, 0.05, 0.11):
         writers = [

@@ -176,7 +176,7 @@ def test_detections_round_trip_as_a_table(tmp_path: Path) -> None:
         run.read_detections()
 
 
-def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_addresses_are_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LAYOUTMARK_RUNS", raising=False)
     for name in ("runs/demo", "runs/a:b", "elsewhere/x", "local", "demo"):

@@ -108,7 +108,7 @@ def test_padding_moves_pixels_boxes_and_masks_alike(width: int, height: int, dat
     assert np.array_equal(padded_instance.mask.to_array(), (padded_image == 200).all(-1))
 
 
-def test_bars_are_grey() -> None:
+def test_padding_is_grey() -> None:
     padded = make_image_square(np.zeros((2, 4, 3), np.uint8), Aspect.PAD)
     assert padded[:, 0, 0].tolist() == [BAR_GREY_LEVEL, 0, 0, BAR_GREY_LEVEL]
 

@@ -57,7 +57,7 @@ def test_equal_ids_match_the_published_suite(tmp_path) -> None:
         (("a", "b"), {"digest": "0" * 64}, "the same ids with other content"),
     ],
 )
-def test_differences_are_named(tmp_path, ids, digests, message: str) -> None:
+def test_differences_from_the_published_suite_are_described(tmp_path, ids, digests, message: str) -> None:
     comparison = compare_with_published(make_built_suite(*ids), make_card(tmp_path, "a", "b", **digests), tmp_path)
     assert not comparison.matches
     assert comparison.note() == f"not the published suite (a file): {message}"

@@ -8,7 +8,7 @@ import pytest
 
 from layoutmark.diffusion.recipe import TrainingImages
 from layoutmark.registry import Registry
-from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED, renders
+from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED, render_images
 
 COUNT = 24
 
@@ -20,9 +20,9 @@ def world() -> Any:
 
 @pytest.fixture(scope="session")
 def few(world: Any, tmp_path_factory: pytest.TempPathFactory) -> TrainingImages:
-    return renders(world, tmp_path_factory.mktemp("train"), TRAIN_SEED, COUNT, 64)
+    return render_images(world, tmp_path_factory.mktemp("train"), TRAIN_SEED, COUNT, 64)
 
 
 @pytest.fixture(scope="session")
 def held_out(world: Any, tmp_path_factory: pytest.TempPathFactory) -> TrainingImages:
-    return renders(world, tmp_path_factory.mktemp("held-out"), HELD_OUT_SEED, COUNT, 64)
+    return render_images(world, tmp_path_factory.mktemp("held-out"), HELD_OUT_SEED, COUNT, 64)

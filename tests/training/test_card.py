@@ -54,7 +54,7 @@ def test_all_figures_with_their_bars(data: dict[str, Any]) -> None:
     assert all(f["holds"] == (f["value"] >= f["least"]) and f["n"] > 0 for f in data["figures"])
 
 
-def test_page_says_what_the_card_says(data: dict[str, Any], readme: str) -> None:
+def test_page_shows_the_figures_of_the_card(data: dict[str, Any], readme: str) -> None:
     rows = re.findall(r"^\| (.+?) \| (\d\.\d{4}|-\d\.\d{4}) \| (\d\.\d\d) \| (\d+) .+? \| (.+?) \|$", readme, re.M)
     shown = {name: (value, bar, n, verdict.strip("*")) for name, value, bar, n, verdict in rows}
     expected = {
@@ -66,18 +66,18 @@ def test_page_says_what_the_card_says(data: dict[str, Any], readme: str) -> None
     assert readme == card_page.render_readme(STACK.card, data, weights), STALE
 
 
-def test_measured_on_these_weights(data: dict[str, Any]) -> None:
+def test_figures_were_measured_on_the_shipped_weights(data: dict[str, Any]) -> None:
     assert data["made_with"]["sha256"] == card.weight_digests(STACK, STACK.folder), STALE
     assert data["stack"] == {"name": STACK.name, "version": STACK.card.version}
 
 
-def test_measured_with_these_settings(data: dict[str, Any]) -> None:
+def test_figures_were_measured_with_the_current_settings(data: dict[str, Any]) -> None:
     method = REGISTRY.get_method(card.METHOD).card
     assert data["made_with"]["method"]["settings"] == resolve_settings(method, STACK.name), STALE
     assert data["made_with"]["method"]["version"] == method.version
 
 
-def test_says_how_it_was_trained(data: dict[str, Any], readme: str) -> None:
+def test_page_describes_the_training(data: dict[str, Any], readme: str) -> None:
     assert data["training"] == card_page.read_training_record(STACK.folder), STALE
     assert {"generator", "detector", "clip", "dino"} <= set(data["training"]["parts"])
     for name, part in data["training"]["parts"].items():
@@ -92,14 +92,14 @@ def test_contact_sheet() -> None:
         assert image.size == (12 * 64 * 2, (4 * 64 + 6) * 2)
 
 
-def test_page_says_which_bars_are_missed(data: dict[str, Any]) -> None:
+def test_page_lists_missed_thresholds(data: dict[str, Any]) -> None:
     low = asdict(Figure("detector AP50 on true images", 0.5, 0.97, 512, "renders")) | {"holds": False}
     text = card_page.render_readme(STACK.card, {**data, "figures": [low, *data["figures"][1:]]}, 1)
     assert "does not hold" in card_page.format_figure(low)
-    assert "bars are missed: detector AP50 on true images" in text
+    assert "thresholds are missed: detector AP50 on true images" in text
 
 
-def test_figure_holds_from_its_bar_on() -> None:
+def test_figure_holds_at_or_above_its_threshold() -> None:
     assert Figure("x", 0.9, 0.9, 1, "things").holds
     assert not Figure("x", 0.8999, 0.9, 1, "things").holds
 
@@ -115,6 +115,6 @@ def test_recall_takes_each_detection_once() -> None:
     assert (recall, n) == (pytest.approx(3 / 5), 5)
 
 
-def test_training_that_left_no_facts(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=r"found no training.json.*make stack-mini"):
+def test_missing_training_record_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"found no training.json.*layoutmark train stack"):
         card_page.read_training_record(tmp_path)

@@ -11,10 +11,10 @@ import pytest
 
 from layoutmark.diffusion.recipe import TrainingImages
 from layoutmark.training.card import DEGRADATIONS, SEVERITIES
-from layoutmark.training.card import RENDERS as HELD_OUT_COUNT
+from layoutmark.training.card import RENDER_COUNT as HELD_OUT_COUNT
 from layoutmark.training.clip import degrade
-from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED, renders
-from layoutmark.training.stack import RENDERS as TRAIN_COUNT
+from layoutmark.training.data import HELD_OUT_SEED, TRAIN_SEED, render_images
+from layoutmark.training.stack import RENDER_COUNT as TRAIN_COUNT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,8 +32,8 @@ def test_training_held_out_and_suite_seeds_are_disjoint() -> None:
 
 
 def test_reloaded_renders_are_equal(world: Any, tmp_path: Path) -> None:
-    first = renders(world, tmp_path, HELD_OUT_SEED, 3, 64)
-    again = renders(world, tmp_path, HELD_OUT_SEED, 3, 64)
+    first = render_images(world, tmp_path, HELD_OUT_SEED, 3, 64)
+    again = render_images(world, tmp_path, HELD_OUT_SEED, 3, 64)
     assert np.array_equal(first.pixels, again.pixels)
     assert first.annotations == again.annotations
     render = world.draw(HELD_OUT_SEED + 2, 64)

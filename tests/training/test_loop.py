@@ -49,8 +49,8 @@ def test_resumed_training_equals_uninterrupted_training(tmp_path: Path) -> None:
             assert torch.equal(value, resumed[name].state_dict()[key]), (name, key)
 
 
-def test_steps_differ(tmp_path: Path) -> None:
-    """Without the second half the weights differ, so the equality above is meaningful."""
+def test_later_steps_change_the_weights(tmp_path: Path) -> None:
+    """Weights after half of the steps differ, so the equality above is meaningful."""
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, stop_at=4)
     half = torch.load(tmp_path / "small.pt", weights_only=True)["modules"]["model"]["0.weight"]

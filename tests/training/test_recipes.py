@@ -32,12 +32,13 @@ def recipe(name: str, world: Any, few: TrainingImages, folder: Path) -> Any:
     code = codec.fit_code(few)
     if name == "vae":
         return vae.train_vae(few, code, folder, steps=STEPS, batch=2, seed=1)[0]
-    parts, _ = generator.train_generator(few, code, folder, steps=STEPS, batch=2, seed=1, filler_words=world.fillers)
+    stages = [generator.Stage("generator", STEPS)]
+    parts, _ = generator.train_generator(few, code, folder, stages=stages, batch=2, seed=1, filler_words=world.fillers)
     return parts.unet
 
 
 @pytest.mark.parametrize("name", ["detector", "segmenter", "dino", "clip", "generator", "vae"])
-def test_three_steps(
+def test_recipe_runs_three_steps(
     name: str, world: Any, few: TrainingImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = recipe(name, world, few, tmp_path)

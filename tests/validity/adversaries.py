@@ -1,4 +1,4 @@
-"""Adversarial images against the boards, beside the best method and the true images.
+"""Adversarial images compared with the best method and the true images of the boards.
 
     python tests/validity/adversaries.py [--work FOLDER]
 
@@ -95,9 +95,9 @@ def lines(suite: str, values: Values, methods: Values) -> list[str]:
 
 
 def main() -> int:
-    """Score, write, and say whether an adversary leads everywhere."""
+    """Score, write the table, and return 1 if an adversary leads on every metric."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, help="keep features here")
+    parser.add_argument("--work", type=Path, help="folder for stored features")
     options = parser.parse_args()
     rows: list[str] = []
     leaders_everywhere = []

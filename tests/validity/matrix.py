@@ -1,4 +1,4 @@
-"""What was measured of dials and metrics: kept as response.json, judged, and shown as a table and a plot."""
+"""Measured responses of metrics to dials: stored as response.json, judged, and shown as a table and a plot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIGESTED_CASES = 4
 
 
 class Verdict(StrEnum):
-    """What became of an expectation."""
+    """Outcome of an expectation."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -33,9 +33,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A metric's values along a dial; `rank` is its rank correlation, positive for better, None where it never moves.
+    """Values of a metric along a dial; `rank` is the rank correlation, positive for better, None for a constant.
 
-    `difference` is last level less none, with its 95 % interval; None where there is none.
+    `difference` is the value at the last level minus that at the first, with its 95 % interval; None if unknown.
     """
 
     dial: str
@@ -71,7 +71,7 @@ class Answer:
 
 
 def store_answers(dial: Dial, all_cases: Sequence[Case], answers: Sequence[Answer]) -> None:
-    """Put what one dial gave in the place of what it gave before."""
+    """Store the answers of one dial; they replace its earlier answers."""
     stored = json.loads(STORED_ANSWERS.read_text("utf-8")) if STORED_ANSWERS.exists() else {}
     stored[dial.name] = {
         "levels": list(dial.levels),
@@ -86,7 +86,7 @@ def store_answers(dial: Dial, all_cases: Sequence[Case], answers: Sequence[Answe
 
 
 def text_of(stored: Any) -> str:
-    """JSON with a line a metric; numbers to 6 digits, which is more than the table shows."""
+    """JSON with one line per metric and numbers rounded to 6 digits, more than the table shows."""
     rounded = json.loads(json.dumps(stored), parse_float=lambda text: round(float(text), 6) + 0.0)
     rows = []
     for name in sorted(rounded):
@@ -98,7 +98,7 @@ def text_of(stored: Any) -> str:
 
 
 def read_answers() -> list[Answer]:
-    """Every answer of response.json, dials in their order."""
+    """All answers in response.json, in the order of the dials."""
     stored = json.loads(STORED_ANSWERS.read_text("utf-8"))
     return [
         Answer(dial.name, metric, tuple(a["values"]), a["rank"], *a["change"])
@@ -115,17 +115,17 @@ def write(answers: Sequence[Answer]) -> None:
 
 
 def page(answers: Sequence[Answer]) -> str:
-    """What stands between the marks of the document."""
+    """Text between the markers in the document."""
     return f"![Response of every metric to every dial](images/{PLOT.name})\n\n{table(answers)}"
 
 
 def table(answers: Sequence[Answer]) -> str:
-    """What was expected and what came, as Markdown."""
+    """Expectations and measured responses as Markdown."""
     judged = [a for a in answers if a.expected]
     count = {v: sum(a.verdict is v for a in judged) for v in Verdict}
-    asked = count[Verdict.HOLDS] + count[Verdict.FAILS]
+    judged_count = count[Verdict.HOLDS] + count[Verdict.FAILS]
     rows = [
-        f"{count[Verdict.HOLDS]} of {asked} expectations hold; "
+        f"{count[Verdict.HOLDS]} of {judged_count} expectations hold; "
         f"{count[Verdict.BLIND]} known weaknesses are listed below.",
         "",
         "| dial | metric | expected | first level | last level | rank correlation | change, 95 % interval | |",

@@ -1,4 +1,4 @@
-"""The simulation of coverage in small, and that the table in the documents says what is claimed."""
+"""A small simulation of coverage; the table in the documents supports the claims."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rows() -> list[list[str]]:
     ]
 
 
-def test_intervals_cover_in_small() -> None:
+def test_intervals_cover_in_a_small_simulation() -> None:
     lines = {x.interval: x for x in coverage.synthetic(100, 2.0, 50, 20, endless=4000)}
     assert set(lines) == {
         "clustered t", coverage.CHOSEN, "bootstrap, shifted", "bootstrap, basic", "bootstrap, BCa",
@@ -36,7 +36,7 @@ def test_intervals_cover_in_small() -> None:
     assert lines["delete-one jackknife, t"].width > lines[coverage.CHOSEN].width > lines["bootstrap, shifted"].width
 
 
-def test_too_narrow_intervals_are_seen() -> None:
+def test_coverage_counts_intervals_that_contain_the_value() -> None:
     assert coverage._coverage([(0.0, 0.1)] * 3 + [(0.4, 0.6)], 0.5) == 0.25
     assert coverage._width([(0.0, 0.1), (0.4, 0.6)]) == pytest.approx(0.15)
 
@@ -55,13 +55,13 @@ def test_images_drawn_from_a_pool_are_those_of_the_pool() -> None:
     images = coverage.simulate(rng, rng.normal(size=30), 1.0)
     pool = pools.Pool(images.table, images.recalls)
     picks = rng.integers(0, 30, 40)
-    part = pools.resample(pool, picks)
+    resampled = pools.resample(pool, picks)
     weights = np.bincount(picks, minlength=30)[None]
-    assert resampled_ap(part.table, np.ones((1, 40), np.int64)) == pytest.approx(
+    assert resampled_ap(resampled.table, np.ones((1, 40), np.int64)) == pytest.approx(
         resampled_ap(pool.table, weights), abs=1e-12
     )
-    assert part.overlap == pytest.approx(images.recalls[picks])
-    # Copies of an image are images of their own: one of two may be left out.
+    assert resampled.overlap == pytest.approx(images.recalls[picks])
+    # Copies of an image count as separate images: one of two may have weight 0.
     twice = pools.resample(pool, np.array([4, 4, 9]))
     left = resampled_ap(twice.table, np.array([[1, 0, 1], [0, 1, 1]]))
     assert left[0] == pytest.approx(left[1])
@@ -78,7 +78,7 @@ def test_bca_of_a_mean_is_nearly_the_t_interval() -> None:
 
 
 def test_the_documents_show_every_size_and_nominal_coverage() -> None:
-    """The intervals in use hold what they promise, 93 to 97 %, in every cell."""
+    """The intervals in use cover 93 to 97 % in every cell."""
     listed = rows()
     used = [r for r in listed if r[4] in ("clustered t", coverage.CHOSEN)]
     worlds = {"synthetic", "miniature"}

@@ -1,4 +1,4 @@
-"""The calibration of the gate in small, and that the table in the documents says what is claimed."""
+"""A small calibration of the gate; the table in the documents supports the claims."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def rows() -> list[list[str]]:
     ]
 
 
-def test_the_gate_in_small() -> None:
+def test_error_rates_of_the_gate_in_a_small_simulation() -> None:
     (line,) = gate_calibration.lines([(3, 40, 1, 0)], 60)
     assert line.unchanged[Outcome.REGRESSION] <= 0.05 + 0.07
     assert line.regressed[Outcome.REGRESSION] >= 0.8 - 0.13
     assert line.regressed[Outcome.PASS] <= 0.05 + 0.07
 
 
-def test_a_gate_without_noise_in_its_margin_would_be_seen() -> None:
+def test_half_the_planned_margin_is_caught_less_often() -> None:
     """The planned margin is neither far too wide nor too narrow: half of it is caught far less often."""
     rng = np.random.default_rng(0)
     margin = gate_calibration.planned_margin(rng, 1, 40, 1)
@@ -36,7 +36,7 @@ def test_a_gate_without_noise_in_its_margin_would_be_seen() -> None:
 
 
 def test_the_documents_show_what_is_claimed() -> None:
-    """At most 5 % false alarms and at least 80 % caught, within what the repetitions can tell."""
+    """At most 5 % false alarms and at least 80 % detected, within two standard errors."""
     listed = rows()
     written = gate_calibration.DOCUMENT.read_text("utf-8").split(gate_calibration.START)[1]
     repetitions = int(re.search(r"(\d+) repetitions", written)[1])

@@ -14,7 +14,7 @@ def comparisons() -> dict[tuple[str, str], libraries.Pairs]:
     return libraries.compare()
 
 
-def test_no_metric_differs(comparisons: dict[tuple[str, str], libraries.Pairs]) -> None:
+def test_metrics_agree_with_other_libraries(comparisons: dict[tuple[str, str], libraries.Pairs]) -> None:
     largest = {key: libraries.difference(pairs) for key, pairs in comparisons.items()}
     assert {key: v for key, v in largest.items() if not v <= libraries.MAX_ROUNDING_DIFFERENCE[key[1]]} == {}
     assert {library for _, library in comparisons} == {libraries.FASTER, libraries.TORCH, libraries.SKIMAGE}

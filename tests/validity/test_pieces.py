@@ -9,19 +9,19 @@ import pytest
 from pieces import Pieces
 
 
-def test_a_piece_is_made_once(tmp_path: Path) -> None:
-    made = []
-    make = lambda: made.append(1) or [0.1 + 0.2, {"a": None}]  # noqa: E731
+def test_cached_result_is_computed_once(tmp_path: Path) -> None:
+    calls = []
+    make = lambda: calls.append(1) or [0.1 + 0.2, {"a": None}]  # noqa: E731
     pieces = Pieces(tmp_path / "part", "code")
     first, again = (pieces.piece({"n": 100}, make) for _ in range(2))
     assert first == again == [0.1 + 0.2, {"a": None}]
-    assert len(made) == 1
+    assert len(calls) == 1
     pieces.piece({"n": 200}, make)
     Pieces(tmp_path / "part", "other code").piece({"n": 100}, make)
-    assert len(made) == 3
+    assert len(calls) == 3
     assert len(list((tmp_path / "part").iterdir())) == 3
     Pieces(None, "code").piece({"n": 100}, make)
-    assert len(made) == 4
+    assert len(calls) == 4
 
 
 def test_only_missing_pieces_are_computed(tmp_path: Path) -> None:
@@ -37,13 +37,13 @@ def test_only_missing_pieces_are_computed(tmp_path: Path) -> None:
     assert pieces.piece({"n": 2}, lambda: [2]) == [2]
 
 
-def test_pieces_follow_from_scripts() -> None:
+def test_cache_key_depends_on_the_scripts() -> None:
     plain, more = Pieces.of(None, "coverage"), Pieces.of(None, "coverage", "pools")
     assert plain.code != more.code
     assert plain.code == Pieces.of(None, "coverage").code
 
 
-def test_a_kept_size_of_the_coverage_is_the_one_that_was_simulated(tmp_path: Path) -> None:
+def test_cached_coverage_equals_the_simulation(tmp_path: Path) -> None:
     pieces = Pieces.of(tmp_path, "coverage", "pools")
     make = lambda: coverage.synthetic(100, 2.0, 3, 1, endless=200)  # noqa: E731
     first = coverage._piece(pieces, "synthetic", 2.0, 100, (3, 1), make)

@@ -1,4 +1,4 @@
-"""Studies of the size that the planner names find the difference they were planned for about as often as it says."""
+"""Studies of the planned size detect the difference about as often as the planned power promises."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POWER, STUDIES, PILOTS = 0.8, 80, 6
 
 
 def study(rng: np.random.Generator, prompts: int, seeds: int) -> ComparableRows:
-    """Two methods on the same prompts, the second weaker: they share the difficulty of a prompt, seeds do not."""
+    """Two methods on the same prompts, the second weaker; they share the difficulty of a prompt but not the seeds."""
     metric = gate_calibration.SimulatedAp(gate_calibration.AP50)
     difficulty = np.repeat(rng.normal(size=prompts), seeds)
     evidence = {}
@@ -29,7 +29,7 @@ def study(rng: np.random.Generator, prompts: int, seeds: int) -> ComparableRows:
 
 
 def effect(seed: int, prompts: int, seeds: int) -> float:
-    """What AP50 truly differs by in studies of this size, which it depends on a little."""
+    """True difference in AP50 for studies of this size, on which it depends slightly."""
     rng, detections = np.random.default_rng(seed), []
     for _ in range(80):
         rows = study(rng, prompts, seeds)
@@ -52,5 +52,5 @@ def test_a_planned_study_of_ap_finds_the_difference_as_often_as_promised(seeds: 
         rows = study(rng, prompts, seeds)
         (pair,) = paired_differences(rows.evidence, rows.outcomes, rows.metrics)
         detections += pair["low"] > 0
-    # Three standard errors of 80 studies, and what six pilots do not know.
+    # Three standard errors of 80 studies, plus the uncertainty of six pilots.
     assert detections / STUDIES == pytest.approx(POWER, abs=0.14)

@@ -1,4 +1,4 @@
-"""Dials do what they say, and metrics answer them, on the world's own knowledge: no model is needed."""
+"""Dials have their documented effect, and metrics respond to them, on ground truth without any model."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def test_level_zero_is_the_true_image_and_the_last_level_differs(
         assert (same.view.pixels == last.view.pixels).all()
         moved = bool((last.view.pixels != first.view.pixels).any())
         changed += moved or last.view.sample.prompt != case.sample.prompt
-    # Two of one category stand in a third of the scenes; only those can be merged.
+    # A third of the scenes have two objects of one category; only those can be merged.
     pairs = sum(len({t.category for t in c.scene.things}) < len(c.scene.things) for c in everyone)
     assert changed > (pairs - 1 if turned.name == "merged" else len(everyone) // 3)
 
 
-def test_what_a_level_hits_a_higher_level_hits_too(everyone: list[dials.Case]) -> None:
+def test_higher_levels_affect_a_superset_of_the_things(everyone: list[dials.Case]) -> None:
     for case in everyone:
-        kept = [dials.drop(case, level).scene.things for level in dials.SHARES]
-        for more, fewer in itertools.pairwise(kept):
+        remaining_things = [dials.drop(case, level).scene.things for level in dials.SHARES]
+        for more, fewer in itertools.pairwise(remaining_things):
             assert set(fewer) <= set(more)
-        assert kept[-1] == ()
+        assert remaining_things[-1] == ()
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def answers(everyone: list[dials.Case]) -> dict[tuple[str, str], Answer]:
         ("greyed", "colour_accuracy", 0.0),
     ],
 )  # fmt: skip
-def test_metrics_answer(answers, name: str, metric: str, last: float | None) -> None:
+def test_affected_metrics_get_worse_with_the_level(answers, name: str, metric: str, last: float | None) -> None:
     answer = answers[name, metric]
     assert answer.expected == "worse"
     assert answer.verdict is Verdict.HOLDS, answer
@@ -89,7 +89,7 @@ def test_metrics_answer(answers, name: str, metric: str, last: float | None) -> 
     assert answer.low > 0 or answer.high < 0
 
 
-def test_and_stay_where_they_should(answers) -> None:
+def test_unaffected_metrics_stay_flat(answers) -> None:
     for name, metric in (("wrong colour", "miou"), ("wrong colour", "recall50"), ("duplicate", "recall50")):
         answer = answers[name, metric]
         assert answer.expected == "flat"
@@ -128,7 +128,7 @@ SCORERS = (
     "detector", "clip", "dino", "quality", "pixels", "reference", "segmenter", "masks", "lpips", "inception",
     "second_detector",
 )  # fmt: skip
-"""Every role a stack may have but the further ones, whose metrics are the first ones' code."""
+"""All roles of a stack except extra encoders, whose metrics share the code of the first encoders."""
 
 
 def test_every_metric_is_judged_or_there_is_a_reason() -> None:
@@ -141,22 +141,22 @@ def test_every_metric_is_judged_or_there_is_a_reason() -> None:
     assert judged | set(expectations.UNJUDGED) == names
     assert not judged & set(expectations.UNJUDGED)
     moved = {n for listed in (expectations.WORSE, expectations.BETTER) for row in listed.values() for n in row}
-    assert judged == moved, "a metric that only stays where it is may be a constant"
+    assert judged == moved, "a metric that is only expected to stay flat could be a constant"
     for named in (*expectations.BLIND, *expectations.REJECTED):
         assert named[0] in turned
         assert named[1] in names
     assert set(expectations.DIALS_CHANGED) <= turned
 
 
-def test_what_is_judged_was_measured() -> None:
+def test_every_judged_pair_was_measured() -> None:
     measured = {(a.dial, a.metric) for a in matrix.read_answers()}
-    asked = {
+    judged_pairs = {
         (dial, metric)
         for listed in (expectations.WORSE, expectations.BETTER, expectations.FLAT)
         for dial, row in listed.items()
         for metric in row
     }
-    assert asked - measured == set()
+    assert judged_pairs - measured == set()
 
 
 def test_distances_start_where_images_differ_from_the_true_ones() -> None:
@@ -181,7 +181,7 @@ def test_the_new_dials_do_what_they_say(everyone: list[dials.Case]) -> None:
         masks = case.world.render(case.scene).masks
         behind = by_name["other background"].turn(case, 1).pixels
         for mask in masks:
-            # Where a thing is drawn fully nothing of the background shows; its edge lets some through.
+            # Opaque pixels of an object hide the background; its soft edge lets some through.
             assert np.abs(behind[mask].astype(int) - truth.pixels[mask].astype(int)).mean() < 40
         assert by_name["long prompts"].turn(case, 1).sample.prompt.startswith(case.sample.prompt)
     shown = by_name["other images"].views(everyone, 1)
@@ -196,7 +196,7 @@ def test_the_new_dials_do_what_they_say(everyone: list[dials.Case]) -> None:
         assert all(len(v) == 3 and (len(set(v)) == 1) == alike for v in by_sample.values())
 
 
-def test_table_and_plot(answers, tmp_path: Path) -> None:
+def test_table_and_plot_are_written(answers, tmp_path: Path) -> None:
     matrix.plot(list(answers.values()), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
     text = matrix.table(list(answers.values()))

@@ -1,7 +1,7 @@
-"""The metrics written a second time, as plainly as possible, from their definitions and other libraries.
+"""Independent reimplementations of the metrics, as simple as possible, from definitions and other libraries.
 
-A twin of an image metric takes one image with pixels and gives its value, or None where it has none.  Nothing here
-uses the code under test, beyond the values it works on.
+A twin of an image metric takes one image with pixels and returns its value, or None if it is unscored.  Nothing here
+uses the code under test, except its input values.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def direct_coco(images: Sequence[Evidence]) -> dict[str, float | None]:
 
 
 def named_figures(stats: Sequence[float]) -> dict[str, float | None]:
-    """Those of COCO's twelve that are metrics, by name; -1 is None."""
+    """Those of COCO's twelve figures that are metrics, by name; -1 becomes None."""
     keys = {"ap": 0, "ap50": 1, "ap75": 2, "ap_small": 3, "ap_medium": 4, "ap_large": 5, "ar": 8}
     return {name: None if stats[k] < 0 else float(stats[k]) for name, k in keys.items()}
 
 
 def coco_data(images: Sequence[Evidence]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Ground truth and results in COCO's form."""
+    """Ground truth and results in COCO's format."""
     names = sorted({i.category for e in images for i in e.sample.layout.instances})
     truth: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
@@ -79,7 +79,7 @@ def coco_data(images: Sequence[Evidence]) -> tuple[dict[str, Any], list[dict[str
 
 
 def direct_coco_of_masks(images: Sequence[Evidence]) -> float | None:
-    """AP50 of masks by pycocotools with its own parameters, of plain arrays; detections without a mask left out."""
+    """AP50 of masks by pycocotools with its own parameters, on plain arrays; detections without a mask are omitted."""
     from pycocotools import mask as coco_mask
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -146,7 +146,7 @@ def sure(e: Evidence) -> list[int]:
 
 
 def assignments(e: Evidence) -> Iterator[tuple[int, ...]]:
-    """Every one-to-one assignment: for each target a sure detection of its category, or -1."""
+    """All one-to-one assignments: for each target a confident detection of its category, or -1."""
     assert e.detections is not None
     names = [i.category for i in e.sample.layout.instances]
     labels = e.detections.labels
@@ -164,7 +164,7 @@ def assignments(e: Evidence) -> Iterator[tuple[int, ...]]:
 
 
 def best(e: Evidence, worth: Callable[[Box, Box], float]) -> tuple[int, ...]:
-    """The assignment with the greatest sum of worth."""
+    """The assignment with the largest sum of `worth`."""
     assert e.detections is not None
     boxes, targets = e.detections.boxes, [i.box.xyxy for i in e.sample.layout.instances]
     return max(
@@ -174,7 +174,7 @@ def best(e: Evidence, worth: Callable[[Box, Box], float]) -> tuple[int, ...]:
 
 
 def hit(e: Evidence) -> list[int]:
-    """Most targets hit at IoU 0.5."""
+    """Largest possible number of targets hit at IoU 0.5."""
     assert e.detections is not None
     pick = best(e, lambda a, b: (100 + iou(a, b)) if iou(a, b) >= 0.5 else -1000)
     return [k for k in pick if k >= 0]
@@ -294,12 +294,12 @@ def clip_t(e: Evidence, role: str = "clip") -> float | None:
 
 
 def by_second(twin: Callable[[Evidence], float | None]) -> Callable[[Evidence], float | None]:
-    """The twin on what the second detector saw."""
+    """The twin on the detections of the second detector."""
     return lambda e: twin(replace(e, detections=e.second_detections))
 
 
 def agreement(e: Evidence) -> float | None:
-    """F1 of two detectors: the most pairs of one asked category and an IoU of 0.5, found by trying them all."""
+    """F1 of two detectors: the most pairs of one requested category at IoU 0.5, by exhaustive search."""
     assert e.detections is not None
     assert e.second_detections is not None
     asked = {i.category for i in e.sample.layout.instances}
@@ -320,7 +320,7 @@ def agreement(e: Evidence) -> float | None:
 
 
 def identity(kind: str, what: str) -> Callable[[Evidence], float | None]:
-    """Own reference against the others of the image."""
+    """Similarity to the own reference compared with the other references of the image."""
 
     def twin(e: Evidence) -> float | None:
         values: list[float | None] = []
@@ -339,7 +339,7 @@ def identity(kind: str, what: str) -> Callable[[Evidence], float | None]:
 
 
 def diversity(kind: str) -> Callable[[Evidence, Sequence[Evidence]], float | None]:
-    """Distance to the same place in the sample's other seeds."""
+    """Distance to the same box in the other seeds of the sample."""
 
     def twin(e: Evidence, images: Sequence[Evidence]) -> float | None:
         key = f"{kind}/target-crop"
@@ -357,7 +357,7 @@ def diversity(kind: str) -> Callable[[Evidence, Sequence[Evidence]], float | Non
 
 
 def whole_cosine(kind: str) -> Callable[[Evidence], float | None]:
-    """The whole image with each thing's whole reference, by scipy's cosine distance."""
+    """Full image against the full reference of each object, by scipy's cosine distance."""
 
     def twin(e: Evidence) -> float | None:
         own_vector = e.vectors[f"{kind}/image"].astype(float)
@@ -369,7 +369,7 @@ def whole_cosine(kind: str) -> Callable[[Evidence], float | None]:
 
 
 def masked_cosine(kind: str) -> Callable[[Evidence], float | None]:
-    """The masked crop with the masked reference, where there is one."""
+    """Masked crop against the masked reference, if there is one."""
 
     def twin(e: Evidence) -> float | None:
         seen, expected = f"{kind}/masked-crop", f"{kind}/masked-reference"
@@ -386,7 +386,7 @@ def masked_cosine(kind: str) -> Callable[[Evidence], float | None]:
 
 
 def all_references(kind: str) -> Callable[[Evidence], float | None]:
-    """The crop with every vector whose name begins like a reference's."""
+    """Crop against every vector whose name has the prefix of references."""
 
     def twin(e: Evidence) -> float | None:
         values = []
@@ -400,7 +400,7 @@ def all_references(kind: str) -> Callable[[Evidence], float | None]:
 
 
 def copied(kind: str) -> Callable[[Evidence, Sequence[Evidence]], float | None]:
-    """Share of things nearer to the reference than the 95 % quantile, by linear interpolation, of true things."""
+    """Share of objects closer to the reference than the 95 % quantile (linear interpolation) of true objects."""
 
     def near(c: Any, what: str) -> float:
         return 1 - float(
@@ -418,7 +418,7 @@ def copied(kind: str) -> Callable[[Evidence, Sequence[Evidence]], float | None]:
 
 
 def nearest_word(key: str) -> Callable[[Evidence], float | None]:
-    """Whether the word that was asked for comes first when all are sorted."""
+    """Whether the requested word has the highest similarity."""
 
     def twin(e: Evidence) -> float | None:
         values: list[float | None] = []
@@ -431,13 +431,13 @@ def nearest_word(key: str) -> Callable[[Evidence], float | None]:
 
 
 def kernel_distance(images: Sequence[Evidence], kind: str) -> float:
-    """KID by its definition, pair by pair."""
+    """KID by its definition, in explicit loops over pairs."""
     scored = [e for e in images if e.vectors]
     seen = [e.vectors[f"{kind}/image"].astype(float) for e in scored]
     true = list({e.sample.id: e.vectors[f"{kind}/true-image"].astype(float) for e in scored}.values())
 
     def kernel(a: np.ndarray, b: np.ndarray) -> float:
-        # Vectors of length sqrt(d): their product over d is that of the unit vectors.  Inception's are as they are.
+        # Vectors scaled to length sqrt(d), so that x.y / d is the cosine; Inception's are not normalised.
         over = len(a) if kind == "inception" else 1
         return (sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True)) / over + 1) ** 3
 
@@ -461,7 +461,7 @@ def saturation(pixels: np.ndarray) -> float:
 
 
 def colour_accuracy(e: Evidence, pixels: np.ndarray) -> float | None:
-    """Pixel by pixel with `colorsys`."""
+    """Colour accuracy in a loop over pixels with `colorsys`."""
     values: list[float | None] = []
     for i in e.sample.layout.instances:
         if "colour" not in i.attributes:

@@ -1,1 +1,1 @@
-"""The command `layoutmark`: says what the user said and calls one function below."""
+"""The command `layoutmark`: parses the arguments and calls the packages that do the work."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from layoutmark import __version__
 from layoutmark.cli.parser import Parser, help_ending, print_help
 
-DESCRIPTION = "Benchmark text-to-image methods that are told where things go and what they look like."
-EXIT_CODES = {1: "see the help of the command", 2: "see the help of the command", 130: "interrupted"}
+DESCRIPTION = "Benchmark text-to-image methods that control the layout and the look of objects."
+EXIT_CODES = {1: "see the help of the command", 2: "see the help of the command"}
 
 
 class Command(NamedTuple):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from layoutmark.atomic import write_text
 from layoutmark.cli.more_seeds import add_seeds
+from layoutmark.cli.options import parse_device
 from layoutmark.cli.output import add_to_step_summary, print_json, print_rows
 from layoutmark.cli.parser import Parser, set_up
 from layoutmark.errors import LayoutmarkError
@@ -66,7 +67,10 @@ def configure(parser: Parser) -> None:
         help="folder for sheets of the ten worst samples, side by side (default: gate/ in the candidate's folder); "
         "--pictures is the old name",
     )  # fmt: skip
-    parser.add_argument("--device", default=None, help="for --top-up: cpu or cuda (default: cuda if available)")
+    parser.add_argument(
+        "--device", type=parse_device, default=None,
+        help="for --top-up: cpu, cuda or cuda:N (default: cuda if available)",
+    )  # fmt: skip
 
 
 def _gate(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from layoutmark.cli.output import print_json
 from layoutmark.cli.parser import Parser, add_verb, add_verbs
 from layoutmark.errors import LayoutmarkError
 from layoutmark.leaderboard import build_board, check_board, open_board, submit
+from layoutmark.plurals import counted
 from layoutmark.store import RunFolder, parse_run_address
 
 BOARDS_FOLDER = Path("leaderboards")
@@ -70,7 +71,7 @@ def _build(options: argparse.Namespace) -> int:
         print_json({board: {"entries": count} for board, count in entry_counts.items()})
     else:
         for board, count in entry_counts.items():
-            print(f"{board}: {count} entries")
+            print(f"{board}: {counted(count, 'entry', 'entries')}")
     return 0
 
 
@@ -80,7 +81,8 @@ def _check(options: argparse.Namespace) -> int:
         print_json(faults_by_board)
     else:
         for board, faults in faults_by_board.items():
-            print(f"{board}: {'faults' if faults else f'ok, {len(open_board(Path(board)).entries)} entries'}")
+            entries = counted(len(open_board(Path(board)).entries), "entry", "entries") if not faults else ""
+            print(f"{board}: {'faults' if faults else f'ok, {entries}'}")
             for fault in faults:
                 print(f"  {fault}")
     return int(any(faults_by_board.values()))

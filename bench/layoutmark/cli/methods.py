@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layoutmark.cli.options import make_registry
+from layoutmark.cli.options import make_registry, parse_device
 from layoutmark.cli.output import print_json, print_rows
 from layoutmark.cli.parser import Parser, add_verb
 from layoutmark.cli.plugins import add_list_and_show
@@ -36,7 +36,7 @@ def configure(parser: Parser) -> None:
         "--dtype", default=Dtype.FP32, metavar="NAME",
         help=f"dtype of the stack's weights: {', '.join(Dtype)} (default: {Dtype.FP32})",
     )  # fmt: skip
-    check_parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    check_parser.add_argument("--device", type=parse_device, default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     check_parser.add_argument(
         "--golden", type=Path, default=None, metavar="FOLDER", help="replay this folder instead of running the checks"
     )

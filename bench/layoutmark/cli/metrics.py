@@ -39,7 +39,7 @@ def configure(parser: Parser) -> None:
 def _evaluate(options: argparse.Namespace) -> int:
     if options.ious and not options.json:
         raise LayoutmarkError(
-            "--ious", found="no --json", expected="both, since a table has no room for IoU matrices", do="Add --json."
+            "--ious", found="no --json", expected="both, since IoU matrices do not fit into a table", do="Add --json."
         )
     if not math.isfinite(options.confidence):
         raise LayoutmarkError(

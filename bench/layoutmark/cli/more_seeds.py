@@ -17,8 +17,8 @@ def add_seeds(options: argparse.Namespace, folder: Path, method: str, count: int
     """Make a new run of the method (and the ceiling) with the old seeds and `count` fresh ones; returns its folder.
 
     The run in `folder` stays unchanged.  Stored images are reused, so a second call costs nothing.  Raises
-    LayoutmarkError if the present code would generate other images than the run's (changed code, weights, suite or
-    stack), or if the images are external.
+    LayoutmarkError if images generated now would differ from the run's (changed code, weights, suite or stack), or if
+    the images are external.
     """
     plan = read_plan(folder)
     row = find_row(plan, method)
@@ -43,7 +43,7 @@ def add_seeds(options: argparse.Namespace, folder: Path, method: str, count: int
             what,
             found=f"changed {' and '.join(changed)}",
             expected="those that the run was made with",
-            do=f"Make the run again with those: layoutmark run {plan.suite} --seeds {seeds}",
+            do=f"Repeat the run: layoutmark run {plan.suite} --stack {plan.stack} --methods {method} --seeds {seeds}",
         )
     extended = replace(extended, rows=(row, *(r for r in extended.rows if r.name == CEILING)))
     run = write_plan(extended)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from layoutmark.cli.parser import Parser
+from layoutmark.errors import LayoutmarkError
+from layoutmark.plurals import counted
 from layoutmark.registry import Dtype, Registry
 
 
@@ -30,7 +33,32 @@ def add_stack_options(parser: Parser, *, dtype: bool = True) -> None:
 
 def add_device_option(parser: Parser) -> None:
     """``--device``."""
-    parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda if available)")
+    parser.add_argument(
+        "--device", type=parse_device, default=None, help="cpu, cuda or cuda:N (default: cuda if available)"
+    )
+
+
+def parse_device(text: str) -> str:
+    """Return the device name.  Raises LayoutmarkError if it is not one, or if this machine does not have the device.
+
+    >>> parse_device("cpu")
+    'cpu'
+    """
+    if text == "cpu":
+        return text
+    if not (match := DEVICE.fullmatch(text)):
+        raise LayoutmarkError("--device", found=repr(text), expected="cpu, cuda or cuda:N", do="Use --device cpu.")
+    import torch
+
+    count = torch.cuda.device_count()
+    if int(match["index"] or 0) >= count:
+        raise LayoutmarkError(
+            "--device",
+            found=repr(text),
+            expected=f"a device of this machine, which has {counted(count, 'CUDA device')}",
+            do="Use --device cpu.",
+        )
+    return text
 
 
 def add_limit_option(parser: Parser) -> None:
@@ -46,4 +74,5 @@ def add_loss_option(parser: Parser) -> None:
     )  # fmt: skip
 
 
+DEVICE = re.compile(r"cuda(:(?P<index>[0-9]{1,3}))?")
 LOSS_EXIT_CODES = {1: "a method lost more images than --fail-above allows"}

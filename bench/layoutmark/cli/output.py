@@ -1,4 +1,4 @@
-"""What commands print: JSON, plain tables, and the summary page of a CI job."""
+"""Output of commands: JSON, plain tables, and the summary page of a CI job."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from layoutmark.errors import LayoutmarkError
 Call: TypeAlias = Callable[[argparse.Namespace], int]
 Subcommands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
-EXIT_CODES = {0: "done", 3: "unusable input"}
-"""Exit codes of a command that adds none of its own."""
+EXIT_CODES = {0: "done", 3: "unusable input", 70: "a fault of layoutmark", 130: "interrupted"}
+"""Exit codes of every command; a command may add its own verdicts."""
 EXPECTED_VALUES = {"int": "an integer", "float": "a number"}
 INVALID_VALUE = re.compile(r"argument (?P<option>[^:]+): invalid (?P<kind>\w+) value: (?P<value>.+)")
 NEGATIVE_NUMBER = re.compile(r"-(\d+|\d*\.\d+)")
@@ -57,11 +57,12 @@ class Parser(argparse.ArgumentParser):
 
     def _invalid_choice(self, message: str) -> LayoutmarkError:
         value = message.split("invalid choice: ", 1)[1].split("'")[1]
-        options = [a for a in self._actions if message.split(": ")[0] == "argument " + "/".join(a.option_strings)]
-        choices = [str(choice) for action in options or self._actions for choice in action.choices or ()]
+        name = message.split(": ", 1)[0].removeprefix("argument ")
+        action = next(a for a in self._actions if name in ("/".join(a.option_strings), a.metavar, a.dest))
+        choices = [str(choice) for choice in action.choices or ()]
         close = difflib.get_close_matches(value, choices, n=1)
-        if options:
-            what = f"{self.prog} {options[0].option_strings[-1]}"
+        if not isinstance(action, argparse._SubParsersAction):
+            what = f"{self.prog} {action.option_strings[-1] if action.option_strings else name}"
         else:
             what = "unknown command" if self.prog == "layoutmark" else f"unknown command of `{self.prog}`"
         return LayoutmarkError(
@@ -156,7 +157,10 @@ def help_ending(example: str, exit_codes: Mapping[int, str] | None = None) -> st
 
 
 def add_verbs(parser: Parser, *, example: str) -> Subcommands:
-    """The place for the subcommands of a command; without one of them the command prints its help."""
+    """Let a command have subcommands, and return the object that `add_verb` adds them to.
+
+    Without a subcommand, the command prints its help.
+    """
     parser.set_defaults(call=print_help, parser=parser)
     parser.epilog = help_ending(example)
     return parser.add_subparsers(metavar="COMMAND", title="commands")

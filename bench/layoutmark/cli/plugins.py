@@ -45,7 +45,7 @@ def configure_reports(parser: Parser) -> None:
 def add_list_and_show(parser: Parser, kind: str) -> tuple[Subcommands, Parser]:
     """Add `list`, which is also what the command does without a subcommand, and `show`.
 
-    Returns the place for further subcommands, and the parser of `show`.
+    Returns the object that further subcommands are added to, and the parser of `show`.
     """
     set_up(parser, _list, example=f"{kind} list", as_json=True)
     parser.set_defaults(kind=kind)

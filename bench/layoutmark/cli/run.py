@@ -1,4 +1,4 @@
-"""`layoutmark run`: generate, measure and report in one go."""
+"""`layoutmark run`: generate, measure and report."""
 
 from __future__ import annotations
 

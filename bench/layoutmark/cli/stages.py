@@ -87,7 +87,7 @@ def measure_images(options: argparse.Namespace, plan: Plan, run: Path) -> dict[s
             f"run {plan.name!r}",
             found=f"suite {plan.suite!r} with digest {suite.digest[:12]}",
             expected=f"digest {plan.suite_digest[:12]}, as when it was planned",
-            do=f"Run: layoutmark run {plan.suite} --name {plan.name}",
+            do=f"Run: layoutmark run {plan.suite} --stack {plan.stack} --name {plan.name}",
         )
     with ProgressBars("measure") as bars:
         return measure(
@@ -97,9 +97,14 @@ def measure_images(options: argparse.Namespace, plan: Plan, run: Path) -> dict[s
 
 
 def _read_seconds(run: Path) -> dict[str, float]:
-    path = run / SECONDS_FILE
-    seconds: dict[str, float] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return seconds
+    """Seconds of generation by row, of earlier calls; empty if the file is missing or damaged, as it is only a note."""
+    try:
+        stored = json.loads((run / SECONDS_FILE).read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    if not isinstance(stored, dict):
+        return {}
+    return {str(name): float(value) for name, value in stored.items() if isinstance(value, int | float)}
 
 
 def check_losses(options: argparse.Namespace, results: Mapping[str, Any]) -> int:

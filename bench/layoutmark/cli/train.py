@@ -29,8 +29,13 @@ def configure(parser: Parser) -> None:
     )  # fmt: skip
     add_stack_options(parser, dtype=False)
     parser.add_argument(
-        "--warm", action="store_true", help="start the generator from the existing weights instead of random ones"
-    )
+        "--warm", action="store_true",
+        help="start the generator from the existing weights and only run its last stage, which aligns attention",
+    )  # fmt: skip
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PART",
+        help="train only this part of the stack: detector, segmenter, dino, clip, generator or vae; repeatable",
+    )  # fmt: skip
     parser.add_argument(
         "--preset", default="", help="train the weights of this preset of the method instead of its default weights"
     )
@@ -80,9 +85,15 @@ def _train(options: argparse.Namespace) -> int:
         world = registry.get_suite(MINI).load()
         if options.what == "card":
             return _write_card(world, stack, registry, options.out or stack.folder, options.work)
-        from layoutmark.training.stack import train_stack
+        from layoutmark.training.stack import PARTS, train_stack
 
-        train_stack(world, options.work, options.out or stack.folder, scale=options.scale, warm=options.warm)
+        for part in options.only:
+            if part not in PARTS:
+                raise unknown_name_error("part of a stack", part, PARTS)
+        train_stack(
+            world, options.work, options.out or stack.folder, scale=options.scale, warm=options.warm,
+            parts=options.only or PARTS,
+        )  # fmt: skip
         return 0
     except ModuleNotFoundError as error:
         raise MissingPackageError.of("training", str(error.name), "mini") from error
@@ -155,15 +166,15 @@ def _check_overrides(
 
 def _training_images(generator: Any, stack: StackEntry, registry: Registry, options: argparse.Namespace) -> Any:
     """Images of the requested suite, else renders of the miniature world, which only suit the miniature stack."""
-    from layoutmark.training.data import TRAIN_SEED, renders
-    from layoutmark.training.stack import RENDERS, SIDE
+    from layoutmark.training.data import TRAIN_SEED, render_images
+    from layoutmark.training.stack import IMAGE_SIDE, RENDER_COUNT
     from layoutmark.training.suite_images import load_suite_images
 
     if options.suite:
         suite = open_suite(registry, options.suite, stack, None)
         side = generator.latent_shape[1] * generator.pixels_per_cell
-        images, without = load_suite_images(suite, options.images, side)
-        omitted = f", {without:,} samples without" if without else ""
+        images, missing_count = load_suite_images(suite, options.images, side)
+        omitted = f", {missing_count:,} samples without" if missing_count else ""
         print(f"{len(images.annotations):,} images of {suite.name}{omitted}")
         return images
     if stack.name != MINI:
@@ -171,11 +182,11 @@ def _training_images(generator: Any, stack: StackEntry, registry: Registry, opti
             f"training on stack {stack.name!r}", found="no images", expected="a suite with images",
             do="Give --suite NAME, and --images FOLDER if the suite has none of its own.",
         )  # fmt: skip
-    return renders(registry.get_suite(MINI).load(), options.work, TRAIN_SEED, RENDERS, SIDE)
+    return render_images(registry.get_suite(MINI).load(), options.work, TRAIN_SEED, RENDER_COUNT, IMAGE_SIDE)
 
 
 def _write_card(world: Any, stack: StackEntry, registry: Registry, folder: Path, work: Path) -> int:
-    """Measure the weights and write the model card; a figure below its bar is reported, not an error."""
+    """Measure the weights and write the model card; a figure below its threshold is reported, not an error."""
     from layoutmark.training.card import measure_card
     from layoutmark.training.card_page import read_training_record, write_card
 
@@ -186,6 +197,6 @@ def _write_card(world: Any, stack: StackEntry, registry: Registry, folder: Path,
         for f in data["figures"]
     ]
     print_rows(("figure", "value", "at least", "n", "verdict"), rows)
-    below = sum(not figure["holds"] for figure in data["figures"])
-    print(f"{len(rows) - below} of {len(rows)} bars hold; the card is in {folder}")
+    missed = sum(not figure["holds"] for figure in data["figures"])
+    print(f"{len(rows) - missed} of {len(rows)} thresholds are met; the card is in {folder}")
     return 0

@@ -18,6 +18,7 @@ from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections, Evidence, InstanceOutcome, SampleOutcome
 from layoutmark.layout import Sample, sample_from_json
 from layoutmark.metrics import HEADLINE_METRICS, all_metrics
+from layoutmark.plurals import counted
 from layoutmark.score import Outcome, Score, Status, Unscored
 from layoutmark.store import RunFolder
 
@@ -51,7 +52,7 @@ def read_rows(addresses: Sequence[Address]) -> ComparableRows:
 
     >>> read_rows([])
     Traceback (most recent call last):
-    layoutmark.errors.LayoutmarkError: compare: found 0 method; expected at least two. Name another RUN or RUN:METHOD.
+    layoutmark.errors.LayoutmarkError: compare: found 0 methods; expected at least two. Name another RUN or RUN:METHOD.
     """
     evidence: dict[str, list[Evidence]] = {}
     outcomes: dict[str, dict[str, list[SampleOutcome]]] = {}
@@ -64,14 +65,17 @@ def read_rows(addresses: Sequence[Address]) -> ComparableRows:
             raise _protocol_error(addresses[0][1], run, results, protocol, (label, protocol_hash))
         protocol = (label, protocol_hash)
         metrics = all_metrics(results["protocol"]["parts"]["stack"]["names"])
-        _check_metric_versions(label, results, metrics)
+        _check_metric_versions(label, run, results, metrics)
         stored_rows = restore_results(results, run.read_detections())
         for name in _selected_methods(label, results, method):
             key = _unused_key(label if method is not None else f"{label}:{name}", evidence)
             evidence[key], outcomes[key] = stored_rows[name]
     if protocol is None or len(evidence) < 2:
         raise LayoutmarkError(
-            "compare", found=f"{len(evidence)} method", expected="at least two", do="Name another RUN or RUN:METHOD."
+            "compare",
+            found=counted(len(evidence), "method"),
+            expected="at least two",
+            do="Name another RUN or RUN:METHOD.",
         )
     return ComparableRows(protocol[1], metrics, evidence, outcomes)
 
@@ -92,7 +96,7 @@ def _protocol_error(
     )
 
 
-def _check_metric_versions(label: str, results: Mapping[str, Any], metrics: Sequence[Metric]) -> None:
+def _check_metric_versions(label: str, run: RunFolder, results: Mapping[str, Any], metrics: Sequence[Metric]) -> None:
     current = {m.info.name: m.info.version for m in metrics}
     stored = results["protocol"]["parts"]["metrics"]
     if current != stored:
@@ -101,7 +105,7 @@ def _check_metric_versions(label: str, results: Mapping[str, Any], metrics: Sequ
             f"run {label!r}",
             found=f"other versions of {', '.join(differing)}",
             expected="those of this version",
-            do=f"Run: layoutmark measure {results['name']}",
+            do=f"Run: layoutmark measure {run.path}",
         )
 
 
@@ -133,7 +137,7 @@ def compare_runs(addresses: Sequence[Address], metric_names: Sequence[str] = ())
 
     >>> compare_runs([])
     Traceback (most recent call last):
-    layoutmark.errors.LayoutmarkError: compare: found 0 method; expected at least two. Name another RUN or RUN:METHOD.
+    layoutmark.errors.LayoutmarkError: compare: found 0 methods; expected at least two. Name another RUN or RUN:METHOD.
     """
     comparable = read_rows(addresses)
     evidence, outcomes = comparable.evidence, comparable.outcomes

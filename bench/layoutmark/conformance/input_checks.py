@@ -24,11 +24,11 @@ def _change_first(request: Request, **fields: object) -> Request:
 
 
 def _swap_phrases(request: Request) -> Request:
-    def with_phrase_of(instance: Instance, other: Instance) -> Instance:
+    def with_phrase_from(instance: Instance, other: Instance) -> Instance:
         return replace(instance, phrase=other.phrase, category=other.category)
 
     first, second = request.layout.instances
-    return request.with_instances([with_phrase_of(first, second), with_phrase_of(second, first)])
+    return request.with_instances([with_phrase_from(first, second), with_phrase_from(second, first)])
 
 
 def _invert_references(request: Request) -> Request:

@@ -10,7 +10,7 @@ import numpy as np
 
 from layoutmark.layout import Box, Canvas, Instance, Layout, Mask, Reference
 
-SIDE = 64
+CANVAS_SIDE = 64
 CATEGORIES = ("dog", "cat", "clock", "bird", "car", "bed")
 
 
@@ -44,15 +44,15 @@ def scene_from_boxes(boxes: Sequence[Box], seed: int = 1) -> Request:
     instances = [_instance(number, box) for number, box in enumerate(boxes)]
     phrases = list(dict.fromkeys(instance.phrase for instance in instances)) or ["a photo"]
     refs = {str(instance.reference): _reference(number) for number, instance in enumerate(instances)}
-    return Request(Layout(Canvas(SIDE, SIDE), tuple(instances)), " and ".join(phrases), refs, seed)
+    return Request(Layout(Canvas(CANVAS_SIDE, CANVAS_SIDE), tuple(instances)), " and ".join(phrases), refs, seed)
 
 
 def box_mask(box: Box) -> Mask:
     """The ellipse inscribed in a box, at least one pixel."""
-    y, x = (np.mgrid[0:SIDE, 0:SIDE] + 0.5) / SIDE
+    y, x = (np.mgrid[0:CANVAS_SIDE, 0:CANVAS_SIDE] + 0.5) / CANVAS_SIDE
     centre_x, centre_y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
     inside = ((x - centre_x) / (box.x1 - box.x0)) ** 2 + ((y - centre_y) / (box.y1 - box.y0)) ** 2 <= 0.25
-    inside[min(int(centre_y * SIDE), SIDE - 1), min(int(centre_x * SIDE), SIDE - 1)] = True
+    inside[min(int(centre_y * CANVAS_SIDE), CANVAS_SIDE - 1), min(int(centre_x * CANVAS_SIDE), CANVAS_SIDE - 1)] = True
     return Mask.from_array(inside)
 
 

@@ -122,7 +122,7 @@ def head_noun(phrase: str, category: str = "") -> str:
     'wine glasses'
     """
     words = [word.strip(",.;:!?\"'") for word in phrase.lower().split()]
-    for form in _forms(category):
+    for form in noun_forms(category):
         noun = form.split()
         for start in range(len(words) - len(noun) + 1):
             if noun and words[start : start + len(noun)] == noun:
@@ -188,7 +188,7 @@ def _has_unknown_word(tokenizer: CLIPTokenizer, phrase: str) -> bool:
 
 
 def _wordings(instance: Instance) -> list[str]:
-    forms = [instance.phrase, _without_determiner(instance.phrase), *_forms(instance.category)]
+    forms = [instance.phrase, _without_determiner(instance.phrase), *noun_forms(instance.category)]
     return list(dict.fromkeys(form for form in forms if form))
 
 
@@ -199,7 +199,8 @@ def _without_determiner(phrase: str) -> str:
     return " ".join(words)
 
 
-def _forms(noun: str) -> list[str]:
+def noun_forms(noun: str) -> list[str]:
+    """The noun itself and its possible plurals; in a noun of several words the last one changes."""
     words = noun.lower().split()
     if not words:
         return []

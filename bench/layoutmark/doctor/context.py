@@ -101,7 +101,7 @@ class DoctorContext:
         return np.asarray(vectors / np.maximum(norms, MIN_NORM), dtype=np.float64)
 
     def _scores(self, role: str, images: Sequence[Pixels]) -> Floats:
-        return self.scorers.quality_of(role).scores(images)[:, None]
+        return self.scorers.get_quality_scorer(role).scores(images)[:, None]
 
     def _distances(self, images: Sequence[Pixels]) -> Floats:
         return self.scorers.lpips.distances(images, [self.canary_images[0]] * len(images))[:, None]

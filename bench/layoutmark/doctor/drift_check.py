@@ -47,16 +47,16 @@ def check_drift(context: DoctorContext) -> tuple[bool, str]:
     """Check that the scorers give the outputs stored for the canaries; passes if none are stored."""
     folder = context.entry.folder / FOLDER
     if not (folder / FILE).is_file():
-        return True, "nothing is stored; to notice drift later: layoutmark doctor --store-canaries"
+        return True, f"nothing is stored; to notice drift later: {_store_command(context)}"
     stored = json.loads((folder / FILE).read_text("utf-8"))
     if stored.get("format") != FORMAT:
         raise LayoutmarkError(
             f"{FOLDER}/{FILE}", found=f"format {stored.get('format')!r}", expected=FORMAT,
-            do="Store the canaries again: layoutmark doctor --store-canaries",
+            do=f"Store the canaries again: {_store_command(context)}",
         )  # fmt: skip
     changed_roles = sorted(k for k, d in context.scorers.digests().items() if stored["scorers"].get(k) != d)
     if changed_roles:
-        return False, f"stored for other weights of {', '.join(changed_roles)}: layoutmark doctor --store-canaries"
+        return False, f"stored for other weights of {', '.join(changed_roles)}: {_store_command(context)}"
     images = [_read_image(folder, entry) for entry in stored["pictures"]]
     current = _scorer_outputs(context, images, stored.get("asked", ()))
     largest, problems = _compare_outputs(stored, current)
@@ -69,6 +69,10 @@ def check_drift(context: DoctorContext) -> tuple[bool, str]:
     detail += f"; {', '.join(problems)}" if problems else ""
     detail += f" (since then: {', '.join(changed_versions)})" if changed_versions else ""
     return not problems, detail
+
+
+def _store_command(context: DoctorContext) -> str:
+    return f"layoutmark doctor --stack {context.entry.name} --store-canaries"
 
 
 def store_canaries(context: DoctorContext) -> Path:
@@ -215,7 +219,7 @@ def _read_image(folder: Path, entry: Mapping[str, Any]) -> Any:
         pixels = np.asarray(image.convert("RGB"))
     if digest_pixels(pixels) != entry["sha256"]:
         raise LayoutmarkError(
-            f"{FOLDER}/{entry['file']}", found="other pixels than were stored", expected="the stored image",
+            f"{FOLDER}/{entry['file']}", found="pixels that differ from those stored", expected="the stored image",
             do="Restore the file.",
         )  # fmt: skip
     return pixels

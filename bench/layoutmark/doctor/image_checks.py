@@ -27,12 +27,12 @@ OTHER_FORMATS: dict[str, Callable[[Pixels], Any]] = {
     "channels first": lambda p: np.ascontiguousarray(p.transpose(2, 0, 1)),
     "a list of numbers": lambda p: p.tolist(),
 }
-"""Each is an image to a person, and gives a wrong number from a scorer that accepts it."""
+"""A person would accept each of these as an image; a scorer that accepts it gives a wrong number."""
 LARGE_BOX = np.array([[0.1, 0.1, 0.9, 0.9]])
 JPEG_QUALITY = 10
 """Low enough for the artefacts to be plainly visible."""
 MAX_COSINE = 0.999
-"""Vectors of different images must be less alike than this."""
+"""Upper limit of the cosine between vectors of different images."""
 
 
 def check_other_formats(context: DoctorContext) -> tuple[bool, str]:

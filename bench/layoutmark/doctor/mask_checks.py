@@ -140,7 +140,7 @@ def check_masks_on_canvas(context: DoctorContext) -> tuple[bool, str]:
 
 
 def check_masks_of_blank_images(context: DoctorContext) -> tuple[bool, str]:
-    """Check that blank images have a mask for each box all the same, and that an image without boxes has none."""
+    """Check that even blank images have a mask for each box, and that an image without boxes has none."""
     if SEGMENTER not in context.scorers.filled_roles():
         return True, NO_SEGMENTER
     blanks = blank_images(context.canary_images[0].shape)

@@ -28,9 +28,9 @@ class ClipIqa:
 
     def scores(self, images: Sequence[Pixels]) -> npt.NDArray[np.float64]:
         """Return the quality (n,) of RGB images, in [0, 1]; higher is better."""
-        return self.scores_of(self._clip.images(images))
+        return self.score_vectors(self._clip.images(images))
 
-    def scores_of(self, vectors: Floats) -> npt.NDArray[np.float64]:
+    def score_vectors(self, vectors: Floats) -> npt.NDArray[np.float64]:
         """Return the same from vectors (n, d) that this scorer's `OpenClip.images` gave."""
         cosines = vectors.astype(np.float64) @ self._prompts.T
         logit = self._clip.logit_scale * (cosines[:, 0] - cosines[:, 1])

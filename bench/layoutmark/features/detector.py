@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NMS_IOU = 0.7
-BATCH = 8
+BATCH_SIZE = 8
 FILES = ("model.json", "names.json", "weights.safetensors")
 Placement = tuple[float, float, float, float]
 """Left, top, width and height of an image on the square input, in pixels."""
@@ -59,7 +59,7 @@ class YoloDetector:
         letterboxed = [letterbox(image, self.image_size) for image in images]
         inputs = torch.from_numpy(np.stack([image for image, _ in letterboxed])).to(self._device)
         with torch.inference_mode():
-            raw = run_in_batches(lambda batch: self._model(batch)[0], inputs, BATCH)
+            raw = run_in_batches(lambda batch: self._model(batch)[0], inputs, BATCH_SIZE)
             rows = suppress_overlaps(raw.float().cpu(), len(self.names))
         return [
             rows_to_detections(image_rows.numpy(), placement, self.names)[0]

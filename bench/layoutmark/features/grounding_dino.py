@@ -17,7 +17,7 @@ from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
 from layoutmark.features.images import Floats, check_pixels, run_in_batches
-from layoutmark.features.open_vocabulary import centre_to_corners, detections_of
+from layoutmark.features.open_vocabulary import centre_to_corners, select_detections
 from layoutmark.features.optional_packages import require_package
 from layoutmark.features.pretrained import load_pretrained, read_config, read_normalisation
 from layoutmark.features.scorer_spec import ScorerSpec
@@ -25,7 +25,7 @@ from layoutmark.features.scorer_spec import ScorerSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH = 2
+BATCH_SIZE = 2
 
 
 def describe(spec: ScorerSpec) -> str:
@@ -73,8 +73,8 @@ class GroundingDino:
         for index, image in enumerate(images):
             indices_by_shape.setdefault(self._resized_shape(image), []).append(index)
         for shape, indices in indices_by_shape.items():
-            for start in range(0, len(indices), BATCH):
-                batch = indices[start : start + BATCH]
+            for start in range(0, len(indices), BATCH_SIZE):
+                batch = indices[start : start + BATCH_SIZE]
                 resized = np.stack([self._preprocess(images[k], shape) for k in batch])
                 for index, image_detections in zip(batch, self._detect(resized, prompts, names), strict=True):
                     detections[index] = image_detections
@@ -90,7 +90,7 @@ class GroundingDino:
             boxes = torch.cat([centre_to_corners(o[index, :, :4]) for o in outputs])
             # Each prompt has its own boxes, which have no score for the names of another prompt.
             scores = torch.block_diag(*[o[index, :, 4:] for o in outputs])
-            detections.append(detections_of(boxes, scores, names, self._iou))
+            detections.append(select_detections(boxes, scores, names, self._iou))
         return detections
 
     def _run(self, inputs: Tensor, tokens: Any, spans: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class GroundingDino:
             output: Tensor = self._torch.cat([out.pred_boxes, scores], -1).float()
             return output
 
-        return run_in_batches(run, inputs, BATCH)
+        return run_in_batches(run, inputs, BATCH_SIZE)
 
     def _prompt(self, names: Sequence[str]) -> tuple[Any, Tensor]:
         """Return the tokens of one prompt, and the weight (names, tokens) of each token in the score of each name."""

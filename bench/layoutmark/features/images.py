@@ -1,6 +1,6 @@
 """Image preprocessing shared by all models: checked, resized by PIL with antialiasing, normalised, in RGB order.
 
-Batches have a fixed size, filled up with blanks, so that a number does not depend on how many images are scored.
+Batches have a fixed size, padded with blank images, so that a number does not depend on how many images are scored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Floats = npt.NDArray[np.float32]
-BATCH = 16
+BATCH_SIZE = 16
 GREY = 114
 """Value of the bars beside an image that is not square, the convention of the YOLO family."""
 
@@ -66,8 +66,8 @@ def letterbox(pixels: Pixels, size: int) -> tuple[Floats, tuple[float, float, fl
     return letterboxed, (float(left), float(top), float(w), float(h))
 
 
-def run_in_batches(run: Callable[[Tensor], Tensor], inputs: Tensor, size: int = BATCH) -> Tensor:
-    """Apply `run` to batches of exactly `size` rows, the last one filled up with zeros; return the rows in order."""
+def run_in_batches(run: Callable[[Tensor], Tensor], inputs: Tensor, size: int = BATCH_SIZE) -> Tensor:
+    """Apply `run` to batches of exactly `size` rows, the last one padded with zeros; return the rows in order."""
     import torch
 
     outputs = []

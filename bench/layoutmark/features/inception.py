@@ -22,14 +22,14 @@ from layoutmark.features.optional_packages import require_package
 from layoutmark.features.scorer_spec import ScorerSpec
 
 FEATURE = "distances through Inception"
-SIDE, WIDTH, BATCH = 299, 2048, 8
+IMAGE_SIDE, WIDTH, BATCH_SIZE = 299, 2048, 8
 """Input side in pixels, number of features, images in a batch."""
 NETWORK = "torch_fidelity.feature_extractor_inceptionv3"
 
 
 def describe(spec: ScorerSpec) -> str:
     """Return the scorer's full name."""
-    how = f"pool3 features as they are, squashed to {SIDE}, no crop, PIL bicubic with antialiasing, 8 bits"
+    how = f"pool3 features as they are, squashed to {IMAGE_SIDE}, no crop, PIL bicubic with antialiasing, 8 bits"
     return spec.full_name(how)
 
 
@@ -76,11 +76,11 @@ class InceptionPool:
         resized = np.stack([resize_for_inception(image) for image in images])
         inputs = self._torch.from_numpy(np.ascontiguousarray(resized.transpose(0, 3, 1, 2))).to(self._device)
         with self._torch.inference_mode():
-            features = run_in_batches(lambda batch: self._model(batch)[0], inputs, BATCH)
+            features = run_in_batches(lambda batch: self._model(batch)[0], inputs, BATCH_SIZE)
         array: Floats = features.float().cpu().numpy()
         return array
 
 
 def resize_for_inception(pixels: Pixels) -> Pixels:
     """Squash an image to the network's square input (299, 299, 3)."""
-    return np.asarray(Image.fromarray(check_pixels(pixels)).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(check_pixels(pixels)).resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BICUBIC))

@@ -24,7 +24,7 @@ def centre_to_corners(boxes: Tensor) -> Tensor:
     return require_package("detector", "torch", "torch").cat([centre - half, centre + half], -1)  # type: ignore[no-any-return]
 
 
-def detections_of(boxes: Tensor, scores: Tensor, names: Sequence[str], iou: float) -> Detections:
+def select_detections(boxes: Tensor, scores: Tensor, names: Sequence[str], iou: float) -> Detections:
     """Return detections, best first, from boxes (n, 4) normalised xyxy on the image and scores (n, k) for k names.
 
     A box may have several names.  Boxes are clipped to the image, and suppressed within each name above IoU `iou`.
@@ -37,6 +37,8 @@ def detections_of(boxes: Tensor, scores: Tensor, names: Sequence[str], iou: floa
     confidences = scores.cpu()[box_index, name_index].double()
     best = torch.argsort(confidences, descending=True, stable=True)[:MAX_CANDIDATES]
     box_index, name_index, confidences = box_index[best], name_index[best], confidences[best]
-    kept = ops.batched_nms(boxes[box_index], confidences, name_index, iou)[:MAX_DETECTIONS]
-    labels = tuple(names[int(k)] for k in name_index[kept])
-    return Detections(boxes[box_index[kept]].numpy().reshape(-1, 4), np.asarray(confidences[kept].numpy()), labels)
+    selected = ops.batched_nms(boxes[box_index], confidences, name_index, iou)[:MAX_DETECTIONS]
+    labels = tuple(names[int(k)] for k in name_index[selected])
+    return Detections(
+        boxes[box_index[selected]].numpy().reshape(-1, 4), np.asarray(confidences[selected].numpy()), labels
+    )

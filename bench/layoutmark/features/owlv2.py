@@ -16,7 +16,7 @@ from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
 from layoutmark.features.images import Floats, check_pixels, run_in_batches
-from layoutmark.features.open_vocabulary import centre_to_corners, detections_of
+from layoutmark.features.open_vocabulary import centre_to_corners, select_detections
 from layoutmark.features.optional_packages import require_package
 from layoutmark.features.pretrained import load_pretrained, read_config, read_normalisation
 from layoutmark.features.scorer_spec import ScorerSpec
@@ -24,7 +24,7 @@ from layoutmark.features.scorer_spec import ScorerSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH, NAME_BATCH = 4, 256
+BATCH_SIZE, NAME_BATCH = 4, 256
 """Images in a batch, and names per query; names do not influence each other."""
 GREY = 128
 
@@ -70,8 +70,8 @@ class OwlV2:
         if not images or not names:
             return [Detections(np.empty((0, 4)), np.empty(0), ()) for _ in images]
         torch, detections = self._torch, []
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = images[start : start + BATCH_SIZE]
             inputs = torch.from_numpy(np.stack([self._preprocess(i) for i in batch])).to(self._device)
             with torch.inference_mode():
                 outputs = [
@@ -82,7 +82,7 @@ class OwlV2:
                 height, width = image.shape[:2]
                 scale = image_boxes.new_tensor([max(height, width) / width, max(height, width) / height] * 2)
                 corners = centre_to_corners(image_boxes) * scale
-                detections.append(detections_of(corners, image_scores, names, self._iou))
+                detections.append(select_detections(corners, image_scores, names, self._iou))
         return detections
 
     def _run(self, inputs: Tensor, names: Sequence[str]) -> Tensor:
@@ -102,7 +102,7 @@ class OwlV2:
             output: Tensor = self._torch.cat([out.pred_boxes, out.logits.sigmoid()], -1).float()
             return output
 
-        return run_in_batches(run, inputs, BATCH)
+        return run_in_batches(run, inputs, BATCH_SIZE)
 
     def _preprocess(self, pixels: Pixels) -> Floats:
         """Return normalised float32 (3, size, size): aspect kept, grey below or to the right."""

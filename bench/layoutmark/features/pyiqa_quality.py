@@ -22,7 +22,7 @@ from layoutmark.features.package_weights import enforce_tensors, guarded_loading
 from layoutmark.features.scorer_spec import ScorerSpec
 from layoutmark.store.downloads import recorded_digests
 
-FEATURE, BATCH = "quality by pyiqa", 4
+FEATURE, BATCH_SIZE = "quality by pyiqa", 4
 
 
 def describe(spec: ScorerSpec) -> str:
@@ -87,13 +87,15 @@ class PyiqaQuality:
         for index, image in enumerate(images):
             indices_by_shape.setdefault(check_pixels(image).shape, []).append(index)
         for indices in indices_by_shape.values():
-            for start in range(0, len(indices), BATCH):
-                batch = indices[start : start + BATCH]
+            for start in range(0, len(indices), BATCH_SIZE):
+                batch = indices[start : start + BATCH_SIZE]
                 stacked = np.stack([images[k] for k in batch]).transpose(0, 3, 1, 2)
                 scaled = stacked.astype(np.float32) / np.float32(255)
                 inputs = self._torch.from_numpy(np.ascontiguousarray(scaled)).to(self._device)
                 with self._torch.inference_mode():
-                    values = run_in_batches(lambda rows: self._model(rows).reshape(BATCH, -1)[:, :1], inputs, BATCH)
+                    values = run_in_batches(
+                        lambda rows: self._model(rows).reshape(BATCH_SIZE, -1)[:, :1], inputs, BATCH_SIZE
+                    )
                 scores[batch] = values[:, 0].double().cpu().numpy()
         return scores
 

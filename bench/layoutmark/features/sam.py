@@ -21,7 +21,7 @@ from layoutmark.features.segmenter import FEATURE, Boxes
 from layoutmark.layout import Mask
 
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
-BATCH = 16
+BATCH_SIZE = 16
 """Boxes per call; the last box of an image is repeated to fill up."""
 
 
@@ -77,7 +77,7 @@ class Sam:
 
     def _segment(self, pixels: Pixels, boxes: Boxes) -> tuple[Mask, ...]:
         height, width = pixels.shape[:2]
-        padded_boxes = np.concatenate([boxes, np.repeat(boxes[-1:], -len(boxes) % BATCH, axis=0)])
+        padded_boxes = np.concatenate([boxes, np.repeat(boxes[-1:], -len(boxes) % BATCH_SIZE, axis=0)])
         corners = (padded_boxes * (width, height, width, height)).tolist()
         inputs = self._processor(images=pixels, input_boxes=[corners], return_tensors="pt")
         sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
@@ -85,9 +85,11 @@ class Sam:
         masks: list[Mask] = []
         with self._torch.inference_mode():
             embeddings = self._model.get_image_embeddings(inputs["pixel_values"].to(self._device, self._torch.float32))
-            for start in range(0, len(padded_boxes), BATCH):
+            for start in range(0, len(padded_boxes), BATCH_SIZE):
                 output = self._model(
-                    image_embeddings=embeddings, input_boxes=prompts[:, start : start + BATCH], multimask_output=False
+                    image_embeddings=embeddings,
+                    input_boxes=prompts[:, start : start + BATCH_SIZE],
+                    multimask_output=False,
                 )
                 full_size = self._processor.image_processor.post_process_masks(output.pred_masks.cpu(), *sizes)[0]
                 masks += [Mask.from_array(m.numpy().astype(bool)) for m in full_size[:, 0]]

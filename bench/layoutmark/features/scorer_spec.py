@@ -136,8 +136,8 @@ class ScorerSpec:
         recorded = {
             name.removeprefix(prefix): d for name, d in recorded_digests().items() if name.startswith(prefix)
         }  # fmt: skip
-        own = {name: d for name, d in recorded.items() if any(fnmatch(name, p) for p in patterns)}
-        return own if self.weights in own else {}
+        scorer_digests = {name: d for name, d in recorded.items() if any(fnmatch(name, p) for p in patterns)}
+        return scorer_digests if self.weights in scorer_digests else {}
 
     def _check_downloaded(self, folder: Path) -> None:
         digests = self._folder_digests(folder)

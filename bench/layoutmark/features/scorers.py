@@ -132,7 +132,7 @@ class Scorers:
     @property
     def quality(self) -> Quality:
         """CLIP-IQA; shares the CLIP if both are in one folder."""
-        return self.quality_of(QUALITY)
+        return self.get_quality_scorer(QUALITY)
 
     @property
     def lpips(self) -> Lpips:
@@ -167,7 +167,7 @@ class Scorers:
         model: OpenClip = self._load(role)
         return model
 
-    def quality_of(self, role: str) -> Quality:
+    def get_quality_scorer(self, role: str) -> Quality:
         """Return a scorer of kind quality."""
         model: Quality = self._load(role)
         return model

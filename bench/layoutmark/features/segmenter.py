@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FEATURE = "masks"
 FILES = ("model.json", "weights.safetensors")
-BATCH = 16
+BATCH_SIZE = 16
 MIN_CONFIDENCE_FOR_MASK = matching.MIN_CONFIDENCE
 """Detections below this are not segmented: only those that count get a mask, not the thousands of others."""
 
@@ -87,7 +87,7 @@ class BoxUNet:
         if not crops:
             return [() for _ in images]
         with self._torch.inference_mode():
-            logits = run_in_batches(self._model, self._torch.from_numpy(np.stack(crops)).to(self._device), BATCH)
+            logits = run_in_batches(self._model, self._torch.from_numpy(np.stack(crops)).to(self._device), BATCH_SIZE)
         masks = iter(
             paste_mask(crop_logits, shape, placement)
             for crop_logits, (shape, placement) in zip(logits.cpu().numpy(), placements, strict=True)

@@ -17,7 +17,7 @@ from layoutmark.api import Pixels
 from layoutmark.errors import LayoutmarkError
 from layoutmark.evidence import Detections
 from layoutmark.features.checkpoint import read_checkpoint, tensors
-from layoutmark.features.detector import BATCH, Placement, YoloDetector, rows_to_detections, suppress_overlaps
+from layoutmark.features.detector import BATCH_SIZE, Placement, YoloDetector, rows_to_detections, suppress_overlaps
 from layoutmark.features.images import letterbox, run_in_batches
 from layoutmark.features.optional_packages import require_package
 from layoutmark.features.quiet_ultralytics import FEATURE, import_ultralytics
@@ -89,8 +89,8 @@ class YoloFile:
         their boxes.
         """
         detections: list[Detections] = []
-        for start in range(0, len(images), BATCH):
-            detections += self._detect_batch(images[start : start + BATCH])
+        for start in range(0, len(images), BATCH_SIZE):
+            detections += self._detect_batch(images[start : start + BATCH_SIZE])
         return detections
 
     def _detect_batch(self, images: Sequence[Pixels]) -> list[Detections]:
@@ -106,7 +106,7 @@ class YoloFile:
             return predictions
 
         with torch.inference_mode():
-            raw = run_in_batches(run, inputs, BATCH).float().cpu()
+            raw = run_in_batches(run, inputs, BATCH_SIZE).float().cpu()
             if self._is_end_to_end:
                 rows = [r[r[:, 4] > MIN_RANKED_CONFIDENCE][:MAX_DETECTIONS] for r in raw]
             else:

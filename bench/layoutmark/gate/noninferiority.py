@@ -3,7 +3,7 @@
 A gain is candidate minus baseline, signed so that positive is better.  Two one-sided t tests, clustered by prompt, are
 applied to it: "worse" rejects a gain of 0 or more, "not worse" rejects a loss of the margin or more.  A gate fails only
 on what is proven worse, so an unchanged method fails with probability at most `alpha`; it passes only on what is proven
-not worse.  Anything else is undecided, and more images decide it.
+not worse.  Anything else is inconclusive until there are more images.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Gain:
 def p_above(gain: Gain, bound: float) -> float:
     """Return the one-sided p-value of "the true gain is at most `bound`": small if it is proven to be above.
 
-    Without any spread between prompts t is undefined; prompts then count as coins that all fell on the same side.
+    Without any spread between prompts, t is undefined; the p-value is then that of a sign test in which all prompts
+    agree.
 
     >>> round(p_above(Gain(-0.02, 0.01, clusters=30), -0.05), 4)
     0.0027

@@ -82,8 +82,8 @@ def open_side(address: str, method: str | None = None) -> Side:
 
     Args:
         address: `RUN`, `RUN:METHOD`, a path to results.json, or the folder of a leaderboard or of one of its entries.
-        method: used if the address names no method.  Of a leaderboard its newest entry is read, the one in the authors'
-            track if the method is in both tracks.
+        method: used if the address names no method.  For a leaderboard, the newest entry of this method is read; if the
+            method is in both tracks, the one in the authors' track.
 
     Raises:
         LayoutmarkError: nothing readable at the address, an unknown method, or several methods and none named.
@@ -94,8 +94,13 @@ def open_side(address: str, method: str | None = None) -> Side:
         # A run uses the authors' settings unless told otherwise, so that track is sorted last and wins.
         current = sorted(open_board(Path(address)).current, key=lambda entry: entry.track == AUTHORS)
         folders = {entry.name: entry.folder for entry in current}
+        if method is None:
+            raise LayoutmarkError(
+                f"leaderboard {address!r}", found="no method", expected="one of " + (", ".join(folders) or "(none)"),
+                do="Name the method: --method NAME",
+            )  # fmt: skip
         if method not in folders:
-            raise unknown_name_error("method of a leaderboard", str(method), folders)
+            raise unknown_name_error("method of a leaderboard", method, folders)
         return _open_entry(address, folders[method])
     folder, addressed_method = parse_run_address(address.removesuffix(f"/{RESULTS_FILE}"))
     return _open_run(address, folder, addressed_method or method)

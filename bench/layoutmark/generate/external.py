@@ -79,7 +79,7 @@ def _read_image(path: Path, suite: Suite) -> Pixels | str:
 
 
 def _find_loss(image: Image.Image) -> str:
-    """Why an image's 8-bit RGB pixels would not be what its maker saw; empty if they are."""
+    """Why converting an image to 8-bit RGB would change what it shows; empty if it would not."""
     if image.format != "PNG":  # a renamed JPEG has lost what no decoder restores
         return f"a {image.format} file, not a PNG"
     if image.mode.startswith(("I", "F")):  # converted to 8 bits, everything but black would be white

@@ -63,7 +63,7 @@ def _generate_method_row(
     for batch in make_batches(jobs):
         missing = sum(job.key not in stored for job in batch)
         if missing:
-            # The whole batch, so that each image has the company it has in an unbroken run.
+            # The whole batch, so that each image shares it with the same others as in an uninterrupted run.
             run_batch(method, suite, suite_name, batch, store, device)
             done += missing
             on_progress(row_name, done, len(jobs))
@@ -89,7 +89,7 @@ def _load_planned_generator(plan: Plan, entry: StackEntry, device: str | None) -
     """The generator that the plan was made for.  Raises LayoutmarkError if the stack now has another one."""
     if generator_digest(entry, plan.dtype) != plan.stack_digest:
         raise LayoutmarkError(
-            f"stack {entry.name!r} of run {plan.name!r}", found="another generator than the run was planned with",
+            f"stack {entry.name!r} of run {plan.name!r}", found="another generator than in the plan",
             expected=f"digest {plan.stack_digest[:12]}", do="Plan the run again: layoutmark run",
         )  # fmt: skip
     return load_generator(entry, device, plan.dtype)
@@ -105,7 +105,7 @@ def load_generator(entry: StackEntry, device: str | None, dtype: str = Dtype.FP3
 
     Raises:
         MissingPackageError: Without the extra `torch`.
-        LayoutmarkError: If the files cannot be had or used.
+        LayoutmarkError: If the files cannot be fetched or loaded.
     """
     try:
         from layoutmark.diffusion import load_stack, parse_dtype
@@ -114,7 +114,7 @@ def load_generator(entry: StackEntry, device: str | None, dtype: str = Dtype.FP3
     import torch
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # loading takes a second and needs no bar beside ours
+    logging.disable_progress_bar()  # loading takes a second, and ours is shown already
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return load_stack(generator_folder(entry), device, parse_dtype(dtype))
 
@@ -122,7 +122,7 @@ def load_generator(entry: StackEntry, device: str | None, dtype: str = Dtype.FP3
 def generator_folder(entry: StackEntry) -> Path:
     """Folder of a stack's generator in the diffusers layout: beside its card, or downloaded.
 
-    Raises LayoutmarkError if it cannot be had.
+    Raises LayoutmarkError if it cannot be downloaded.
     """
     generator = entry.card.generator
     if generator.folder:

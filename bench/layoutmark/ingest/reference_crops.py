@@ -18,7 +18,7 @@ from layoutmark.layout import Canvas, Instance, Reference
 
 
 class CropSource(StrEnum):
-    """What a reference is cropped from."""
+    """The source of a reference crop."""
 
     SELF = "own crop"
     """The instance itself, in the sample's true image."""
@@ -44,7 +44,7 @@ class ReferenceCropper:
         """By category and phrase: the instances that can serve as references, each with its image id."""
 
     def select_eligible(self, candidates: Mapping[str, Sequence[Instance]], ledger: Ledger, kind: str) -> set[str]:
-        """Ids of the images all of whose instances can have references; the others are skipped in the ledger.
+        """Ids of the images in which every instance can have a reference; the others are skipped in the ledger.
 
         `candidates` maps image ids to instances; `kind` is the ledger's noun for an image.
         """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from layoutmark.compare.ranking import rank_methods, tied_methods
 from layoutmark.compare.rows import CONFIDENCE_LEVEL, ResampleCache, result_row
 from layoutmark.compare.stored_runs import restore_results
 from layoutmark.evidence import Evidence, SampleOutcome
+from layoutmark.garbage_collection import paused_garbage_collection
 from layoutmark.layout import Sample, sample_from_json
 from layoutmark.leaderboard.entry import AUTHORS, MATCHED, REFERENCE, Board, Entry, open_board
 from layoutmark.leaderboard.entry_validation import check_entry
@@ -35,7 +34,7 @@ def build_board(folder: Path) -> dict[str, Any]:
     Equal entries give equal bytes.  Raises LayoutmarkError for an entry that `submit` would not have written.  Whether
     the chain of entries is intact is checked by `check_board`.
     """
-    with _paused_garbage_collection():
+    with paused_garbage_collection():
         board = open_board(folder)
         for entry in board.entries:
             check_entry(entry, board.samples)
@@ -43,18 +42,6 @@ def build_board(folder: Path) -> dict[str, Any]:
     for name, render in RENDERERS.items():
         write_text(folder / name, render(table))
     return table
-
-
-@contextmanager
-def _paused_garbage_collection() -> Iterator[None]:
-    """Collecting takes a sixth of the time and finds nothing: everything read lives until the board is written."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def compute_table(board: Board) -> dict[str, Any]:

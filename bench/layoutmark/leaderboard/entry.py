@@ -31,7 +31,7 @@ FORMAT = "layoutmark-entry-1"
 BOARD_FILE, SAMPLES_FILE, ENTRIES_FOLDER, ENTRY_FILE = "board.toml", "samples.json.gz", "entries", "entry.json"
 IMAGES_FILE, DETECTIONS_FILE = "images.json.gz", "detections.parquet"
 GENESIS_DIGEST = "0" * 64
-"""What the first entry contains as the digest of its predecessor."""
+"""Stands in the first entry for the digest of its predecessor."""
 TITLE = "title"
 REFERENCE, AUTHORS, MATCHED = "reference", "authors", "matched"
 """Tracks: rows that bound the table, each method's own settings, the same settings for all methods."""

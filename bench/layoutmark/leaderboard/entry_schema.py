@@ -23,7 +23,7 @@ class StackParts(OpenSchema):
 
 @dataclass(frozen=True, slots=True)
 class ProtocolParts(OpenSchema):
-    """What all entries of a board share."""
+    """The parts of the protocol, equal in all entries of a board."""
 
     suite: Mapping[str, object]
     stack: StackParts

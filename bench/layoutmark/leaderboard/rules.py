@@ -13,7 +13,7 @@ LOST_STATUSES = ("failed", "missing")
 def find_rule_violations(
     facts: Mapping[str, Any], images: Sequence[Mapping[str, Any]], matched: Mapping[str, Any]
 ) -> list[str]:
-    """Rules that an entry breaks: it is incomplete, untrained, or has undeclared or not the matched settings.
+    """Rules that an entry breaks: it is incomplete or untrained, or has undeclared or wrong settings.
 
     `facts` and `images` are those of the entry, `matched` the settings of the board's matched track.
     """

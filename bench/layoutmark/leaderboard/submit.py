@@ -45,7 +45,7 @@ ROW_KEYS = (
 
 
 class Draft(NamedTuple):
-    """An entry that may enter and is not written yet; `facts` lacks its files and its place in the chain."""
+    """A valid entry that is not written yet; `facts` lacks the digests of its files and of its predecessor."""
 
     name: str
     facts: dict[str, Any]

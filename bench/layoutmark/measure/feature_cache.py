@@ -22,7 +22,7 @@ from layoutmark.store import Store, feature_key
 Arrays = Mapping[str, npt.NDArray[Any]]
 ENCODERS = ("clip", "dino")
 """Image encoders that metrics refer to whether or not a stack has them."""
-BATCH = 512
+BATCH_SIZE = 512
 """Features computed before they are written to the store."""
 
 
@@ -69,8 +69,8 @@ class FeatureCache:
         self.loaded.update(self.store.features([keys[c] for c in not_loaded]))
         missing = [c for c in not_loaded if keys[c] not in self.loaded]
         self.counts.update(stored=len(not_loaded) - len(missing), computed=len(missing))
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
+        for start in range(0, len(missing), BATCH_SIZE):
+            batch = missing[start : start + BATCH_SIZE]
             computed = compute([contents[c] for c in batch])
             new_features = [(keys[c], arrays) for c, arrays in zip(batch, computed, strict=True)]
             self.store.put_features(new_features)
@@ -151,6 +151,6 @@ class FeatureCache:
             return {}
 
         def compute(batch: list[Pixels]) -> list[Arrays]:
-            return [{"score": np.array([s])} for s in self.scorers.quality_of(role).scores(batch)]
+            return [{"score": np.array([s])} for s in self.scorers.get_quality_scorer(role).scores(batch)]
 
         return {c: float(a["score"][0]) for c, a in self.get_or_compute(role, images, compute).items()}

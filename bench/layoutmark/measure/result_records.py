@@ -1,4 +1,4 @@
-"""The entries of results.json for methods, metrics, samples and images.  Images are saved beside it on the way."""
+"""The entries of results.json for methods, metrics, samples and images.  Their images are saved beside it."""
 
 from __future__ import annotations
 

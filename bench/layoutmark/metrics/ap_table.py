@@ -288,8 +288,8 @@ def _category_rows(matched: MatchedImages, category: int, area: int, images: int
     true_positive, in_area = true_positive[:, best_first], in_area[:, best_first]
     tie_runs = np.cumsum((np.diff(image_indices, prepend=-1) != 0) | (np.diff(scores, prepend=np.inf) != 0))
     # The run that holds the last true positive is kept whole: its false positives lie between its copies.
-    kept = np.searchsorted(tie_runs, tie_runs[true_positive.any(axis=0)].max(initial=0), side="right")
-    image_indices, tie_runs = image_indices[:kept], tie_runs[:kept]
-    true_positive, in_area = true_positive[:, :kept], in_area[:, :kept]
-    has_ties = len(np.unique(tie_runs)) != kept
+    row_count = np.searchsorted(tie_runs, tie_runs[true_positive.any(axis=0)].max(initial=0), side="right")
+    image_indices, tie_runs = image_indices[:row_count], tie_runs[:row_count]
+    true_positive, in_area = true_positive[:, :row_count], in_area[:, :row_count]
+    has_ties = len(np.unique(tie_runs)) != row_count
     return CategoryRows(image_indices, true_positive, in_area, targets_per_image, tie_runs if has_ties else None)

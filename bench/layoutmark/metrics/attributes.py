@@ -48,11 +48,11 @@ class AttributeAccuracy:
         if name is None:
             return Unscored(f"no {self.attribute_names[0]} asked for")
         similarities = {} if crop is None else crop.word_similarities.get(name, {})
-        own = similarities.get(instance.attributes[name])
-        others = [v for word, v in similarities.items() if word != instance.attributes[name]]
-        if own is None or not others:
+        own_similarity = similarities.get(instance.attributes[name])
+        other_similarities = [v for word, v in similarities.items() if word != instance.attributes[name]]
+        if own_similarity is None or not other_similarities:
             return Unscored("no words to choose from")
-        return Score(float(own > max(others)))
+        return Score(float(own_similarity > max(other_similarities)))
 
 
 def metrics(scorers: Mapping[str, str]) -> tuple[Metric, ...]:

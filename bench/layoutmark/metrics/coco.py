@@ -221,15 +221,15 @@ def _collect_detections(
     sizes = np.array([[e.sample.layout.canvas.width, e.sample.layout.canvas.height] * 2 for e in evidence])
     corners = np.concatenate([d.boxes for d in per_image], dtype=np.float64) * sizes[image_indices]
     scores = np.concatenate([d.scores for d in per_image], dtype=np.float64)
-    kept = (categories >= 0) & (scores >= MIN_RANKED_CONFIDENCE)
-    kept_masks = None
+    is_used = (categories >= 0) & (scores >= MIN_RANKED_CONFIDENCE)
+    used_masks = None
     if use_masks:
         for e, d in zip(evidence, per_image, strict=True):
             _check_grids(e, d)
         masks = [mask for d in per_image for mask in d.masks or [None] * len(d)]
-        kept &= np.array([mask is not None for mask in masks], dtype=bool)
-        kept_masks = [cast("Mask", masks[k]) for k in np.flatnonzero(kept)]
-    return _objects(image_indices[kept], categories[kept], corners[kept], kept_masks), scores[kept]
+        is_used &= np.array([mask is not None for mask in masks], dtype=bool)
+        used_masks = [cast("Mask", masks[k]) for k in np.flatnonzero(is_used)]
+    return _objects(image_indices[is_used], categories[is_used], corners[is_used], used_masks), scores[is_used]
 
 
 def _check_grids(evidence: Evidence, detections: Detections) -> None:

@@ -37,8 +37,8 @@ def evaluate(pair: CocoPair, *, confidence: float = MIN_CONFIDENCE, matrices: bo
     >>> box, image, category = [0, 0, 4, 4], {"id": 1, "height": 8, "width": 8}, {"id": 1}
     >>> target = {"id": 1, "image_id": 1, "category_id": 1, "bbox": box, "area": 16.0, "iscrowd": 0}
     >>> shared = {"images": [image], "categories": [category]}
-    >>> truth, found = {**shared, "annotations": [target]}, {**shared, "annotations": [{**target, "score": 0.9}]}
-    >>> figures = evaluate(CocoPair("bbox", truth, found, [1], [(1, "cat")], [1], [0], {}))
+    >>> truth, detected = {**shared, "annotations": [target]}, {**shared, "annotations": [{**target, "score": 0.9}]}
+    >>> figures = evaluate(CocoPair("bbox", truth, detected, [1], [(1, "cat")], [1], [0], {}))
     >>> figures["miou"], round(figures["AP50"], 3)
     (1.0, 1.0)
     """

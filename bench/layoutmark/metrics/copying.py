@@ -59,8 +59,12 @@ class SeedDiversity:
             if evidence.seed not in vectors:
                 outcomes.append(Unscored("no crop features stored"))
                 continue
-            own = vectors[evidence.seed]
-            cosines = [cosine({"a": own, "b": v}, {}, "a", "b") for seed, v in vectors.items() if seed != evidence.seed]
+            image_vector = vectors[evidence.seed]
+            cosines = [
+                cosine({"a": image_vector, "b": v}, {}, "a", "b")
+                for seed, v in vectors.items()
+                if seed != evidence.seed
+            ]
             distances = [1.0 - c.value for c in cosines if isinstance(c, Score)]
             outcomes.append(Score(sum(distances) / len(distances)) if distances else Unscored("one seed"))
         return mean_of_instances(evidence, outcomes)

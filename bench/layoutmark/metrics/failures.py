@@ -41,7 +41,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Failure(StrEnum):
-    """What became of one target."""
+    """Kind of failure of one target; `SOUND` is none."""
 
     SOUND = "sound"
     MISSING = "missing"
@@ -109,13 +109,13 @@ def diagnose(layout: Layout, detections: Detections, cosines: Floats | None = No
 
 
 def _judge_identity(i: int, cosines: Floats, are_distinct: npt.NDArray[np.bool_]) -> Failure:
-    own = cosines[i, i]
-    if not np.isfinite(own):
+    own_cosine = cosines[i, i]
+    if not np.isfinite(own_cosine):
         return Failure.SOUND
     nearest_other = float(np.max(cosines[i], where=are_distinct[i] & np.isfinite(cosines[i]), initial=-1.0))
-    if nearest_other > own and nearest_other >= MIN_IDENTITY_COSINE:
+    if nearest_other > own_cosine and nearest_other >= MIN_IDENTITY_COSINE:
         return Failure.LEAKED_IDENTITY
-    return Failure.SOUND if own >= MIN_IDENTITY_COSINE else Failure.WRONG_IDENTITY
+    return Failure.SOUND if own_cosine >= MIN_IDENTITY_COSINE else Failure.WRONG_IDENTITY
 
 
 def _covered_share(targets: Floats, boxes: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Does each place have its own identity? Similarities of all crops of an image with all its references, by row.
+"""Does each target show its own identity? Similarities of all crops of an image with all its references, by row.
 
 The mean similarity with the own reference does not notice two objects that swapped looks or share one. In the matrix of
 `crop_reference_cosines`, crop i must be most similar to reference i; accuracy counts how often it is, and margin says

@@ -16,14 +16,14 @@ MAX_CATEGORIES = 24
 
 
 def leakage_matrix(evidence: Sequence[Evidence], encoder: str) -> dict[str, Any] | None:
-    """Mean cosines by category of the place (rows) and of the reference (columns).
+    """Mean cosines by category of the target (rows) and of the reference (columns).
 
     Args:
         evidence: The images.
         encoder: Role of the encoder.
 
     Returns `categories` (k), most frequent first; `own` (k), the similarity of target crops with their own reference;
-    `others` (k, k), with the references of other identities in the same image; and `left_out`, the number of places of
+    `others` (k, k), with the references of other identities in the same image; and `left_out`, the number of targets of
     rarer categories. A cell is ``[mean, n]``, with None as the mean if n is 0. None if no image has a crop and a
     reference to compare.
 
@@ -33,7 +33,7 @@ def leakage_matrix(evidence: Sequence[Evidence], encoder: str) -> dict[str, Any]
     {'categories': ['cat'], 'own': [[1.0, 1]], 'others': [[[None, 0]]], 'left_out': 0}
     """
     cosines_by_pair: dict[tuple[str, str | None], list[float]] = {}
-    place_counts: Counter[str] = Counter()
+    target_counts: Counter[str] = Counter()
     for e in evidence:
         instances = e.sample.layout.instances
         cosines, are_distinct = crop_reference_cosines(e, encoder), distinct_identities(instances)
@@ -42,10 +42,10 @@ def leakage_matrix(evidence: Sequence[Evidence], encoder: str) -> dict[str, Any]
             if is_own or are_distinct[i, j]:
                 key = (instances[i].category, None if is_own else instances[j].category)
                 cosines_by_pair.setdefault(key, []).append(float(cosines[i, j]))
-                place_counts[instances[i].category] += is_own
+                target_counts[instances[i].category] += is_own
     if not cosines_by_pair:
         return None
-    ranked = sorted(place_counts, key=lambda c: (-place_counts[c], c))
+    ranked = sorted(target_counts, key=lambda c: (-target_counts[c], c))
     categories = ranked[:MAX_CATEGORIES]
 
     def cell(row: str, column: str | None) -> list[Any]:
@@ -56,5 +56,5 @@ def leakage_matrix(evidence: Sequence[Evidence], encoder: str) -> dict[str, Any]
         "categories": categories,
         "own": [cell(c, None) for c in categories],
         "others": [[cell(c, d) for d in categories] for c in categories],
-        "left_out": sum(place_counts[c] for c in ranked[MAX_CATEGORIES:]),
+        "left_out": sum(target_counts[c] for c in ranked[MAX_CATEGORIES:]),
     }

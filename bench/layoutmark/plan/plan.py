@@ -188,7 +188,9 @@ def generator_digest(stack: StackEntry, dtype: str = Dtype.FP32) -> str:
             f"stack {stack.name!r}",
             found=f"no folder {generator.folder!r}",
             expected="its generator",
-            do="Train it: make stack-mini",
+            do="Train it: layoutmark train stack --stack mini"
+            if stack.name == "mini"
+            else "Restore the folder, or correct the stack's card.",
         )
     files = [p for p in folder.rglob("*") if p.is_file()]
     return digest({"files": digest_files(folder, files), "packages": packages})

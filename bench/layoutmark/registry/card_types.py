@@ -1,6 +1,6 @@
 """The four kinds of card: method, suite, stack and report.
 
-They stand in one file because together they are the vocabulary in which plug-ins and stacks describe themselves.
+They are in one file because together they are the vocabulary in which plug-ins and stacks describe themselves.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class Generator(Schema):
 
     def __post_init__(self) -> None:
         check_patterns(self)
-        _check_place(bool(self.folder or self.repository))
+        _check_weights_source(bool(self.folder or self.repository))
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +278,7 @@ class Scorer(Schema):
     def __post_init__(self) -> None:
         check_patterns(self)
         is_known_by_name = self.engine in ENGINES_WITH_NAMED_WEIGHTS or bool(self.settings.get("pretrained"))
-        _check_place(bool(self.folder or self.file or self.repository) or is_known_by_name)
+        _check_weights_source(bool(self.folder or self.file or self.repository) or is_known_by_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,9 +319,11 @@ class ReportCard(Schema):
     """The file to open, relative to the report's folder in a run."""
 
 
-def _check_place(has_place: bool) -> None:
-    if not has_place:
-        raise InvalidValueError("place", found="neither", expected="a folder, a file or a repository", do="Add one.")
+def _check_weights_source(has_source: bool) -> None:
+    if not has_source:
+        raise InvalidValueError(
+            "weights", found="no source", expected="a folder, a file or a repository", do="Add one of these keys."
+        )
 
 
 def _check_unique(key: str, names: list[str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from layoutmark.errors import LayoutmarkError
+from layoutmark.plurals import counted
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,7 +57,10 @@ def check_same_length(name: str, length: int, expected_length: int) -> None:
     """
     if length != expected_length:
         raise LayoutmarkError(
-            name, found=f"{length} entries", expected=f"{expected_length} entries", do="Pass one per item."
+            name,
+            found=counted(length, "entry", "entries"),
+            expected=counted(expected_length, "entry", "entries"),
+            do="Pass one per item.",
         )
 
 

@@ -51,8 +51,8 @@ def bootstrap_weights(clusters: Sequence[str], draws: int, seed: int) -> npt.NDA
     # The remainder favours no cluster by more than count / 2**64.
     bits = np.random.PCG64(seed)
     for row in range(draws if count else 0):
-        drawn = np.asarray(bits.random_raw(count), dtype=np.uint64) % np.uint64(count)
-        weights[row] = np.bincount(drawn.astype(np.intp), minlength=count)[indices]
+        cluster_draws = np.asarray(bits.random_raw(count), dtype=np.uint64) % np.uint64(count)
+        weights[row] = np.bincount(cluster_draws.astype(np.intp), minlength=count)[indices]
     return weights
 
 

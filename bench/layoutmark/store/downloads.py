@@ -26,7 +26,7 @@ def is_offline() -> bool:
 def fetch_file(repository: str, revision: str, file: str) -> Path:
     """Download a file of a public repository, or find it in huggingface_hub's cache, and check its digest.
 
-    Raises LayoutmarkError if the file cannot be had or its content is not the recorded one.
+    Raises LayoutmarkError if the file cannot be downloaded or its content is not the recorded one.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -45,7 +45,7 @@ def fetch_file(repository: str, revision: str, file: str) -> Path:
 def fetch_folder(repository: str, revision: str, patterns: Iterable[str]) -> Path:
     """Download the files of a repository that match `patterns`, and return their folder.
 
-    Digests are left to the caller, who knows which files matter.  Raises LayoutmarkError if the files cannot be had,
+    Digests are left to the caller, who knows which files matter.  Raises LayoutmarkError if a download fails,
     MissingPackageError without huggingface_hub.
     """
     try:

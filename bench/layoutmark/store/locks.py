@@ -11,15 +11,15 @@ from layoutmark.errors import LayoutmarkError
 from layoutmark.store.folders import home_folder
 
 MAX_WAIT_SECONDS = 120.0
-"""Far longer than any change takes that is made under a lock."""
+"""Far longer than any change made under a lock takes."""
 
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Let one process at a time change the file or folder `path`; the others wait for their turn.
 
-    The lock is advisory and lies in the working data, so it leaves nothing beside `path`.  Raises LayoutmarkError after
-    `MAX_WAIT_SECONDS`.
+    The lock is advisory and is kept in the working data, so it leaves nothing beside `path`.  Raises LayoutmarkError
+    after `MAX_WAIT_SECONDS`.
     """
     from filelock import FileLock, Timeout
 

@@ -88,7 +88,7 @@ class PairRecord(OpenSchema):
 
 @dataclass(frozen=True, slots=True)
 class SampleRecord(OpenSchema):
-    """What was requested."""
+    """A requested sample."""
 
     id: str
     prompt: str
@@ -97,7 +97,7 @@ class SampleRecord(OpenSchema):
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord(OpenSchema):
-    """What was generated, and its scores."""
+    """An image with its outcome and scores."""
 
     method: str
     sample: str

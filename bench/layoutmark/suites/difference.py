@@ -57,6 +57,6 @@ def _changed_fields(first: Sample, second: Sample) -> tuple[str, ...]:
     if list(first_instances) != list(second_instances):
         fields.append("instances")
     for name in first_instances.keys() & second_instances.keys():
-        one, other = first_instances[name], second_instances[name]
-        fields += [f"instance {name}: {key}" for key in one.keys() | other.keys() if one.get(key) != other.get(key)]
+        old, new = first_instances[name], second_instances[name]
+        fields += [f"instance {name}: {key}" for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
     return tuple(sorted(fields))

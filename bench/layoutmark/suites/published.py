@@ -109,7 +109,7 @@ def read_published_ids(name: str, published: PublishedSuite, folder: Path) -> li
             f"suite {name}, {IDS_FOLDER}/{path.name}",
             found=f"sha256 {file_digest[:16]}" if data else "no such file",
             expected=f"the published ids (sha256 {published.ids[:16]})",
-            do="Restore the file, or publish it again: layoutmark suites export NAME --form ids --out FOLDER",
+            do=f"Restore the file, or publish it again: layoutmark suites export {name} --form ids --out {path.parent}",
         )
     return data.decode("utf-8").split("\n")[:-1]
 

@@ -8,13 +8,11 @@ by their content.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 from layoutmark.api import BuiltSuite
 from layoutmark.atomic import write_text
 from layoutmark.errors import LayoutmarkError
+from layoutmark.garbage_collection import paused_garbage_collection
 from layoutmark.layout import Sample, sample_from_json, sample_to_json
 from layoutmark.provenance import canonical_json, digest
 from layoutmark.registry.card_types import Aspect, SuiteItem
@@ -79,7 +78,7 @@ def load_built_suite(folder: Path) -> FileSuite:
         samples_digest = _digest_lines(meta["categories"], lines)
         if _digest_with_references(samples_digest, meta.get("further", {})) != meta["digest"]:
             raise _edited_file_error(folder, str(meta["samples"]))
-        with _pause_garbage_collector():
+        with paused_garbage_collection():
             samples = tuple(sample_from_json(json.loads(line)) for line in lines)
         aspect = Aspect(meta["aspect"])
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -203,18 +202,6 @@ def _digest_lines(categories: Sequence[str], sample_lines: Sequence[str]) -> str
 def _digest_with_references(samples_digest: str, extra_references: Mapping[str, Sequence[str]]) -> str:
     """The digest of the samples, combined with that of the extra references if there are any."""
     return digest({"samples": samples_digest, "further": extra_references}) if extra_references else samples_digest
-
-
-@contextmanager
-def _pause_garbage_collector() -> Iterator[None]:
-    """Pause the cycle collector, which would scan everything read so far again and again and free nothing."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _edited_file_error(folder: Path, what: str) -> LayoutmarkError:

@@ -29,17 +29,17 @@ from layoutmark.registry import Registry, StackEntry, resolve_settings
 from layoutmark.score import Score, Status
 from layoutmark.statistics import derive_seed, spearman
 from layoutmark.training.clip import degrade
-from layoutmark.training.data import HELD_OUT_SEED, World, renders
+from layoutmark.training.data import HELD_OUT_SEED, World, render_images
 
-RENDERS, SIDE = 512, 64
+RENDER_COUNT, IMAGE_SIDE = 512, 64
 SEVERITIES = tuple(i / 8 for i in range(9))
 DEGRADATIONS = ("blur", "noise", "jpeg", "posterise")
 DEGRADED_RENDERS = 128
 """Number of renders whose mean quality is measured at each severity."""
-PROMPTS, MAX_OBJECTS = 96, 3
-CONFIDENCE = 0.25
+MAX_PROMPTS, MAX_OBJECTS = 96, 3
+MIN_CONFIDENCE = 0.25
 METHOD = "base"
-BATCH = 16
+BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +72,22 @@ def measure_card(world: World, entry: StackEntry, registry: Registry, folder: Pa
 
     Everything is generated and scored on the CPU from fixed seeds, so the same weights give the same figures.
     """
-    data = renders(world, work, HELD_OUT_SEED, RENDERS, SIDE)
+    data = render_images(world, work, HELD_OUT_SEED, RENDER_COUNT, IMAGE_SIDE)
     scorers = Scorers(entry.card, folder)
     figures = scorer_figures(world, scorers, data)
     card = registry.get_method(METHOD)
     settings = resolve_settings(card.card, entry.name)
     method = card.build(load_stack(folder / entry.card.generator.folder), settings)
     indices = select_prompts(data)
-    generated = generate_images(method, [sample_of(data, i) for i in indices], [image_seed(i) for i in indices])
+    generated = generate_images(method, [make_sample(data, i) for i in indices], [image_seed(i) for i in indices])
     requested = [[t["category"] for t in data.annotations[i]["things"]] for i in indices]
     recall, n = generated_recall(generated, requested, scorers)
     figures.append(
         Figure("base draws the prompted categories (recall)", recall, 0.80, n, f"things, {len(indices)} prompts")
     )
     made_with = {
-        "renders": {"first_seed": HELD_OUT_SEED, "count": RENDERS},
-        "prompts": {"seeds": [HELD_OUT_SEED + i for i in indices], "confidence": CONFIDENCE},
+        "renders": {"first_seed": HELD_OUT_SEED, "count": RENDER_COUNT},
+        "prompts": {"seeds": [HELD_OUT_SEED + i for i in indices], "confidence": MIN_CONFIDENCE},
         "method": {"name": METHOD, "version": card.card.version, "settings": dict(settings)},
         "sha256": weight_digests(entry, folder),
     }
@@ -105,7 +105,7 @@ def weight_digests(entry: StackEntry, folder: Path) -> dict[str, str]:
 def scorer_figures(world: World, scorers: Scorers, data: TrainingImages) -> list[Figure]:
     """Figures of detector, CLIP, identity encoder, segmenter and quality on true images."""
     images = [np.array(data.pixels[index]) for index in range(len(data.pixels))]
-    crops, things = crops_of(data, images)
+    crops, things = crop_objects(data, images)
     texts = scorers.clip.texts([f"a {c}" for c in world.categories]).vectors
     predicted = (scorers.clip.images(crops) @ texts.T).argmax(1)
     category_accuracy = float(
@@ -129,15 +129,15 @@ def scorer_figures(world: World, scorers: Scorers, data: TrainingImages) -> list
 def mask_figures(scorers: Scorers, data: TrainingImages, images: Sequence[Pixels]) -> list[Figure]:
     """IoU of the segmenter's masks with the visible masks, prompted by true boxes and by detected boxes.
 
-    With detected boxes it is the metric `mask_miou`: detections of at least `CONFIDENCE` are matched to objects by box,
-    and an object without a match scores 0.
+    With detected boxes it is the metric `mask_miou`: detections of at least `MIN_CONFIDENCE` are matched to objects by
+    box, and an object without a match scores 0.
     """
     samples = [Sample(str(i), "", data.layout(i)) for i in range(len(images))]
     true = [
         Detections(s.layout.boxes(), np.ones(len(s.layout.instances)), tuple(i.category for i in s.layout.instances))
         for s in samples
     ]
-    detected = [d.with_min_score(CONFIDENCE) for d in scorers.detector.detect(images)]
+    detected = [d.with_min_score(MIN_CONFIDENCE) for d in scorers.detector.detect(images)]
     figures = []
     for name, detections in (("true", true), ("detected", detected)):
         masks = scorers.segmenter.segment(images, [d.boxes for d in detections])
@@ -155,25 +155,27 @@ def mask_figures(scorers: Scorers, data: TrainingImages, images: Sequence[Pixels
 def detector_ap(data: TrainingImages, images: Sequence[Pixels], scorers: Scorers) -> float:
     """AP50 of the detector on images with known boxes."""
     detections = scorers.detector.detect(images)
-    evidence = [Evidence(sample_of(data, i), 0, Status.OK, detections=d) for i, d in enumerate(detections)]
+    evidence = [Evidence(make_sample(data, i), 0, Status.OK, detections=d) for i, d in enumerate(detections)]
     value = ap_from_table(ap_table(evidence), np.ones(len(evidence), dtype=np.int64))
     assert value is not None
     return value
 
 
-def sample_of(data: TrainingImages, index: int) -> Sample:
+def make_sample(data: TrainingImages, index: int) -> Sample:
     """A render as a sample, with its plain prompt."""
-    fact = data.annotations[index]
+    annotation = data.annotations[index]
     instances = tuple(
-        Instance(str(k), t["phrase"], t["category"], Box(*t["box"])) for k, t in enumerate(fact["things"])
+        Instance(str(k), t["phrase"], t["category"], Box(*t["box"])) for k, t in enumerate(annotation["things"])
     )
-    return Sample(str(index), fact["captions"][0], Layout(Canvas(SIDE, SIDE), instances))
+    return Sample(str(index), annotation["captions"][0], Layout(Canvas(IMAGE_SIDE, IMAGE_SIDE), instances))
 
 
-def crops_of(data: TrainingImages, images: Sequence[Pixels]) -> tuple[list[Pixels], list[dict[str, Any]]]:
+def crop_objects(data: TrainingImages, images: Sequence[Pixels]) -> tuple[list[Pixels], list[dict[str, Any]]]:
     """The crop of every object, and its annotation."""
     pairs = [
-        (crop(i, Box(*t["box"])), t) for i, fact in zip(images, data.annotations, strict=True) for t in fact["things"]
+        (crop(image, Box(*thing["box"])), thing)
+        for image, annotation in zip(images, data.annotations, strict=True)
+        for thing in annotation["things"]
     ]
     return [c for c, _ in pairs], [t for _, t in pairs]
 
@@ -188,15 +190,16 @@ def nearest_identity_accuracy(
     similarities = scorers.dino.images(crops) @ vectors.T
     correct = 0
     for row, thing in zip(similarities, things, strict=True):
-        same = [k for k, n in enumerate(names) if n[0] == thing["category"]]
-        best = names[same[int(np.argmax(row[same]))]]
+        same_category = [k for k, n in enumerate(names) if n[0] == thing["category"]]
+        best = names[same_category[int(np.argmax(row[same_category]))]]
         correct += best[1:] == (thing["style"], thing["tint"])
     return correct / len(things)
 
 
 def select_prompts(data: TrainingImages) -> list[int]:
-    """Indices of the first `PROMPTS` renders with one to `MAX_OBJECTS` objects."""
-    return [i for i, fact in enumerate(data.annotations) if 1 <= len(fact["things"]) <= MAX_OBJECTS][:PROMPTS]
+    """Indices of the first `MAX_PROMPTS` renders with one to `MAX_OBJECTS` objects."""
+    object_counts = [len(annotation["things"]) for annotation in data.annotations]
+    return [i for i, count in enumerate(object_counts) if 1 <= count <= MAX_OBJECTS][:MAX_PROMPTS]
 
 
 def image_seed(index: int) -> int:
@@ -207,10 +210,13 @@ def image_seed(index: int) -> int:
 def generate_images(method: Method, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Pixels]:
     """Generate one image per sample with a method, in batches."""
     generated: list[npt.NDArray[np.uint8]] = []
-    for start in range(0, len(samples), BATCH):
-        batch = samples[start : start + BATCH]
+    for start in range(0, len(samples), BATCH_SIZE):
+        batch = samples[start : start + BATCH_SIZE]
         images = method.generate(
-            [s.layout for s in batch], [s.prompt for s in batch], [{}] * len(batch), seeds=seeds[start : start + BATCH]
+            [s.layout for s in batch],
+            [s.prompt for s in batch],
+            [{}] * len(batch),
+            seeds=seeds[start : start + BATCH_SIZE],
         )
         generated += list(images.permute(0, 2, 3, 1).cpu().numpy())
     return generated
@@ -223,7 +229,7 @@ def generated_recall(
     hits = total = 0
     for detections, categories in zip(scorers.detector.detect(generated), requested, strict=True):
         remaining = [
-            label for label, score in zip(detections.labels, detections.scores, strict=True) if score >= CONFIDENCE
+            label for label, score in zip(detections.labels, detections.scores, strict=True) if score >= MIN_CONFIDENCE
         ]
         for category in categories:
             total += 1

@@ -52,7 +52,7 @@ def read_training_record(folder: Path) -> dict[str, Any]:
             f"model card of {folder.name!r}",
             found=f"no {FACTS}",
             expected="the record of steps, seconds and machine that training writes",
-            do="Train first: make stack-mini",
+            do="Train first: layoutmark train stack --stack mini",
         )
     record: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return record
@@ -112,8 +112,8 @@ def render_readme(card: StackCard, data: Mapping[str, Any], weight_bytes: int) -
 def _summarise_figures(figures: Sequence[Mapping[str, Any]]) -> str:
     missed = [f["name"] for f in figures if not f["holds"]]
     if not missed:
-        return f"All {len(figures)} bars hold."
-    return f"{len(missed)} of {len(figures)} bars are missed: {'; '.join(missed)}."
+        return f"All {len(figures)} thresholds are met."
+    return f"{len(missed)} of {len(figures)} thresholds are missed: {'; '.join(missed)}."
 
 
 def _format_part(name: str, part: Mapping[str, Any]) -> str:
@@ -141,7 +141,7 @@ the generator.
 ## Figures
 {verdict}
 
-| figure | value | bar (at least) | over | verdict |
+| figure | value | threshold (at least) | over | verdict |
 |---|---:|---:|---|---|
 {figures}
 

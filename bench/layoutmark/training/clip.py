@@ -66,7 +66,7 @@ def new_tokenizer(data: TrainingImages, filler_words: Sequence[str], folder: Pat
     """Train a tokenizer for the CLIP (not shared with the generator), save it, and wrap it as open_clip does."""
     from open_clip.tokenizer import HFTokenizer
 
-    captions = [c for fact in data.annotations[:8000] for c in fact["captions"]]
+    captions = [c for annotation in data.annotations[:8000] for c in annotation["captions"]]
     quality = [f"a {q} photo of a" for q in QUALITIES] * 200
     train_tokenizer([*captions, *(list(filler_words) * 50), *quality], 1400).save_pretrained(folder)
     return HFTokenizer(str(folder), context_length=CONFIG["text_cfg"]["context_length"], clean="lower")
@@ -118,15 +118,15 @@ def resize_to_model(image: Image.Image) -> npt.NDArray[np.uint8]:
 def _example(data: TrainingImages, draws: np.random.Generator) -> tuple[npt.NDArray[np.uint8], str]:
     """A full image with a caption, or a crop of one object with its phrase; half are degraded and described as such."""
     index = int(draws.integers(len(data.annotations)))
-    fact, pixels = data.annotations[index], np.array(data.pixels[index])
+    annotation, pixels = data.annotations[index], np.array(data.pixels[index])
     if draws.random() < 0.55:
-        thing = fact["things"][int(draws.integers(len(fact["things"])))]
+        thing = annotation["things"][int(draws.integers(len(annotation["things"])))]
         pixels = np.asarray(_jittered_crop(Image.fromarray(pixels), thing["box"], draws))
         adjectives = [w for w, share in ((thing["style"], 0.3), (thing["tint"], 0.8)) if draws.random() < share]
         name = " ".join([*adjectives, thing["category"]])
         text = ("an " if name[0] in "aeiou" else "a ") + name
     else:
-        text = str(fact["captions"][int(draws.integers(len(fact["captions"])))])
+        text = str(annotation["captions"][int(draws.integers(len(annotation["captions"])))])
     if draws.random() < 0.5:
         kind = ("blur", "noise", "jpeg", "posterise")[int(draws.integers(4))]
         severity = float(draws.random())

@@ -37,14 +37,14 @@ def to_patches(images: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.pixel_unshuffle(images, PATCH).permute(0, 2, 3, 1)
 
 
-def images_of(data: TrainingImages, start: int, stop: int) -> torch.Tensor:
+def read_image_tensor(data: TrainingImages, start: int, stop: int) -> torch.Tensor:
     """Images as float (n, 3, h, w) in [-1, 1]."""
     return torch.from_numpy(np.array(data.pixels[start:stop])).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def fit_code(data: TrainingImages, count: int = 4000) -> PatchCode:
     """Principal components of the patches of the first `count` renders."""
-    patches = to_patches(images_of(data, 0, count)).reshape(-1, 3 * PATCH * PATCH).double()
+    patches = to_patches(read_image_tensor(data, 0, count)).reshape(-1, 3 * PATCH * PATCH).double()
     mean = patches.mean(0)
     centred = patches - mean
     variance, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
@@ -61,7 +61,7 @@ def encode_all(code: PatchCode, data: TrainingImages) -> torch.Tensor:
     """Latents of all renders, float16 (n, 16, h/4, w/4)."""
     latents = []
     for start in range(0, len(data.annotations), 256):
-        patches = to_patches(images_of(data, start, start + 256))
+        patches = to_patches(read_image_tensor(data, start, start + 256))
         latents.append(((patches - code.mean) @ code.encode.T).permute(0, 3, 1, 2).half())
     return torch.cat(latents)
 

@@ -36,7 +36,7 @@ class World(Protocol):
         ...
 
 
-def renders(world: World, folder: Path, first_seed: int, count: int, side: int) -> TrainingImages:
+def render_images(world: World, folder: Path, first_seed: int, count: int, side: int) -> TrainingImages:
     """Render `count` images, or read them from `folder` if they exist."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"renders-{first_seed}-{count}-{side}"

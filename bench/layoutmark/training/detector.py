@@ -50,8 +50,10 @@ def train_detector(
     model.to(device).train()
     averaged.to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=5e-4)
-    boxes = [torch.tensor([t["box"] for t in fact["things"]]) for fact in data.annotations]
-    labels = [torch.tensor([categories.index(t["category"]) for t in fact["things"]]) for fact in data.annotations]
+    boxes = [torch.tensor([t["box"] for t in annotation["things"]]) for annotation in data.annotations]
+    labels = [
+        torch.tensor([categories.index(t["category"]) for t in annotation["things"]]) for annotation in data.annotations
+    ]
 
     def step_loss(_: int, generator: torch.Generator) -> torch.Tensor:
         index = torch.randint(0, len(boxes), (batch,), generator=generator)
@@ -72,7 +74,7 @@ def train_detector(
             "cls": torch.cat(kinds)[:, None],
             "bboxes": torch.cat(cxcywh),
         }
-        loss, _parts = model({key: value.to(device) for key, value in target.items()})
+        loss, _components = model({key: value.to(device) for key, value in target.items()})
         total: torch.Tensor = loss.sum() / batch
         return total
 

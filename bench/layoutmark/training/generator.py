@@ -1,14 +1,16 @@
 """The generator of the miniature stack: tokenizer, text encoder and U-Net, saved in the `diffusers` pipeline layout.
 
-The text encoder is trained together with the U-Net, from the denoising loss alone.  One caption in ten is dropped for
-classifier-free guidance.
+The text encoder is trained together with the U-Net, first from the denoising loss alone, then with the loss of
+`attention_alignment` added.  One caption in ten is dropped for classifier-free guidance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -19,11 +21,43 @@ from layoutmark.atomic import staged_file
 from layoutmark.diffusion.mixed_precision import bfloat16_autocast
 from layoutmark.diffusion.noising import add_noise, loss_weight
 from layoutmark.diffusion.recipe import TrainingImages
+from layoutmark.training.attention_alignment import (
+    Captions,
+    UNetWithAttention,
+    alignment_loss,
+    centre_text_vectors,
+)
 from layoutmark.training.codec import CHANNELS, PatchCode, encode_all
 from layoutmark.training.loop import MIN_STEPS_TO_COMPILE, train, training_device, update_average
 from layoutmark.training.tokenizer import END, LENGTH, START, train_tokenizer
 
 DROP_CAPTION = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of the training.  Its name is that of the checkpoint."""
+
+    name: str
+    steps: int
+    rate: float = 4.5e-4
+    alignment: tuple[float, float] = (0.0, 0.0)
+    """Weight of the alignment loss at the first and the last step; linear in between."""
+    warmup: int = 300
+
+    @property
+    def aligns_attention(self) -> bool:
+        """Whether the alignment loss is added at any step."""
+        return any(self.alignment)
+
+    def alignment_weight(self, step: int) -> float:
+        """Weight of the alignment loss at a step.
+
+        >>> [round(Stage("aligned", 3, alignment=(0.3, 0.1)).alignment_weight(step), 3) for step in range(3)]
+        [0.3, 0.2, 0.1]
+        """
+        first, last = self.alignment
+        return first + (last - first) * step / max(1, self.steps - 1)
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
@@ -77,9 +111,13 @@ def new_scheduler() -> DDIMScheduler:
     )  # fmt: skip
 
 
+Predict: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, tuple[torch.Tensor, ...]]]
+"""Maps latents, timesteps and text embeddings to the predicted noise and the recorded attention maps, if any."""
+
+
 @dataclass(frozen=True)
 class GeneratorParts:
-    """What the generator's training makes; the codec is made apart."""
+    """Tokenizer, trained text encoder and trained U-Net; the codec is trained separately (`vae.py`)."""
 
     tokenizer: CLIPTokenizer
     text_encoder: CLIPTextModel
@@ -91,23 +129,26 @@ def train_generator(
     code: PatchCode,
     folder: Path,
     *,
-    steps: int,
+    stages: Sequence[Stage],
     batch: int,
     seed: int,
     filler_words: Sequence[str],
-    again: int = 0,
-    rate: float = 4.5e-4,
     start: Path | None = None,
 ) -> tuple[GeneratorParts, float]:
     """Train text encoder and U-Net; returns the averaged weights and the seconds spent.
 
-    Without a checkpoint, training starts from random weights or from the pipeline folder `start`.  After `steps`, a
-    warm restart from the averaged weights takes `again` further steps at the full learning rate.
+    Without a checkpoint, training starts from random weights, or from the weights and the tokenizer of the pipeline
+    folder `start`.  Every stage starts from the averaged weights of the previous one, at its full learning rate (a warm
+    restart).
     """
     torch.manual_seed(seed)
     device = training_device()
-    captions = [fact["captions"] for fact in data.annotations]
-    tokenizer = train_tokenizer([*(c for group in captions[:8000] for c in group), *(list(filler_words) * 50)], 1400)
+    captions = [annotation["captions"] for annotation in data.annotations]
+    if start is None:
+        texts = [*(c for group in captions[:8000] for c in group), *(list(filler_words) * 50)]
+        tokenizer = train_tokenizer(texts, 1400)
+    else:
+        tokenizer = CLIPTokenizer.from_pretrained(start / "tokenizer")
     tokens = torch.stack([_token_ids(tokenizer, group) for group in captions])  # (n, 4, 77)
     empty = _token_ids(tokenizer, [""])[0]
     used = tokens.unique()  # tokens that captions never use serve as noise words
@@ -118,13 +159,16 @@ def train_generator(
             torch.save(encode_all(code, data), staging)
     latents = torch.load(latent_file, weights_only=True)
     render_weights = sampling_weights(data)
+    caption_targets = Captions(data, tokenizer)
     text_encoder, unet = new_text_encoder(tokenizer).to(device), _to_channels_last(new_unet(), device)
     if device.type == "cpu":
         unet.set_attn_processor(AttnProcessor())  # faster than fused attention for heads this small
     if start is not None:
         text_encoder.load_state_dict(CLIPTextModel.from_pretrained(start / "text_encoder").float().state_dict())
         unet.load_state_dict(UNet2DConditionModel.from_pretrained(start / "unet").state_dict())
-    compiled_unet = torch.compile(unet) if steps + again >= MIN_STEPS_TO_COMPILE else unet
+    is_compiled = sum(stage.steps for stage in stages) >= MIN_STEPS_TO_COMPILE
+    compiled_unet = torch.compile(unet) if is_compiled else unet
+    processors = dict(unet.attn_processors)
     averaged_text, averaged_unet = new_text_encoder(tokenizer).to(device), _to_channels_last(new_unet(), device)
     averaged_text.load_state_dict(text_encoder.state_dict())
     averaged_unet.load_state_dict(unet.state_dict())
@@ -133,9 +177,9 @@ def train_generator(
     weight = loss_weight(alphas_cumprod / (1 - alphas_cumprod))
     # At twice this rate and with the usual second beta of 0.999, one training diverged after 1,500 steps.
     parameters = [*unet.parameters(), *text_encoder.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-2, betas=(0.9, 0.99), fused=True)
+    optimiser = torch.optim.AdamW(parameters, weight_decay=1e-2, betas=(0.9, 0.99), fused=True)
 
-    def step_loss(_: int, generator: torch.Generator) -> torch.Tensor:
+    def step_loss(stage: Stage, predict: Predict, step: int, generator: torch.Generator) -> torch.Tensor:
         index = torch.multinomial(render_weights, batch, replacement=True, generator=generator)
         caption_index = torch.randint(0, tokens.shape[1], (batch,), generator=generator)
         ids = tokens[index, caption_index].long()
@@ -147,9 +191,17 @@ def train_generator(
         latents_in = add_noise(clean, noise, alphas_cumprod[time]).contiguous(memory_format=torch.channels_last)
         with bfloat16_autocast(device):
             context = text_encoder(ids.to(device)).last_hidden_state
-            predicted = compiled_unet(latents_in, time, context).sample
+            predicted, maps = predict(latents_in, time, context)
         loss: torch.Tensor = ((predicted.float() - noise).square().mean((1, 2, 3)) * weight[time]).mean()
+        if stage.aligns_attention:
+            targets = caption_targets.targets(index.tolist(), ids).to(device)
+            loss = loss + stage.alignment_weight(step) * alignment_loss(maps, context, targets)
         return loss
+
+    def predict_noise(
+        latents_in: torch.Tensor, time: torch.Tensor, context: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        return compiled_unet(latents_in, time, context).sample, ()
 
     def after_step(step: int) -> None:
         decay = min(0.9995, (step + 1) / (step + 10))
@@ -158,19 +210,27 @@ def train_generator(
 
     modules = {"unet": unet, "text": text_encoder, "kept_unet": averaged_unet, "kept_text": averaged_text}
     seconds = 0.0
-    for name, count in (("generator", steps), ("generator-again", again)):
+    for number, stage in enumerate(stages):
         text_encoder.load_state_dict(averaged_text.state_dict())
         unet.load_state_dict(averaged_unet.state_dict())
+        predict = predict_noise
+        unet.set_attn_processor(dict(processors))
+        if stage.aligns_attention:
+            centre_text_vectors(text_encoder, unet, tokens[:256, 0].long())
+            averaged_text.load_state_dict(text_encoder.state_dict())
+            averaged_unet.load_state_dict(unet.state_dict())
+            recording_unet = UNetWithAttention(unet)
+            predict = torch.compile(recording_unet) if is_compiled else recording_unet
         seconds += train(
-            name, count, modules, optimiser, step_loss, folder=folder, seed=seed, rate=rate, after_step=after_step,
-            warmup=300, checkpoint_every=250,
+            stage.name, stage.steps, modules, optimiser, partial(step_loss, stage, predict), folder=folder,
+            seed=seed + number,  # other batches in every stage
+            rate=stage.rate, after_step=after_step, warmup=stage.warmup, checkpoint_every=250,
         )  # fmt: skip
-        seed += 1  # use other batches after the restart
     final_unet = averaged_unet.cpu().to(memory_format=torch.contiguous_format)
     return GeneratorParts(tokenizer, averaged_text.cpu().eval(), final_unet.eval()), seconds
 
 
-def pipeline_of(vae: AutoencoderKL, parts: GeneratorParts) -> StableDiffusionPipeline:
+def make_pipeline(vae: AutoencoderKL, parts: GeneratorParts) -> StableDiffusionPipeline:
     """The parts as a stock pipeline (without a safety checker: its images only show twelve harmless objects)."""
     return StableDiffusionPipeline(
         vae=vae,

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL
 
 from layoutmark.diffusion.mixed_precision import bfloat16_autocast
 from layoutmark.diffusion.recipe import TrainingImages
-from layoutmark.training.codec import CHANNELS, PATCH, PatchCode, images_of, to_patches
+from layoutmark.training.codec import CHANNELS, PATCH, PatchCode, read_image_tensor, to_patches
 from layoutmark.training.loop import MIN_STEPS_TO_COMPILE, train, training_device, update_average
 
 LATENT_NOISE = 0.05
@@ -54,7 +54,7 @@ def train_vae(
     def step_loss(step: int, generator: torch.Generator) -> torch.Tensor:
         is_cropped = step < CROPPED_SHARE * steps
         index = torch.randint(0, len(data.annotations), (batch,), generator=generator)
-        images = torch.cat([images_of(data, i, i + 1) for i in index.tolist()])
+        images = torch.cat([read_image_tensor(data, i, i + 1) for i in index.tolist()])
         if is_cropped:  # aligned to the patch grid
             offsets = (images.shape[-1] - CROP_SIDE) // PATCH + 1
             y, x = torch.randint(0, offsets, (2,), generator=generator).mul(PATCH).tolist()

@@ -1,4 +1,4 @@
-"""What dataclasses that are read from files are declared with."""
+"""Base classes and markers for dataclasses that are read from files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Pattern:
 
     regex: str
     description: str
-    """What error messages and editors say is expected."""
+    """Describes a valid string in error messages and editors."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
         return {**handler(source), "pattern": self.regex}
