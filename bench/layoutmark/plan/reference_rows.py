@@ -22,7 +22,7 @@ CONSTANT, PASTED, GIANT, BAIT = (ADVERSARY_PREFIX + kind for kind in ("constant"
 BOUND_TITLES = {
     CEILING: "True images: what the scorers say when nothing is wrong",
     SHUFFLED: "Images of base, judged by other samples' layouts and prompts",
-    BLANK: "One grey picture for every sample",
+    BLANK: "One grey image for every sample",
 }
 ADVERSARY_TITLES = {
     CONSTANT: "One true image of the suite for every sample",
